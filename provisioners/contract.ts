@@ -1,0 +1,115 @@
+import type { Duplex } from 'node:stream';
+
+/** The outcome of a script that ran to its end on a node: a non-zero exit is a value, never an exception. */
+export interface ExecResult {
+  /** Exit status; null when a signal ended the script. */
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The node could not be asked, or the connection was lost before an answer: what happened there is unknown. */
+export class ExecError extends Error {
+  readonly code = 'EXEC_FAILED';
+  readonly node: string;
+  constructor(node: string, message: string, options?: ErrorOptions) {
+    super(`${node}: ${message}`, options);
+    this.name = 'ExecError';
+    this.node = node;
+  }
+}
+
+/** A machine could not be made, found or removed. `problems` lists all that were found at once. */
+export class ProvisionError extends Error {
+  readonly code = 'PROVISION_FAILED';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[], options?: ErrorOptions) {
+    super(problems.join('; '), options);
+    this.name = 'ProvisionError';
+    this.problems = problems;
+  }
+}
+
+export interface ExecOptions {
+  /** Fed to the script's standard input, then closed. */
+  readonly stdin?: string | Uint8Array;
+  /** `heal` uses the channel that is kept free for healing when all others are busy. */
+  readonly lane?: 'heal';
+}
+
+/** Where `dial` connects to, as seen from the node itself. */
+export type DialTarget = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+
+/** One machine, reached the same way whoever made it: over ssh, as an ordinary user with sudo. */
+export interface NodeHandle {
+  readonly name: string;
+  /** The address that the other nodes of the cluster use for it. */
+  readonly address: string;
+  /**
+   * Runs a constant POSIX sh script as root with positional arguments ($1, $2, ...).
+   * Never paste values into the script. Rejects with ExecError only when the node could not be asked.
+   */
+  exec(script: string, args: readonly string[], options: ExecOptions, signal: AbortSignal): Promise<ExecResult>;
+  /** Opens a byte stream to a unix socket or a TCP port on the node. */
+  dial(target: DialTarget, signal: AbortSignal): Promise<Duplex>;
+  /** The address from which the node sees the controller (the ssh connection's client side). */
+  controllerAddress(signal: AbortSignal): Promise<string>;
+  close(): void;
+}
+
+export type Role = 'manager' | 'worker';
+
+/** What a manifest says about one machine, as every provisioner gets it. */
+export interface MachineSpec {
+  readonly name: string;
+  readonly role: Role;
+  /** Position in the manifest, from 0: the lab derives the fixed address from it. */
+  readonly index: number;
+}
+
+/** What exists, read back from labels or tags, never from memory. */
+export interface Machine {
+  readonly name: string;
+  readonly power: 'on' | 'off';
+  /** The address that peers use; stable over power cycles. */
+  readonly address: string;
+  /** Changes when the machine was made anew under the same name. */
+  readonly incarnation: string;
+  /** Hash of the settings it was made with: another hash in the manifest means replacement. */
+  readonly settingsHash: string;
+}
+
+/** The provisioner of one cluster, bound to its config. Every call is idempotent by node name. */
+export interface Provisioner {
+  readonly name: string;
+  /** Hash of the machine settings that the manifest asks for (compare with `Machine.settingsHash`). */
+  settingsHash(spec: MachineSpec): string;
+  list(signal: AbortSignal): Promise<readonly Machine[]>;
+  /** Makes the machine (or powers on the one that exists); resolves when its sshd answers and its engine runs. */
+  create(spec: MachineSpec, signal: AbortSignal): Promise<void>;
+  /** Removes the machine and everything that was made for it. */
+  destroy(name: string, signal: AbortSignal): Promise<void>;
+  /** Removes what the cluster's machines shared (network, keys); called when the last one is gone. */
+  destroyShared(signal: AbortSignal): Promise<void>;
+  /** Connects to a machine that is on; the caller closes the handle. Host key pinned. */
+  connect(machine: Machine, signal: AbortSignal): Promise<NodeHandle>;
+  /** Pulls the plug, or plugs in again, where the provisioner can. */
+  readonly power?: {
+    off(name: string, signal: AbortSignal): Promise<void>;
+    on(name: string, signal: AbortSignal): Promise<void>;
+  };
+}
+
+/** What a provisioner gets from the process that binds it to a cluster. */
+export interface ProvisionerContext {
+  readonly cluster: string;
+  /** A folder of the state directory that belongs to this cluster's provisioner (keys live here, mode 0700). */
+  readonly stateDir: string;
+  /** Downloads, seeds: may be deleted at any time at the price of time. */
+  readonly cacheDir: string;
+  /** The image of a machine, and the workload images to have in its store at birth, by name. */
+  readonly images: { readonly node: string; readonly seed: readonly string[] };
+  /** One line for people per change made in the world. */
+  readonly progress: (line: string) => void;
+}

@@ -1,0 +1,154 @@
+import type { z } from 'zod';
+import type { NodeHandle } from '../provisioners/contract.ts';
+import type { Sample } from './recovery/sample.ts';
+
+export type FaultLevel = 'state' | 'network' | 'resource';
+
+/** What a node must offer before a fault kind may touch it; found by `controller doctor` and before each run. */
+export type Capability = 'systemd' | 'iptables' | 'docker';
+
+/** A running task of a service on a node, as the swarm and the engine know it. */
+export interface TaskTarget {
+  readonly kind: 'task';
+  readonly node: string;
+  readonly service: string;
+  readonly taskId: string;
+  readonly containerId: string;
+}
+
+/** A whole machine. */
+export interface NodeTarget {
+  readonly kind: 'node';
+  readonly node: string;
+}
+
+export type Target = TaskTarget | NodeTarget;
+
+export interface NodeFacts {
+  readonly name: string;
+  /** The address that its peers use. */
+  readonly address: string;
+  /** From where this node sees the controller: its ssh path stays open in every network fault. */
+  readonly controllerAddress: string;
+  readonly capabilities: readonly Capability[];
+}
+
+/** Everything observed that a plan may depend on; plain data, written to the journal. */
+export interface Facts {
+  readonly targets: readonly Target[];
+  /** All nodes of the cluster, targets included, by name. */
+  readonly nodes: readonly NodeFacts[];
+}
+
+/** Where a mechanism's `inject.sh`, `undo.sh`, `check.sh` lie, below state-machines/faults. */
+export type Mechanism = string;
+
+/**
+ * One target's part of a fault: the three scripts of `mechanism` run on `node` with the same `args`.
+ * inject.sh makes the fault and saves what it replaced in $SF_RUN_DIR; undo.sh puts it back (nothing saved: no-op);
+ * check.sh prints one word: `active`, `inactive` or `unknown`, judged where the victim would feel it.
+ */
+export interface FaultStep {
+  readonly node: string;
+  /** Names what is hurt, for locks, claims, metrics: `node4` or `node4/streaming_spark-worker-1`. */
+  readonly target: string;
+  readonly mechanism: Mechanism;
+  readonly args: readonly string[];
+  /** `check.sh` runs here too, from a peer's point of view, with `peerArgs` (empty: only on `node`). */
+  readonly witness?: { readonly node: string; readonly args: readonly string[] };
+}
+
+/** One way to break something, as data. `plan` is pure: parameters and facts in, steps out. */
+export interface FaultKind<P = unknown> {
+  readonly name: string;
+  readonly level: FaultLevel;
+  readonly mechanism: Mechanism;
+  /** One sentence for the README's table. */
+  readonly summary: string;
+  readonly params: z.ZodType<P>;
+  readonly needs: readonly Capability[];
+  /** `crash` is noticed in seconds, `silence` only by timers: it decides how long recovery is watched (60 s, 240 s). */
+  readonly death: 'crash' | 'silence';
+  /** What it may be aimed at. */
+  readonly targets: 'tasks' | 'nodes';
+  /** True when the effect stays by itself (a dead process): there is nothing to hold or undo. */
+  readonly instant: boolean;
+  plan(params: P, facts: Facts): readonly FaultStep[];
+}
+
+/** Answer of a check: a check that cannot decide never counts as healed. */
+export type Verdict3 = 'active' | 'inactive' | 'unknown';
+
+export interface Clock {
+  /** Epoch ms. */
+  now(): number;
+  /** Resolves after `ms`; rejects with the signal's reason when aborted. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+/** The states in which a run can be found in the journal; `injecting` or later must be healed at start. */
+export type RunPhase = 'prepared' | 'armed' | 'injecting' | 'holding' | 'healing' | 'healed' | 'stuck' | 'unknown';
+
+/** Write-ahead record of one fault run; enough to heal it without the manifest, the plan, or this process. */
+export interface RunRecord {
+  readonly schemaVersion: 1;
+  /** `<schedule>-<generation>-<fault>-<trial>-<random>`: file-name safe. */
+  readonly runId: string;
+  readonly cluster: string;
+  readonly schedule: string;
+  readonly fault: string;
+  readonly kind: string;
+  readonly steps: readonly FaultStep[];
+  readonly holdMs: number;
+  readonly graceMs: number;
+  readonly phase: RunPhase;
+  readonly atMs: number;
+  /** Set when the run is closed. */
+  readonly outcome?: Outcome;
+  readonly message?: string;
+}
+
+/** How a run ended: only a check makes it `Healed`; `Aborted` is healed too, but before its time. */
+export type Outcome = 'Healed' | 'Aborted' | 'Refused' | 'Stuck' | 'Unknown';
+
+/** The instants of one run, epoch ms of the controller's clock; absent when not reached. */
+export interface RunInstants {
+  readonly cmdMs?: number;
+  readonly effMs?: number;
+  /** Between the last look that saw nothing and the first that saw the effect: resolution of effMs. */
+  readonly effResolutionMs?: number;
+  readonly endMs?: number;
+}
+
+export interface RunResult {
+  readonly runId: string;
+  readonly outcome: Outcome;
+  readonly instants: RunInstants;
+  readonly message?: string;
+}
+
+/** Append-only; `write` resolves when the record is on the disk. */
+export interface RunJournal {
+  write(record: RunRecord): Promise<void>;
+  /** The newest record of each run that is not closed. */
+  unfinished(): Promise<readonly RunRecord[]>;
+}
+
+/** What a trial holds, the reconciler reports and leaves alone, until the trial ends. */
+export interface Claims {
+  hold(owner: string, targets: readonly string[]): void;
+  release(owner: string): void;
+  /** The owner that holds this node or service, if any. */
+  heldBy(target: string): string | undefined;
+}
+
+/** What a trial needs of the job under load. */
+export interface Workload {
+  /** Rows from now on, oldest first; ends only by the signal. Reconnects by itself. */
+  samples(signal: AbortSignal): AsyncIterable<Sample>;
+  /** Offset of the observer's clock to ours and its error bound, ms. */
+  clockBound(signal: AbortSignal): Promise<{ readonly offsetMs: number; readonly boundMs: number }>;
+}
+
+/** Gives the connection to a node by name; rejects when the cluster has no such node. */
+export type Nodes = (name: string) => Promise<NodeHandle>;
