@@ -1,0 +1,92 @@
+import type { Readable } from 'node:stream';
+import type {
+  ConfigSpec,
+  EngineEvent,
+  EngineInfo,
+  LiveConfig,
+  LiveNetwork,
+  LiveNode,
+  LiveSecret,
+  LiveService,
+  LiveTask,
+  NetworkSpec,
+  NodeSpec,
+  SecretSpec,
+  ServiceSpec,
+  SwarmInspect,
+} from './swarm-types.ts';
+
+export interface InitSwarmOptions {
+  /** The address that peers reach this manager by. */
+  readonly advertiseAddr: string;
+  /** `host:port`; default `0.0.0.0:2377`. */
+  readonly listenAddr?: string;
+  /** Address pools of overlay networks, clear of the nodes' own network. */
+  readonly defaultAddrPool?: readonly string[];
+  /** Prefix length of each overlay network; default 24. */
+  readonly subnetSize?: number;
+}
+
+export interface JoinSwarmOptions {
+  readonly advertiseAddr: string;
+  readonly listenAddr?: string;
+  /** `host:port` of managers. */
+  readonly remoteAddrs: readonly string[];
+  readonly token: string;
+}
+
+/** One engine's own API: any node answers it, in a swarm or not. */
+export interface EngineGateway {
+  info(signal: AbortSignal): Promise<EngineInfo>;
+  initSwarm(options: InitSwarmOptions, signal: AbortSignal): Promise<void>;
+  /** After 20 s the engine reports a time-out and keeps joining: `pending`, to be seen again by `info`. */
+  joinSwarm(options: JoinSwarmOptions, signal: AbortSignal): Promise<'joined' | 'pending'>;
+  leaveSwarm(options: { readonly force: boolean }, signal: AbortSignal): Promise<void>;
+  /** The image's id, or undefined when the engine's store lacks it. */
+  imageId(reference: string, signal: AbortSignal): Promise<string | undefined>;
+  /** Stores the images of a `docker save` stream; resolves when the engine has read all of it. */
+  loadImages(archive: Readable, signal: AbortSignal): Promise<void>;
+  /** Asks the engine to pull the image from its registry. */
+  pullImage(reference: string, signal: AbortSignal): Promise<void>;
+  /** Wake-ups only, until the signal or a lost connection ends it: the caller connects again and lists anew. */
+  events(types: readonly string[], signal: AbortSignal): AsyncIterable<EngineEvent>;
+}
+
+/** The swarm's API, as a manager answers it. Every write is one method, so that a fake can count them. */
+export interface SwarmGateway {
+  inspectSwarm(signal: AbortSignal): Promise<SwarmInspect>;
+
+  listNodes(signal: AbortSignal): Promise<readonly LiveNode[]>;
+  updateNode(live: Pick<LiveNode, 'ID' | 'Version'>, spec: NodeSpec, signal: AbortSignal): Promise<void>;
+  removeNode(id: string, options: { readonly force: boolean }, signal: AbortSignal): Promise<void>;
+
+  /** Networks of the swarm's scope. */
+  listNetworks(signal: AbortSignal): Promise<readonly LiveNetwork[]>;
+  createNetwork(spec: NetworkSpec, signal: AbortSignal): Promise<string>;
+  removeNetwork(id: string, signal: AbortSignal): Promise<void>;
+
+  listConfigs(signal: AbortSignal): Promise<readonly LiveConfig[]>;
+  createConfig(spec: ConfigSpec, signal: AbortSignal): Promise<string>;
+  removeConfig(id: string, signal: AbortSignal): Promise<void>;
+
+  listSecrets(signal: AbortSignal): Promise<readonly LiveSecret[]>;
+  createSecret(spec: SecretSpec, signal: AbortSignal): Promise<string>;
+  removeSecret(id: string, signal: AbortSignal): Promise<void>;
+
+  /** With `ServiceStatus`. */
+  listServices(signal: AbortSignal): Promise<readonly LiveService[]>;
+  createService(spec: ServiceSpec, signal: AbortSignal): Promise<string>;
+  /** Keeps the live ForceUpdate counter and registry credentials. */
+  updateService(
+    live: Pick<LiveService, 'ID' | 'Version' | 'Spec'>,
+    spec: ServiceSpec,
+    signal: AbortSignal,
+  ): Promise<void>;
+  removeService(id: string, signal: AbortSignal): Promise<void>;
+
+  /** All tasks, or those of one service or node (ids), in any state. */
+  listTasks(
+    filter: { readonly service?: string; readonly node?: string },
+    signal: AbortSignal,
+  ): Promise<readonly LiveTask[]>;
+}
