@@ -1,0 +1,172 @@
+import type { Clock } from '../../state-machines/contract.ts';
+
+/** What a queue reports about itself; names as in client-go's MetricsProvider. Durations in seconds. */
+export interface WorkQueueMetrics {
+  depth(keys: number): void;
+  added(): void;
+  retried(): void;
+  queued(seconds: number): void;
+  worked(seconds: number): void;
+}
+
+export interface WorkQueueOptions {
+  readonly clock: Clock;
+  readonly metrics?: WorkQueueMetrics;
+  /** Source of jitter, in [0, 1). */
+  readonly random?: () => number;
+}
+
+/**
+ * First retry after about 250 ms (a swarm's API answers in tens), doubling, at most 60 s (Crossplane's cap: what a
+ * person mends is seen within a minute). client-go's 5 ms and 1000 s suit an API server, not machines over ssh.
+ */
+const BASE_DELAY_MS = 250;
+const MAX_DELAY_MS = 60_000;
+/** A fifth of the delay is random and taken off, so that keys that failed together do not return together. */
+const JITTER = 0.2;
+
+/** Delay before the retry that follows `failures` failures in a row (1 = the first): never above 60 s. */
+export function retryDelayMs(failures: number, random: number): number {
+  const fullMs = Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** (failures - 1));
+  return Math.round(fullMs * (1 - JITTER * random));
+}
+
+interface Delayed {
+  readonly readyAtMs: number;
+  readonly timer: AbortController;
+}
+
+/**
+ * client-go's workqueue: a FIFO of keys in which each key waits at most once (`dirty`), is in the hands of at most one
+ * worker (`processing`), and comes back after `done` when it was added meanwhile. Nothing that was added is lost.
+ */
+export class WorkQueue {
+  readonly #clock: Clock;
+  readonly #metrics: WorkQueueMetrics | undefined;
+  readonly #random: () => number;
+  readonly #fifo: string[] = [];
+  /** Keys that need a pass, with the instant since when; those in processing are not in the FIFO yet. */
+  readonly #dirty = new Map<string, number>();
+  /** Keys in the hands of a worker, with the instant at which it took them. */
+  readonly #processing = new Map<string, number>();
+  readonly #delayed = new Map<string, Delayed>();
+  readonly #failures = new Map<string, number>();
+  readonly #takers: ((key: string | undefined) => void)[] = [];
+  readonly #drainWaiters: (() => void)[] = [];
+  #shuttingDown = false;
+
+  constructor(options: WorkQueueOptions) {
+    this.#clock = options.clock;
+    this.#metrics = options.metrics;
+    this.#random = options.random ?? Math.random;
+  }
+
+  /** Keys that wait for a worker now (delayed ones and those in processing are not counted). */
+  get length(): number {
+    return this.#fifo.length;
+  }
+
+  /** Asks for a pass over `key`; does nothing when one is already asked for, or after `shutDown`. */
+  add(key: string): void {
+    if (this.#shuttingDown || this.#dirty.has(key)) return;
+    this.#metrics?.added();
+    this.#dirty.set(key, this.#clock.now());
+    if (!this.#processing.has(key)) this.#enqueue(key);
+  }
+
+  /** Adds `key` in `delayMs`; of several delays for one key the earliest wins. */
+  addAfter(key: string, delayMs: number): void {
+    if (this.#shuttingDown) return;
+    this.#metrics?.retried();
+    if (delayMs <= 0) return this.add(key);
+    const readyAtMs = this.#clock.now() + delayMs;
+    const earlier = this.#delayed.get(key);
+    if (earlier && earlier.readyAtMs <= readyAtMs) return;
+    earlier?.timer.abort();
+    const delayed = { readyAtMs, timer: new AbortController() };
+    this.#delayed.set(key, delayed);
+    this.#clock.sleep(delayMs, delayed.timer.signal).then(
+      () => {
+        this.#delayed.delete(key);
+        this.add(key);
+      },
+      () => {}, // only an earlier delay or shutDown aborts this sleep
+    );
+  }
+
+  /** Adds `key` after a delay that doubles with each call until `forget`; gives that delay, ms. */
+  retry(key: string): number {
+    const failures = (this.#failures.get(key) ?? 0) + 1;
+    this.#failures.set(key, failures);
+    const delayMs = retryDelayMs(failures, this.#random());
+    this.addAfter(key, delayMs);
+    return delayMs;
+  }
+
+  /** The next `retry` of `key` starts from the shortest delay again. Takes nothing out of the queue. */
+  forget(key: string): void {
+    this.#failures.delete(key);
+  }
+
+  /** How often `key` failed since it was last forgotten. */
+  failures(key: string): number {
+    return this.#failures.get(key) ?? 0;
+  }
+
+  /** The next key, when there is one; undefined once the queue is shut down and empty. Call `done` for each key. */
+  get(): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      this.#takers.push(resolve);
+      this.#handOut();
+    });
+  }
+
+  /** The worker is through with `key`: if it was added meanwhile, it is queued now. */
+  done(key: string): void {
+    const startedMs = this.#processing.get(key);
+    if (startedMs === undefined) return;
+    this.#processing.delete(key);
+    this.#metrics?.worked((this.#clock.now() - startedMs) / 1000);
+    if (this.#dirty.has(key)) this.#enqueue(key);
+    this.#handOut();
+  }
+
+  /**
+   * Takes no more keys and drops the delayed ones; what waits is still handed out. Resolves when all of it is done,
+   * so somebody must go on calling `get` until it gives undefined.
+   */
+  shutDown(): Promise<void> {
+    this.#shuttingDown = true;
+    for (const { timer } of this.#delayed.values()) timer.abort();
+    this.#delayed.clear();
+    return new Promise((resolve) => {
+      this.#drainWaiters.push(resolve);
+      this.#handOut();
+    });
+  }
+
+  #enqueue(key: string): void {
+    this.#fifo.push(key);
+    this.#metrics?.depth(this.#fifo.length);
+    this.#handOut();
+  }
+
+  #handOut(): void {
+    while (this.#takers.length > 0 && this.#fifo.length > 0) this.#takers.shift()!(this.#take());
+    if (!this.#shuttingDown || this.#fifo.length > 0) return;
+    // A key in processing may come back: its worker gets it, the other takers may go home.
+    for (const give of this.#takers.splice(0)) give(undefined);
+    if (this.#processing.size > 0) return;
+    for (const drained of this.#drainWaiters.splice(0)) drained();
+  }
+
+  #take(): string {
+    const key = this.#fifo.shift()!;
+    const nowMs = this.#clock.now();
+    this.#metrics?.depth(this.#fifo.length);
+    this.#metrics?.queued((nowMs - this.#dirty.get(key)!) / 1000);
+    this.#dirty.delete(key);
+    this.#processing.set(key, nowMs);
+    return key;
+  }
+}
