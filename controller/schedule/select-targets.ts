@@ -1,0 +1,94 @@
+import type { Role } from '../../provisioners/contract.ts';
+import type { Target, TaskTarget } from '../../state-machines/contract.ts';
+
+/** What runs where at this moment, as plain data. */
+export interface Inventory {
+  readonly nodes: readonly { readonly name: string; readonly role: Role; readonly labels: Labels }[];
+  readonly services: readonly {
+    readonly name: string;
+    readonly labels: Labels;
+    /** Running tasks only. */
+    readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
+  }[];
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+interface Matcher {
+  readonly matchNames?: readonly string[] | undefined;
+  readonly matchLabels?: Labels | undefined;
+  readonly pick?: 'one' | 'all' | 'minority' | 'majority' | undefined;
+  readonly count?: number | undefined;
+}
+
+/** A manifest's `target`: exactly one of the two is present. */
+export interface TargetSelector {
+  readonly nodes?: Matcher | undefined;
+  readonly services?: Matcher | undefined;
+}
+
+/**
+ * The targets that a selector names now: tasks for `services`, machines for `nodes`. `random` in [0, 1) decides among
+ * equals, and candidates are sorted first, so that the same seed and the same world give the same choice.
+ * Empty when nothing matches, or when fewer match than `count` asks for.
+ */
+export function selectTargets(
+  selector: TargetSelector,
+  inventory: Inventory,
+  random: () => number,
+): readonly Target[] {
+  const matcher = selector.nodes ?? selector.services;
+  if (!matcher) return [];
+  const candidates: Target[] = selector.nodes
+    ? inventory.nodes
+        .filter((node) => matches(matcher, node))
+        .map(({ name }) => ({ kind: 'node', node: name }))
+    : inventory.services
+        .filter((service) => matches(matcher, service))
+        .flatMap(({ name, tasks }) =>
+          tasks.map((task): Target => ({ kind: 'task', service: name, ...task })),
+        );
+  const sorted = candidates.sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1));
+  const wanted = howMany(matcher, sorted.length);
+  return wanted > sorted.length ? [] : shuffle(sorted, random).slice(0, wanted);
+}
+
+/** The word for a target in locks, claims, metrics and messages: `node4` or `node4/streaming_spark-worker-1`. */
+export function targetName(target: Target): string {
+  return target.kind === 'node' ? target.node : `${target.node}/${target.service}`;
+}
+
+function matches(matcher: Matcher, candidate: { readonly name: string; readonly labels: Labels }): boolean {
+  const named = matcher.matchNames?.some((name) => isCalled(candidate.name, name)) ?? true;
+  const labels = Object.entries(matcher.matchLabels ?? {});
+  return named && labels.every(([key, value]) => candidate.labels[key] === value);
+}
+
+/** A service answers to its full name and to the one in its compose file: `streaming_kafka`, `kafka`. */
+function isCalled(full: string, name: string): boolean {
+  return full === name || full.endsWith(`_${name}`);
+}
+
+function howMany({ pick, count }: Matcher, available: number): number {
+  if (count !== undefined) return count;
+  switch (pick ?? 'one') {
+    case 'one':
+      return 1;
+    case 'all':
+      return Math.max(available, 1);
+    case 'minority':
+      return Math.max(1, Math.ceil(available / 2) - 1);
+    case 'majority':
+      return Math.floor(available / 2) + 1;
+  }
+}
+
+/** Fisher-Yates. */
+function shuffle<T>(items: readonly T[], random: () => number): T[] {
+  const shuffled = [...items];
+  for (let last = shuffled.length - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1));
+    [shuffled[last], shuffled[other]] = [shuffled[other]!, shuffled[last]!];
+  }
+  return shuffled;
+}
