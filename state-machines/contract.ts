@@ -30,6 +30,7 @@ export interface NodeFacts {
   readonly address: string;
   /** From where this node sees the controller: its ssh path stays open in every network fault. */
   readonly controllerAddress: string;
+  /** Of nodes that a step will run on; peers are not asked. */
   readonly capabilities: readonly Capability[];
 }
 

@@ -1,4 +1,4 @@
-import { ExecError, type Role } from '../../provisioners/contract.ts';
+import { ExecError, type NodeHandle, type Role } from '../../provisioners/contract.ts';
 import type { Facts, NodeFacts, Nodes, Target } from '../../state-machines/contract.ts';
 import { NODE_LABEL } from '../swarm/labels.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -42,12 +42,12 @@ function toTask(task: LiveTask, nodeNames: ReadonlyMap<string, string>) {
 const capabilitiesScript = `
 [ -d /run/systemd/system ] && echo systemd
 command -v iptables >/dev/null && iptables -S >/dev/null 2>&1 && echo iptables
-docker info >/dev/null 2>&1 && echo docker
+systemctl is-active --quiet docker && echo docker
 exit 0`;
 
 /**
- * Asks the given nodes (by name) what a plan may depend on. A node that cannot be asked is an ExecError: a fault is
- * never planned against a guess.
+ * What a plan may depend on. Only the targets' nodes are asked for capabilities (peers have none listed); a node that
+ * cannot be asked is an ExecError: a fault is never planned against a guess.
  */
 export async function gatherFacts(
   targets: readonly Target[],
@@ -55,17 +55,21 @@ export async function gatherFacts(
   nodes: Nodes,
   signal: AbortSignal,
 ): Promise<Facts> {
-  return { targets, nodes: await Promise.all(nodeNames.map((name) => nodeFacts(name, nodes, signal))) };
+  const hit = new Set(targets.map(({ node }) => node));
+  const facts = nodeNames.map(async (name): Promise<NodeFacts> => {
+    const node = await nodes(name);
+    const [controllerAddress, capabilities] = await Promise.all([
+      node.controllerAddress(signal),
+      hit.has(name) ? askCapabilities(node, signal) : [],
+    ]);
+    return { name, address: node.address, controllerAddress, capabilities };
+  });
+  return { targets, nodes: await Promise.all(facts) };
 }
 
-async function nodeFacts(name: string, nodes: Nodes, signal: AbortSignal): Promise<NodeFacts> {
-  const node = await nodes(name);
-  const [controllerAddress, answer] = await Promise.all([
-    node.controllerAddress(signal),
-    node.exec(capabilitiesScript, [], {}, signal),
-  ]);
+async function askCapabilities(node: NodeHandle, signal: AbortSignal): Promise<NodeFacts['capabilities']> {
+  const answer = await node.exec(capabilitiesScript, [], {}, signal);
   if (answer.code !== 0)
-    throw new ExecError(name, `facts script ended with ${answer.code}: ${answer.stderr.trim()}`);
-  const capabilities = answer.stdout.split('\n').filter((word) => word !== '') as NodeFacts['capabilities'];
-  return { name, address: node.address, controllerAddress, capabilities };
+    throw new ExecError(node.name, `facts script ended with ${answer.code}: ${answer.stderr}`);
+  return answer.stdout.split('\n').filter((word) => word !== '') as NodeFacts['capabilities'];
 }
