@@ -1,0 +1,30 @@
+import { diffTrees } from './diff-trees.ts';
+import type { Difference } from './difference.ts';
+import { normalService } from './normal-service.ts';
+import type { ServiceSpec } from './swarm-types.ts';
+
+/**
+ * Every field in which the live service is not as wanted; empty after the engine took the wanted spec as it is.
+ * A digest or version that someone resolved into the image counts only when a digest is wanted.
+ * @param networkNames names by id of the swarm's networks, since the engine replaces the names it was given
+ */
+export function diffService(
+  want: ServiceSpec,
+  have: ServiceSpec,
+  networkNames: ReadonlyMap<string, string>,
+): readonly Difference[] {
+  const digestWanted = want.TaskTemplate.ContainerSpec.Image.includes('@');
+  const seen = digestWanted ? have : withoutDigest(have);
+  return diffTrees(normalService(want, new Map()), normalService(seen, networkNames));
+}
+
+/** True when an update cannot bridge the difference: the engine refuses to change a service's mode. */
+export function needsReplacement(want: ServiceSpec, have: ServiceSpec): boolean {
+  return 'Global' in want.Mode !== 'Global' in have.Mode;
+}
+
+function withoutDigest(spec: ServiceSpec): ServiceSpec {
+  const { ContainerSpec } = spec.TaskTemplate;
+  const Image = ContainerSpec.Image.split('@', 1)[0] ?? '';
+  return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ContainerSpec: { ...ContainerSpec, Image } } };
+}

@@ -1,0 +1,157 @@
+import type { Readable } from 'node:stream';
+import type Dockerode from 'dockerode';
+import { EngineError } from './engine-error.ts';
+import { requestDone, requestList, requestObject, requestStream } from './engine-request.ts';
+import { readEvents } from './read-events.ts';
+import type { EngineGateway, InitSwarmOptions, SwarmGateway } from './swarm-gateway.ts';
+import type { LiveService, ServiceSpec } from './swarm-types.ts';
+
+const DEFAULT_LISTEN_ADDR = '0.0.0.0:2377';
+
+/** The gateway to one engine, over a client from the guarded factory. */
+export function engineGateway(docker: Dockerode): EngineGateway {
+  const post = (path: string, body: unknown, signal: AbortSignal) =>
+    requestDone(docker, { method: 'POST', path, body }, signal);
+  return {
+    info: (signal) => requestObject(docker, { method: 'GET', path: '/info' }, signal),
+    initSwarm: (options, signal) => post('/swarm/init', initBody(options), signal),
+    async joinSwarm(options, signal) {
+      const body = {
+        ListenAddr: options.listenAddr ?? DEFAULT_LISTEN_ADDR,
+        AdvertiseAddr: options.advertiseAddr,
+        RemoteAddrs: options.remoteAddrs,
+        JoinToken: options.token,
+      };
+      try {
+        await post('/swarm/join', body, signal);
+        return 'joined';
+      } catch (error) {
+        // The engine goes on joining in the background: a second join would make a second node.
+        if (error instanceof EngineError && error.message.includes('Timeout was reached')) return 'pending';
+        throw error;
+      }
+    },
+    leaveSwarm: ({ force }, signal) =>
+      requestDone(docker, { method: 'POST', path: '/swarm/leave', query: { force: String(force) } }, signal),
+    async imageId(reference, signal) {
+      try {
+        const path = `/images/${reference}/json`;
+        return (await requestObject<{ Id: string }>(docker, { method: 'GET', path }, signal)).Id;
+      } catch (error) {
+        if (error instanceof EngineError && error.code === 'NOT_FOUND') return undefined;
+        throw error;
+      }
+    },
+    async loadImages(archive, signal) {
+      const request = {
+        method: 'POST',
+        path: '/images/load',
+        query: { quiet: '1' },
+        upload: archive,
+      } as const;
+      try {
+        await readProgress(await requestStream(docker, request, signal));
+      } finally {
+        // An early refusal leaves the rest unread: whoever feeds the stream must not wait for ever.
+        archive.destroy();
+      }
+    },
+    async pullImage(reference, signal) {
+      const query = imageQuery(reference);
+      await readProgress(
+        await requestStream(docker, { method: 'POST', path: '/images/create', query }, signal),
+      );
+    },
+    async *events(types, signal) {
+      const query = { filters: JSON.stringify({ type: types }) };
+      const stream = await requestStream(docker, { method: 'GET', path: '/events', query }, signal);
+      yield* readEvents(stream, signal);
+    },
+  };
+}
+
+/** The gateway to the swarm, over a client of one of its managers. */
+export function swarmGateway(docker: Dockerode): SwarmGateway {
+  const list = <T>(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal) =>
+    requestList<T>(docker, { method: 'GET', path, query }, signal);
+  const create = async (path: string, body: unknown, signal: AbortSignal) => {
+    const made = await requestObject<{ ID?: string; Id?: string }>(
+      docker,
+      { method: 'POST', path, body },
+      signal,
+    );
+    return made.ID ?? made.Id ?? '';
+  };
+  const remove = (path: string, signal: AbortSignal, query: Readonly<Record<string, string>> = {}) =>
+    requestDone(docker, { method: 'DELETE', path, query }, signal);
+
+  return {
+    inspectSwarm: (signal) => requestObject(docker, { method: 'GET', path: '/swarm' }, signal),
+    listNodes: (signal) => list('/nodes', {}, signal),
+    updateNode: (live, body, signal) => {
+      const query = { version: String(live.Version.Index) };
+      return requestDone(docker, { method: 'POST', path: `/nodes/${live.ID}/update`, query, body }, signal);
+    },
+    removeNode: (id, { force }, signal) => remove(`/nodes/${id}`, signal, { force: String(force) }),
+    listNetworks: (signal) => list('/networks', { filters: JSON.stringify({ scope: ['swarm'] }) }, signal),
+    createNetwork: (spec, signal) => create('/networks/create', { ...spec, CheckDuplicate: true }, signal),
+    removeNetwork: (id, signal) => remove(`/networks/${id}`, signal),
+    listConfigs: (signal) => list('/configs', {}, signal),
+    createConfig: (spec, signal) => create('/configs/create', spec, signal),
+    removeConfig: (id, signal) => remove(`/configs/${id}`, signal),
+    listSecrets: (signal) => list('/secrets', {}, signal),
+    createSecret: (spec, signal) => create('/secrets/create', spec, signal),
+    removeSecret: (id, signal) => remove(`/secrets/${id}`, signal),
+    listServices: (signal) => list('/services', { status: 'true' }, signal),
+    createService: (spec, signal) => create('/services/create', spec, signal),
+    updateService: (live, spec, signal) => {
+      const query = { version: String(live.Version.Index), registryAuthFrom: 'spec' };
+      const body = keepForceUpdate(spec, live);
+      return requestDone(
+        docker,
+        { method: 'POST', path: `/services/${live.ID}/update`, query, body },
+        signal,
+      );
+    },
+    removeService: (id, signal) => remove(`/services/${id}`, signal),
+    listTasks: ({ service, node }, signal) => {
+      const filters = { ...(service && { service: [service] }), ...(node && { node: [node] }) };
+      return list('/tasks', { filters: JSON.stringify(filters) }, signal);
+    },
+  };
+}
+
+/** Sends the live counter back: another one would restart every task. */
+function keepForceUpdate(spec: ServiceSpec, live: Pick<LiveService, 'Spec'>): ServiceSpec {
+  const ForceUpdate = live.Spec.TaskTemplate.ForceUpdate ?? 0;
+  return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } };
+}
+
+function initBody(options: InitSwarmOptions): object {
+  return {
+    ListenAddr: options.listenAddr ?? DEFAULT_LISTEN_ADDR,
+    AdvertiseAddr: options.advertiseAddr,
+    ...(options.defaultAddrPool && { DefaultAddrPool: options.defaultAddrPool }),
+    ...(options.subnetSize && { SubnetSize: options.subnetSize }),
+    Spec: {},
+  };
+}
+
+function imageQuery(reference: string): Record<string, string> {
+  const colon = reference.lastIndexOf(':');
+  const tagged = colon > reference.lastIndexOf('/') && !reference.includes('@');
+  return tagged
+    ? { fromImage: reference.slice(0, colon), tag: reference.slice(colon + 1) }
+    : { fromImage: reference, ...(reference.includes('@') ? {} : { tag: 'latest' }) };
+}
+
+/** Reads a progress stream to its end; the engine reports a failure as a last line under status 200. */
+async function readProgress(stream: Readable): Promise<void> {
+  let text = '';
+  stream.setEncoding('utf8');
+  for await (const chunk of stream) text = (text + String(chunk)).slice(-8192);
+  for (const line of text.split('\n')) {
+    const failure = /"error":("(?:[^"\\]|\\.)*")/.exec(line)?.[1];
+    if (failure !== undefined) throw new EngineError('REFUSED', JSON.parse(failure) as string);
+  }
+}

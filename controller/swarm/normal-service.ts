@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto';
+import { compact, type Tree } from './diff-trees.ts';
+import { SPEC_HASH_LABEL } from './labels.ts';
+import type {
+  ContainerSpec,
+  MountedFile,
+  NetworkAttachment,
+  PublishedPort,
+  RestartPolicy,
+  ServiceSpec,
+  TaskSpec,
+  UpdateConfig,
+} from './swarm-types.ts';
+
+const SECOND_NS = 1_000_000_000;
+/** Engine defaults: swarmkit api/defaults/service.go. */
+const STOP_GRACE_NS = 10 * SECOND_NS;
+const RESTART: RestartPolicy = { Condition: 'any', Delay: 5 * SECOND_NS };
+const UPDATE: UpdateConfig = {
+  Parallelism: 1,
+  FailureAction: 'pause',
+  Monitor: 5 * SECOND_NS,
+  Order: 'stop-first',
+};
+/** Fields in which zero (or false) is another wish than "as the engine does it". */
+const ZERO_MEANS_SOMETHING = new Set(['Replicas', 'Parallelism', 'StopGracePeriod', 'Delay', 'Init']);
+
+/**
+ * A service in the one form in which wanted and live can be compared: engine defaults filled in, lists without
+ * meaning in their order keyed by what names their members, networks by name, and left out what is not a wish
+ * (ids, the ForceUpdate counter, the platforms of a resolved image).
+ */
+export function normalService(spec: ServiceSpec, networkNames: ReadonlyMap<string, string>): Tree {
+  return compact(
+    {
+      ...spec,
+      TaskTemplate: normalTask(spec.TaskTemplate, networkNames),
+      Mode: 'Global' in spec.Mode ? 'global' : { Replicas: spec.Mode.Replicated.Replicas ?? 1 },
+      UpdateConfig: normalUpdate(spec.UpdateConfig),
+      RollbackConfig: normalUpdate(spec.RollbackConfig),
+      EndpointSpec: {
+        ...spec.EndpointSpec,
+        Mode: spec.EndpointSpec?.Mode || 'vip',
+        Ports: keyed(
+          spec.EndpointSpec?.Ports?.map(normalPort),
+          (port) => `${port.TargetPort}/${port.Protocol}`,
+        ),
+      },
+    },
+    ZERO_MEANS_SOMETHING,
+  );
+}
+
+/** Hash of what is wanted, blind to how it is written down and to its own label. */
+export function hashService(spec: ServiceSpec): string {
+  const { [SPEC_HASH_LABEL]: _, ...Labels } = spec.Labels;
+  const normal = JSON.stringify(normalService({ ...spec, Labels }, new Map()));
+  return createHash('sha256').update(normal).digest('hex').slice(0, 16);
+}
+
+function normalTask(task: TaskSpec, networkNames: ReadonlyMap<string, string>): Tree {
+  const { Condition, Delay, ...restart } = task.RestartPolicy ?? {};
+  return {
+    ...task,
+    ContainerSpec: normalContainer(task.ContainerSpec),
+    RestartPolicy: { ...restart, Condition: Condition || RESTART.Condition, Delay: Delay ?? RESTART.Delay },
+    Placement: { ...task.Placement, Constraints: set(task.Placement?.Constraints), Platforms: undefined },
+    Networks: keyed(
+      task.Networks?.map((network) => normalNetwork(network, networkNames)),
+      (network) => network.Target,
+    ),
+    ForceUpdate: undefined,
+    Runtime: undefined,
+  };
+}
+
+function normalContainer(container: ContainerSpec): Tree {
+  return {
+    ...container,
+    Env: keyed(container.Env, (line) => line.split('=', 1)[0] ?? line),
+    Mounts: keyed(container.Mounts, (mount) => mount.Target),
+    Configs: keyed(container.Configs?.map(withoutId), fileName),
+    Secrets: keyed(container.Secrets?.map(withoutId), fileName),
+    Ulimits: keyed(container.Ulimits, (limit) => limit.Name),
+    Hosts: set(container.Hosts),
+    CapabilityAdd: set(container.CapabilityAdd),
+    CapabilityDrop: set(container.CapabilityDrop),
+    StopGracePeriod: container.StopGracePeriod ?? STOP_GRACE_NS,
+    Isolation: undefined,
+  };
+}
+
+const withoutId = <T extends { readonly File: MountedFile }>(reference: T) => ({
+  ...reference,
+  ConfigID: undefined,
+  SecretID: undefined,
+});
+
+const fileName = (reference: { readonly File?: MountedFile }): string => reference.File?.Name ?? '';
+
+const normalNetwork = (
+  { Target, Aliases, ...rest }: NetworkAttachment,
+  names: ReadonlyMap<string, string>,
+) => ({
+  ...rest,
+  Target: names.get(Target) ?? Target,
+  Aliases: set(Aliases),
+});
+
+const normalPort = (port: PublishedPort) => ({
+  ...port,
+  Protocol: port.Protocol || 'tcp',
+  PublishMode: port.PublishMode || 'ingress',
+});
+
+function normalUpdate(update: UpdateConfig | undefined): Tree {
+  if (update === undefined || update === null) return { ...UPDATE, Delay: 0 };
+  return {
+    ...update,
+    Parallelism: update.Parallelism ?? 0,
+    Delay: update.Delay ?? 0,
+    FailureAction: update.FailureAction || UPDATE.FailureAction,
+    Monitor: update.Monitor || UPDATE.Monitor,
+    Order: update.Order || UPDATE.Order,
+  };
+}
+
+const set = (members: readonly string[] | null | undefined): Tree =>
+  Object.fromEntries((members ?? []).map((member) => [member, true]));
+
+/** A list as a map; a second member of the same key gets a number, so that nothing is lost. */
+function keyed<T>(members: readonly T[] | null | undefined, keyOf: (member: T) => string): Tree {
+  const map: Record<string, unknown> = {};
+  for (const member of members ?? []) {
+    const key = keyOf(member);
+    let free = key;
+    for (let n = 2; free in map; n += 1) free = `${key}#${n}`;
+    map[free] = typeof member === 'object' ? compactMember(member as object) : member;
+  }
+  return map;
+}
+
+const compactMember = (member: object): Tree => compact({ ...member });

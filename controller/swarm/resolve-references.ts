@@ -1,0 +1,46 @@
+import { EngineError } from './engine-error.ts';
+import type { ServiceSpec } from './swarm-types.ts';
+
+/** Ids by name of what a service may refer to. */
+export interface ReferenceIds {
+  readonly networks: ReadonlyMap<string, string>;
+  readonly configs: ReadonlyMap<string, string>;
+  readonly secrets: ReadonlyMap<string, string>;
+}
+
+/**
+ * The spec with the ids that a write needs. Throws NOT_FOUND naming all that the swarm lacks.
+ */
+export function resolveReferences(spec: ServiceSpec, ids: ReferenceIds): ServiceSpec {
+  const missing: string[] = [];
+  const find = (kind: keyof ReferenceIds, name: string): string => {
+    const id = ids[kind].get(name);
+    if (id === undefined) missing.push(`${kind.slice(0, -1)} ${name}`);
+    return id ?? '';
+  };
+  const { TaskTemplate } = spec;
+  const { ContainerSpec } = TaskTemplate;
+  const resolved: ServiceSpec = {
+    ...spec,
+    TaskTemplate: {
+      ...TaskTemplate,
+      Networks: (TaskTemplate.Networks ?? []).map((it) => ({ ...it, Target: find('networks', it.Target) })),
+      ContainerSpec: {
+        ...ContainerSpec,
+        Configs: (ContainerSpec.Configs ?? []).map((it) => ({
+          ...it,
+          ConfigID: find('configs', it.ConfigName),
+        })),
+        Secrets: (ContainerSpec.Secrets ?? []).map((it) => ({
+          ...it,
+          SecretID: find('secrets', it.SecretName),
+        })),
+      },
+    },
+  };
+  if (missing.length === 0) return resolved;
+  throw new EngineError(
+    'NOT_FOUND',
+    `service ${spec.Name} needs ${missing.join(', ')}, which the swarm lacks`,
+  );
+}
