@@ -91,7 +91,10 @@ export class ControlLoop<R extends LoopResource> {
 
   async #pass(key: string, signal: AbortSignal): Promise<void> {
     const resource = this.#options.resources.get(key);
-    if (!resource) return this.#queue.forget(key); // gone: a later resource of that name starts afresh
+    if (!resource) {
+      this.#queue.forget(key); // gone: a later resource of that name starts afresh
+      return;
+    }
     const { metrics, clock, log, reconciler } = this.#options;
     const startedMs = clock.now();
     metrics?.reconcile.started();
@@ -125,25 +128,24 @@ export class ControlLoop<R extends LoopResource> {
 
   #settle(key: string, settled: Settled): void {
     const { log } = this.#options;
+    if (settled.outcome !== 'error') this.#queue.forget(key);
     switch (settled.outcome) {
       case 'success':
-        return this.#queue.forget(key);
+        break;
       case 'requeue_after':
-        this.#queue.forget(key);
-        return this.#queue.addAfter(key, settled.requeueAfterMs);
+        this.#queue.addAfter(key, settled.requeueAfterMs);
+        break;
       case 'superseded': // `add` has already asked for the next pass, or the process is ending
         log.debug({}, 'reconcile cut short');
-        return this.#queue.forget(key);
+        break;
       case 'terminal_error':
         log.error({ err: settled.error }, 'reconcile failed until the manifest is edited');
-        return this.#queue.forget(key);
-      case 'error': {
-        const delayMs = this.#queue.retry(key);
-        log.warn({ err: settled.error, retryInMs: delayMs }, 'reconcile failed');
-        return;
-      }
+        break;
+      case 'error':
+        log.warn({ err: settled.error, retryInMs: this.#queue.retry(key) }, 'reconcile failed');
+        break;
       default:
-        return settled satisfies never;
+        settled satisfies never;
     }
   }
 

@@ -78,15 +78,21 @@ export class WorkQueue {
   addAfter(key: string, delayMs: number): void {
     if (this.#shuttingDown) return;
     this.#metrics?.retried();
-    if (delayMs <= 0) return this.add(key);
     const readyAtMs = this.#clock.now() + delayMs;
     const earlier = this.#delayed.get(key);
-    if (earlier && earlier.readyAtMs <= readyAtMs) return;
-    earlier?.timer.abort();
+    if (delayMs <= 0) this.add(key);
+    else if (!earlier || readyAtMs < earlier.readyAtMs) {
+      earlier?.timer.abort();
+      this.#addAt(key, readyAtMs, delayMs);
+    }
+  }
+
+  #addAt(key: string, readyAtMs: number, delayMs: number): void {
     const delayed = { readyAtMs, timer: new AbortController() };
     this.#delayed.set(key, delayed);
     this.#clock.sleep(delayMs, delayed.timer.signal).then(
       () => {
+        if (this.#delayed.get(key) !== delayed) return; // replaced in the very moment of waking
         this.#delayed.delete(key);
         this.add(key);
       },

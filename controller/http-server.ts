@@ -1,0 +1,86 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** The answer to `GET <path>`, sent as JSON; undefined is 404. */
+export type JsonRoute = (url: URL) => Promise<unknown>;
+
+export interface HttpServerOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly metrics: (accept: string) => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** What is missing before the process does its work; undefined when nothing is. */
+  readonly notReady: () => string | undefined;
+  /** More GET routes by exact path. */
+  readonly routes?: Readonly<Record<string, JsonRoute>>;
+  readonly failed: (error: unknown, path: string) => void;
+}
+
+export interface RunningHttpServer {
+  readonly port: number;
+  /** Ends open connections too: a scraper keeps its own alive for ever. */
+  close(): Promise<void>;
+}
+
+interface Reply {
+  readonly status: number;
+  readonly contentType: string;
+  readonly text: string;
+}
+
+/** Serves /metrics, /healthz (the process lives), /readyz (it does its work) and the given routes. */
+export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
+  const server = createServer((request, response) => {
+    void answer(request, options).then((reply) => send(response, reply, request.method === 'HEAD'));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => resolve());
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function answer(request: IncomingMessage, options: HttpServerOptions): Promise<Reply> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'only GET');
+  const url = parseUrl(request.url);
+  if (!url) return plain(400, 'bad path');
+  try {
+    return await route(url, request.headers.accept ?? '', options);
+  } catch (error) {
+    options.failed(error, url.pathname);
+    return plain(500, 'failed; see the log');
+  }
+}
+
+async function route(url: URL, accept: string, options: HttpServerOptions): Promise<Reply> {
+  if (url.pathname === '/healthz') return plain(200, 'ok');
+  if (url.pathname === '/readyz') {
+    const missing = options.notReady();
+    return missing === undefined ? plain(200, 'ok') : plain(503, missing);
+  }
+  if (url.pathname === '/metrics') return { status: 200, ...(await options.metrics(accept)) };
+  const value =
+    Object.hasOwn(options.routes ?? {}, url.pathname) && (await options.routes?.[url.pathname]?.(url));
+  if (value === false || value === undefined) return plain(404, 'not found');
+  return { status: 200, contentType: 'application/json', text: `${JSON.stringify(value)}\n` };
+}
+
+function parseUrl(path = '/'): URL | undefined {
+  return URL.canParse(path, 'http://controller') ? new URL(path, 'http://controller') : undefined;
+}
+
+function plain(status: number, text: string): Reply {
+  return { status, contentType: 'text/plain; charset=utf-8', text: `${text}\n` };
+}
+
+function send(response: ServerResponse, { status, contentType, text }: Reply, headOnly: boolean): void {
+  response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(text) });
+  response.end(headOnly ? undefined : text);
+}

@@ -1,0 +1,53 @@
+/** Every condition type; a cluster has the first four, a schedule `Accepted`, `Active`, `Complete`, `Stalled`. */
+export const CONDITION_TYPES = [
+  'Accepted', // the manifest as it is now was understood and is in force
+  'Ready', // cluster: everything it asks for runs
+  'Reconciling', // work is in progress; absent when none is
+  'Stalled', // no progress without help; absent when fine
+  'Active', // schedule: a trial is running
+  'Complete', // schedule: all its trials ended
+] as const;
+
+/** Every reason that a condition may give. Scripts and alerts match on these words: add, never rename. */
+export const CONDITION_REASONS = [
+  // Accepted
+  'Valid',
+  'InvalidManifest', // the file has problems; the last good spec stays in force
+  'ImpossibleTopology', // no manager, two provisioners, ...
+  'ClusterNotFound', // clusterRef names nothing
+  'TargetNotFound', // the target selects nothing that the cluster's manifest could ever run
+  // Ready
+  'Converged',
+  'Progressing',
+  'ProgressingWithRetry', // the last pass failed; it is tried again with backoff
+  'ProvisionFailed',
+  'NodeUnreachable',
+  'EngineUnavailable',
+  'SwarmUnavailable', // no manager answers, or there is no leader
+  'JoinPending',
+  'ImagesMissing', // not on a node yet, and not to be had from where we looked
+  'StackRefused', // the compose file asks for what we do not support, or cannot be read
+  'TasksNotRunning',
+  'DriftReported', // `drift: report`: the world differs and is left so
+  'HeldByTrial', // differs where a trial holds it; left alone until the trial ends
+  'PruneRefused', // what would be removed looks like a mistake in a file
+  'Deleting',
+  // Stalled
+  'StateDirectoryFull',
+  'StateDirectoryUnwritable',
+  'StatusUnreadable', // a status file is torn or foreign: what was done before is unknown
+  'FaultNotHealed', // Stuck or Unknown: an orphaned fault
+  'TrialFailed',
+  // Active, Complete
+  'Waiting', // for its time, or for a quiet gap
+  'WaitingForCluster',
+  'Running',
+  'Healing',
+  'Idle',
+  'Finished',
+  'Aborted',
+  'Refused', // a guard said no: nothing was injected
+] as const;
+
+export type ConditionType = (typeof CONDITION_TYPES)[number];
+export type ConditionReason = (typeof CONDITION_REASONS)[number];
