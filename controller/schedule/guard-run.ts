@@ -4,11 +4,11 @@ import type { Inventory } from './select-targets.ts';
 /** What a schedule may allow knowingly. */
 export interface Permissions {
   readonly allowQuorumLoss: boolean;
-  readonly allowProtectedNodes: boolean;
+  readonly allowMeasurementNodes: boolean;
 }
 
 /** Services whose node a node-wide fault may not hit: they produce and judge the measurement. */
-const protectedServices = ['generator', 'kafka', 'observer'];
+const measuringServices = ['generator', 'kafka', 'observer'];
 
 /**
  * Reasons to refuse a run before anything is touched; empty when it may go on. A container-scoped fault may share a
@@ -23,20 +23,20 @@ export function guardRun(
   if (kind.targets === 'tasks') return [];
   const nodes = new Set(targets.map(({ node }) => node));
   return [
-    ...(permissions.allowProtectedNodes ? [] : protectedNodes(nodes, inventory)),
+    ...(permissions.allowMeasurementNodes ? [] : measurementNodes(nodes, inventory)),
     ...(permissions.allowQuorumLoss ? [] : lostQuorum(nodes, inventory)),
   ];
 }
 
-function protectedNodes(nodes: ReadonlySet<string>, inventory: Inventory): string[] {
+function measurementNodes(nodes: ReadonlySet<string>, inventory: Inventory): string[] {
   return inventory.services
-    .filter(({ name }) => protectedServices.some((service) => name.endsWith(`_${service}`)))
+    .filter(({ name }) => measuringServices.some((service) => name.endsWith(`_${service}`)))
     .flatMap(({ name, tasks }) =>
       tasks
         .filter(({ node }) => nodes.has(node))
         .map(
           ({ node }) =>
-            `${node} runs ${name}, which the measurement depends on (allowProtectedNodes: true permits it)`,
+            `${node} runs ${name}, which the measurement depends on (allowMeasurementNodes: true permits it)`,
         ),
     );
 }

@@ -15,16 +15,16 @@ export interface Inventory {
 type Labels = Readonly<Record<string, string>>;
 
 interface Matcher {
-  readonly matchNames?: readonly string[] | undefined;
-  readonly matchLabels?: Labels | undefined;
-  readonly pick?: 'one' | 'all' | 'minority' | 'majority' | undefined;
-  readonly count?: number | undefined;
+  readonly matchNames?: readonly string[];
+  readonly matchLabels?: Labels;
 }
 
-/** A manifest's `target`: exactly one of the two is present. */
+/** A manifest's `target`: exactly one of nodes and services is present. */
 export interface TargetSelector {
-  readonly nodes?: Matcher | undefined;
-  readonly services?: Matcher | undefined;
+  readonly nodes?: Matcher;
+  readonly services?: Matcher;
+  readonly pick?: 'one' | 'all' | 'minority' | 'majority';
+  readonly count?: number;
 }
 
 /**
@@ -49,7 +49,7 @@ export function selectTargets(
           tasks.map((task): Target => ({ kind: 'task', service: name, ...task })),
         );
   const sorted = candidates.sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1));
-  const wanted = howMany(matcher, sorted.length);
+  const wanted = howMany(selector, sorted.length);
   return wanted > sorted.length ? [] : shuffle(sorted, random).slice(0, wanted);
 }
 
@@ -69,7 +69,7 @@ function isCalled(full: string, name: string): boolean {
   return full === name || full.endsWith(`_${name}`);
 }
 
-function howMany({ pick, count }: Matcher, available: number): number {
+function howMany({ pick, count }: TargetSelector, available: number): number {
   if (count !== undefined) return count;
   switch (pick ?? 'one') {
     case 'one':
