@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { checked, exactlyOne, type Report } from './exactly-one.ts';
+import { labelsField, nameField, textLike } from './fields.ts';
+import { resourceSchema } from './object-meta.ts';
+import { reportDuplicateNames } from './unique-names.ts';
+
+const byName = { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] };
+
+const nodeSchema = z.strictObject({
+  name: nameField().describe('Host name of the machine.'),
+  role: z.enum(['manager', 'worker']).describe('Role in the swarm.'),
+  labels: labelsField()
+    .default({})
+    .describe('Swarm node labels, for placement constraints and fault targets.'),
+});
+
+const stackSchema = z.strictObject({
+  name: nameField().describe('Prefix of everything that the stack makes: <stack>_<service>.'),
+  compose: z.string().min(1).describe('Compose file, relative to this manifest.'),
+  env: z
+    .record(
+      textLike(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a variable name of letters, digits and underscores'),
+      z.string(),
+    )
+    .default({})
+    .describe('Values for ${NAME} in the compose file; no other environment leaks in.'),
+});
+
+const checkpointSchema = exactlyOne(
+  {},
+  { path: z.strictObject({}).describe('One host folder, seen by every node at the same path; lab only.') },
+);
+
+function specSchema<P extends Readonly<Record<string, z.ZodType>>>(provisioners: P) {
+  const shape = z.strictObject({
+    provisioner: exactlyOne({}, provisioners).describe('Who makes the machines, with its settings.'),
+    nodes: z
+      .array(nodeSchema)
+      .min(1)
+      .meta(byName)
+      .describe('The machines; their order gives the lab its addresses.'),
+    checkpoint: checkpointSchema.exactOptional().describe('Where the streaming job keeps its state.'),
+    stacks: z.array(stackSchema).default([]).meta(byName).describe('What runs on the swarm.'),
+    drift: z
+      .enum(['correct', 'report'])
+      .default('correct')
+      .describe('What to do about changes that others made: put them right, or only say so.'),
+    prune: z
+      .boolean()
+      .default(true)
+      .describe('Remove what earlier manifests asked for and this one does not.'),
+    deletionPolicy: z
+      .enum(['destroy', 'retain'])
+      .exactOptional()
+      .describe(
+        'What becomes of the machines when this resource goes: the default is destroy for lab, else retain.',
+      ),
+  });
+  return checked(shape, checkTopology).describe('The cluster as it should be.');
+}
+
+function checkTopology(spec: Readonly<Record<string, unknown>>, report: Report): void {
+  reportDuplicateNames(spec.nodes, 'nodes', report);
+  reportDuplicateNames(spec.stacks, 'stacks', report);
+  if (!Array.isArray(spec.nodes) || spec.nodes.length === 0) return;
+  const roles = spec.nodes.map((node: unknown) => (node as { role?: unknown } | null | undefined)?.role);
+  // A role that is wrong is reported by itself; it may have been meant as the manager's.
+  if (roles.every((role) => role === 'worker'))
+    report(['nodes'], 'no node has the role manager: a swarm needs one');
+}
+
+/** The schema of a ClusterSpec manifest; takes each provisioner's settings schema by name. */
+export function clusterSpecSchema<P extends Readonly<Record<string, z.ZodType>>>(provisioners: P) {
+  return resourceSchema('ClusterSpec', specSchema(provisioners)).describe(
+    'A cluster of machines, the swarm on them, and the stacks that run there.',
+  );
+}
+
+/** A valid ClusterSpec with its defaults filled in; `compose` paths are absolute once it was loaded from a file. */
+export type ClusterSpec = z.output<ReturnType<typeof clusterSpecSchema<Readonly<Record<string, z.ZodType>>>>>;
+
+/** The one provisioner that a cluster names, and its settings, which that provisioner's own schema has checked. */
+export function provisionerOf(cluster: ClusterSpec): { readonly name: string; readonly config: unknown } {
+  const [[name, config] = ['', undefined]] = Object.entries(cluster.spec.provisioner);
+  return { name, config };
+}

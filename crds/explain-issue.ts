@@ -1,0 +1,77 @@
+import type { z } from 'zod';
+import { nearest } from './nearest.ts';
+
+const TYPE_WORDS: Readonly<Record<string, string>> = {
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  object: 'a map',
+  record: 'a map',
+  array: 'a list',
+};
+
+/** A value as a person would read it back from the file. */
+export function shown(value: unknown): string {
+  if (value === null) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object') return 'a map';
+  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+}
+
+/** ` (did you mean "x"?)` or nothing. */
+export function didYouMean(word: unknown, candidates: readonly string[]): string {
+  const close = typeof word === 'string' ? nearest(word, candidates) : undefined;
+  return close === undefined ? '' : ` (did you mean "${close}"?)`;
+}
+
+/** `expected X, got Y`, or `missing, expected X` where there is nothing. */
+export function expectedGot(expected: string, input: unknown): string {
+  return input === undefined ? `missing, expected ${expected}` : `expected ${expected}, got ${shown(input)}`;
+}
+
+/** An error for one field in its own words: `expecting('a duration such as 90s')`. */
+export function expecting(what: string): (issue: { readonly input?: unknown }) => string {
+  return (issue) => expectedGot(what, issue.input);
+}
+
+/** Says a schema's complaint in the words of a manifest; undefined leaves a schema's own words alone. */
+export function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return explainType(String(issue.expected), issue.input);
+    case 'invalid_value':
+      return explainValue(issue.values.map(String), issue.input);
+    case 'too_small':
+      return explainSize('at least', Number(issue.minimum) + (issue.inclusive === false ? 1 : 0), issue);
+    case 'too_big':
+      return explainSize('at most', Number(issue.maximum) - (issue.inclusive === false ? 1 : 0), issue);
+    case 'invalid_format':
+      return expectedGot(
+        issue.pattern ? `text that matches ${issue.pattern}` : `a valid ${issue.format}`,
+        issue.input,
+      );
+    case 'not_multiple_of':
+      return expectedGot(`a multiple of ${issue.divisor}`, issue.input);
+    default:
+      return undefined;
+  }
+}
+
+function explainType(expected: string, input: unknown): string {
+  const message = expectedGot(TYPE_WORDS[expected] ?? expected, input);
+  const unquoted = expected === 'string' && (typeof input === 'number' || typeof input === 'boolean');
+  return unquoted ? `${message}: put it in quotes` : message;
+}
+
+function explainValue(values: readonly string[], input: unknown): string {
+  const words = values.length === 1 ? values[0]! : `one of ${values.join(', ')}`;
+  return expectedGot(words, input) + didYouMean(input, values);
+}
+
+function explainSize(bound: string, limit: number, issue: { origin?: unknown; input?: unknown }): string {
+  if (issue.origin === 'number' || issue.origin === 'int')
+    return expectedGot(`${bound} ${limit}`, issue.input);
+  const size = Array.isArray(issue.input) || typeof issue.input === 'string' ? issue.input.length : 'other';
+  return `expected ${bound} ${limit} ${issue.origin === 'string' ? 'characters' : 'entries'}, got ${size}`;
+}

@@ -1,0 +1,168 @@
+import { z } from 'zod';
+import { checked, exactlyOne, type Report } from './exactly-one.ts';
+import { durationField, nameField } from './fields.ts';
+import { resourceSchema } from './object-meta.ts';
+import { DURATION_PATTERN, parseDuration } from './parse-duration.ts';
+import { reportDuplicateNames } from './unique-names.ts';
+
+/** What a schedule needs to know of a fault kind; every `FaultKind` of the catalogue has it. */
+export interface FaultKindSchema {
+  readonly summary: string;
+  readonly params: z.ZodType;
+  readonly targets: 'tasks' | 'nodes';
+  readonly instant: boolean;
+}
+type Kinds = Readonly<Record<string, FaultKindSchema>>;
+
+const byName = { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] };
+const names = z.array(z.string().min(1)).min(1);
+const labels = z.record(z.string().min(1), z.string());
+
+function selector(what: string, nameForm: string) {
+  return exactlyOne(
+    {},
+    {
+      matchNames: names.describe(`These ${what}, ${nameForm}.`),
+      matchLabels: labels.describe(`The ${what} that carry all of these labels.`),
+    },
+  );
+}
+
+const targetSchema = checked(
+  exactlyOne(
+    {
+      pick: z
+        .enum(['one', 'all', 'minority', 'majority'])
+        .exactOptional()
+        .describe('How many of those that match; one when nothing is said.'),
+      count: z.int().min(1).exactOptional().describe('How many of those that match, instead of pick.'),
+    },
+    {
+      nodes: selector('nodes', 'as the manifest of the cluster names them').describe('Whole machines.'),
+      services: selector(
+        'services',
+        'as the compose file or the swarm names them: kafka, streaming_kafka',
+      ).describe('Running tasks of services.'),
+    },
+  ),
+  (target, report) => {
+    if (target.pick !== undefined && target.count !== undefined)
+      report(['count'], 'only one of pick, count may be given');
+  },
+);
+
+function faultSchema(kinds: Kinds) {
+  const params = Object.fromEntries(
+    Object.entries(kinds).map(([name, kind]) => [name, kind.params.describe(kind.summary)]),
+  ) as Readonly<Record<string, z.ZodType>>;
+  const base = {
+    name: nameField().describe('Names the fault in trials, metrics and tables.'),
+    target: targetSchema.describe('What is hurt; found anew when the run starts, chosen by the seed.'),
+    hold: durationField()
+      .default('0s')
+      .describe('How long the effect lasts once it is seen; 0s for a kind that is over at once.'),
+  };
+  return checked(exactlyOne(base, params), (fault, report) => {
+    for (const [name, kind] of Object.entries(kinds))
+      if (fault[name] !== undefined) checkFault(fault, name, kind, report);
+  });
+}
+
+/** What only the kind knows: whether there is anything to hold, and whether it hurts tasks or machines. */
+function checkFault(
+  fault: Readonly<Record<string, unknown>>,
+  name: string,
+  kind: FaultKindSchema,
+  report: Report,
+): void {
+  const target = (fault.target ?? {}) as { nodes?: unknown; services?: unknown };
+  if (kind.targets === 'tasks' && target.nodes !== undefined)
+    report(['target', 'nodes'], `${name} is aimed at services, not at nodes`);
+  if (kind.targets === 'nodes' && target.services !== undefined)
+    report(['target', 'services'], `${name} is aimed at nodes, not at services`);
+  if (typeof fault.hold !== 'string' || !DURATION_PATTERN.test(fault.hold)) return;
+  const holds = parseDuration(fault.hold) > 0;
+  if (kind.instant && holds)
+    report(['hold'], `${name} is over at once: there is nothing to hold, leave hold out or say 0s`);
+  if (!kind.instant && !holds)
+    report(['hold'], `${name} lasts until it is undone: say for how long, such as 30s`);
+}
+
+/** The presets by name, from inject-only to a publication; the numbers behind them are in `presets.ts`. */
+const presetField = z
+  .enum(['none', 'smoke', 'quick', 'standard', 'paper'])
+  .default('quick')
+  .describe(
+    'How much is measured: smoke 1 trial, quick 3, standard 10, paper 30; none injects once and measures nothing.',
+  );
+
+function specSchema(kinds: Kinds) {
+  const shape = z.strictObject({
+    clusterRef: z.strictObject({ name: nameField() }).describe('The ClusterSpec whose cluster is hurt.'),
+    seed: z
+      .int()
+      .min(0)
+      .max(0xffff_ffff)
+      .exactOptional()
+      .describe('Every random choice comes from it; drawn and written to status when absent.'),
+    when: exactlyOne({}, { now: z.strictObject({}).describe('Once per uid and generation.') }).describe(
+      'When it runs.',
+    ),
+    preset: presetField,
+    trials: z
+      .int()
+      .min(1)
+      .max(1000)
+      .exactOptional()
+      .describe('Trials of each fault, instead of the number of the preset.'),
+    calibration: durationField()
+      .exactOptional()
+      .describe('Fault-free time that sets the threshold, instead of that of the preset.'),
+    gate: durationField()
+      .exactOptional()
+      .describe('Steady time demanded before each fault, instead of that of the preset.'),
+    maxRecovery: durationField()
+      .exactOptional()
+      .describe('After it a trial that has not recovered is censored, instead of 10m.'),
+    allowQuorumLoss: z
+      .boolean()
+      .default(false)
+      .describe('Permit a fault that breaks a quorum: managers, ZooKeeper, in-sync replicas.'),
+    allowMeasurementNodes: z
+      .boolean()
+      .default(false)
+      .describe('Permit a node-wide fault on the node of the generator, the broker or the observer.'),
+    faults: z.array(faultSchema(kinds)).min(1).meta(byName).describe('What is broken, one after another.'),
+  });
+  return checked(shape, checkSchedule).describe('The faults to inject, and how they are measured.');
+}
+
+function checkSchedule(spec: Readonly<Record<string, unknown>>, report: Report): void {
+  reportDuplicateNames(spec.faults, 'faults', report);
+  if (spec.preset !== 'none') return;
+  for (const field of ['trials', 'calibration', 'gate', 'maxRecovery']) {
+    if (spec[field] !== undefined)
+      report([field], 'preset none measures nothing: leave it out, or choose another preset');
+  }
+}
+
+/** The schema of a FaultSchedule manifest; takes the fault kinds of the catalogue by name. */
+export function faultScheduleSchema(kinds: Kinds) {
+  return resourceSchema('FaultSchedule', specSchema(kinds)).describe(
+    'Faults for one cluster, and how their recovery is measured.',
+  );
+}
+
+/** A valid FaultSchedule with its defaults filled in; durations stay text, for `parseDuration`. */
+export type FaultSchedule = z.output<ReturnType<typeof faultScheduleSchema>>;
+
+/** One entry of `spec.faults`; `faultOf` gives its kind and parameters. */
+export type FaultEntry = FaultSchedule['spec']['faults'][number];
+
+const BESIDE_THE_KIND: ReadonlySet<string> = new Set(['name', 'target', 'hold']);
+
+/** The one kind that an entry names, and its parameters, which that kind's own schema has checked. */
+export function faultOf(entry: FaultEntry): { readonly kind: string; readonly params: unknown } {
+  const [kind, params] = Object.entries(entry).find(([key]) => !BESIDE_THE_KIND.has(key)) ?? ['', undefined];
+  return { kind, params };
+}

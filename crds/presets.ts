@@ -1,0 +1,36 @@
+import type { FaultSchedule } from './fault-schedule.ts';
+import { parseDuration } from './parse-duration.ts';
+
+/** How a schedule is measured, in numbers: MEASUREMENT's words. */
+export interface MeasurementPlan {
+  /** Trials of each fault; 0: inject once and measure nothing. */
+  readonly trials: number;
+  readonly calibrationMs: number;
+  readonly gateMs: number;
+  /** T_max: a trial that is not recovered by then is censored. */
+  readonly maxRecoveryMs: number;
+}
+
+type Preset = FaultSchedule['spec']['preset'];
+
+/** `smoke` and `quick` calibrate for less than the 300 s that a claim needs, and reports say so. */
+const PRESETS: Readonly<Record<Preset, MeasurementPlan>> = {
+  none: { trials: 0, calibrationMs: 0, gateMs: 0, maxRecoveryMs: 0 },
+  smoke: { trials: 1, calibrationMs: 30_000, gateMs: 15_000, maxRecoveryMs: 600_000 },
+  quick: { trials: 3, calibrationMs: 60_000, gateMs: 30_000, maxRecoveryMs: 600_000 },
+  standard: { trials: 10, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000 },
+  paper: { trials: 30, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000 },
+};
+
+/** The preset's numbers with the schedule's own in place of them. */
+export function measurementPlan(spec: FaultSchedule['spec']): MeasurementPlan {
+  const preset = PRESETS[spec.preset];
+  const ms = (text: string | undefined, otherwise: number) =>
+    text === undefined ? otherwise : parseDuration(text);
+  return {
+    trials: spec.trials ?? preset.trials,
+    calibrationMs: ms(spec.calibration, preset.calibrationMs),
+    gateMs: ms(spec.gate, preset.gateMs),
+    maxRecoveryMs: ms(spec.maxRecovery, preset.maxRecoveryMs),
+  };
+}

@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { trialRecordSchema } from './trial-record.ts';
+
+const instant = z.string().describe('RFC 3339, UTC.');
+const count = z.int().min(0);
+
+/** One statement about a resource, with Kubernetes semantics. */
+const conditionSchema = z.object({
+  type: z.string().describe('Accepted, Ready, Reconciling, Stalled, Active or Complete.'),
+  status: z.enum(['True', 'False', 'Unknown']),
+  reason: z.string().describe('One CamelCase word of a fixed vocabulary.'),
+  message: z.string().describe('For people.'),
+  observedGeneration: count.describe('The generation that the statement is about.'),
+  lastTransitionTime: instant,
+});
+
+/** Something that happened to a resource, newest last; repeats are counted, not listed. */
+const objectEventSchema = z.object({
+  type: z.enum(['Normal', 'Warning']),
+  reason: z.string(),
+  message: z.string(),
+  count: z.int().min(1),
+  firstTimestamp: instant,
+  lastTimestamp: instant,
+});
+
+const names = z.array(z.string());
+
+/** What a cluster's deletion destroys: only what is listed here, each by the name under which we made it. */
+const inventorySchema = z.object({
+  nodes: names,
+  services: names,
+  networks: names,
+  configs: names,
+  secrets: names,
+  stacks: names,
+});
+
+const common = {
+  uid: z.string().describe('Identity of the resource: another one under the same name has another uid.'),
+  observedGeneration: count.describe('The newest generation that a pass has looked at.'),
+  specHash: z
+    .string()
+    .exactOptional()
+    .describe('Of the spec of that generation, so that a restart does not count as an edit.'),
+  conditions: z.array(conditionSchema),
+  events: z.array(objectEventSchema).exactOptional(),
+};
+
+/** What is known of a cluster. */
+export const clusterStatusSchema = z.object({
+  ...common,
+  inventory: inventorySchema,
+  nodes: z
+    .object({ desired: count, ready: count, managers: count, unreachable: names })
+    .describe('How many machines are asked for, and how many the swarm calls ready.'),
+});
+
+/** What is known of a schedule, with a record of each trial. */
+export const scheduleStatusSchema = z.object({
+  ...common,
+  runKey: z
+    .string()
+    .exactOptional()
+    .describe('What ran last: uid, generation and run-at; the same key never runs twice.'),
+  seed: count.exactOptional().describe('The seed in use, drawn when the spec gives none.'),
+  calibration: z
+    .object({ thetaMs: z.number(), p99Ms: z.number(), commitGapMs: z.number(), durationMs: z.number() })
+    .exactOptional()
+    .describe('The threshold of the campaign and what it was computed from.'),
+  trials: z.array(trialRecordSchema),
+});
+
+/** One statement about a resource. */
+export type Condition = z.output<typeof conditionSchema>;
+/** Something that happened to a resource. */
+export type ObjectEvent = z.output<typeof objectEventSchema>;
+/** What a cluster consists of, by name. */
+export type Inventory = z.output<typeof inventorySchema>;
+/** What is known of a cluster. */
+export type ClusterStatus = z.output<typeof clusterStatusSchema>;
+/** What is known of a schedule. */
+export type ScheduleStatus = z.output<typeof scheduleStatusSchema>;

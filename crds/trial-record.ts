@@ -1,0 +1,88 @@
+import { z } from 'zod';
+
+/** When something happened, who says so, and how finely they can tell. */
+const instantSchema = z.object({
+  atMs: z.number().describe("Epoch ms of the controller's clock."),
+  source: z.string().describe('What was asked: check, samples, spark-master, swarm, controller...'),
+  resolutionMs: z.number().describe('Time between the last look that saw nothing and the first that saw it.'),
+});
+
+/** A duration with the bound of its error. */
+const figureSchema = z.object({ ms: z.number(), errorMs: z.number() });
+
+const instants = z.object({
+  cmd: instantSchema.exactOptional().describe('Injection ordered.'),
+  eff: instantSchema.exactOptional().describe('Effect seen by an independent check.'),
+  det: instantSchema.exactOptional().describe('The system noticed.'),
+  end: instantSchema.exactOptional().describe('Fault undone and verified gone.'),
+  first: instantSchema.exactOptional().describe('First result visible after the stall.'),
+  rec: instantSchema.exactOptional().describe('Recovered: end of the last violation.'),
+  red: instantSchema.exactOptional().describe('Redundancy back.'),
+});
+
+const figures = z.object({
+  detection: figureSchema.exactOptional().describe('t_det - t_eff.'),
+  stall: figureSchema.exactOptional().describe('Time without visible progress beyond the normal gap.'),
+  recovery: figureSchema
+    .exactOptional()
+    .describe('TTR: end of the last violation - t_eff; absent when censored.'),
+  firstOutput: figureSchema.exactOptional().describe('t_first - t_eff.'),
+  catchUp: figureSchema.exactOptional().describe('Recovery - time to first output.'),
+  catchUpPredicted: figureSchema.exactOptional().describe('D x rho / (1 - rho).'),
+  redundancy: figureSchema.exactOptional().describe('t_red - t_eff.'),
+});
+
+/** How the job came back, and whether its results are right: never one without the other. */
+const verdictSchema = z.object({
+  recovery: z.enum(['Masked', 'Recovered', 'RecoveredDegraded', 'NotRecovered', 'Invalid']),
+  correctness: z.enum(['Correct', 'Incorrect', 'Unknown']),
+});
+
+/** One trial, complete enough for a sceptical reader to judge it without us. */
+export const trialRecordSchema = z.object({
+  number: z.int().min(1).describe('Position in the schedule, from 1.'),
+  fault: z.string().describe('Name of the entry in spec.faults.'),
+  kind: z.string().describe('Fault kind.'),
+  runId: z.string().describe('Of the journal.'),
+  seed: z.int().min(0).describe('Every random choice of this trial comes from it.'),
+  targets: z.array(z.string()).describe('What was hurt: node4 or node4/streaming_spark-worker-1.'),
+  outcome: z.enum(['Healed', 'Aborted', 'Refused', 'Stuck', 'Unknown']).describe('How the fault run ended.'),
+  startedAt: z.string().describe('RFC 3339, UTC.'),
+  finishedAt: z.string().exactOptional().describe('RFC 3339, UTC.'),
+  instants,
+  figures,
+  recoveryBand: z
+    .array(z.object({ factor: z.number(), ms: z.number().exactOptional() }))
+    .exactOptional()
+    .describe('Recovery time for other thresholds: 1.1, 1.25 and 1.5 x p99; no ms when it was not reached.'),
+  thetaMs: z.number().exactOptional().describe('Threshold of F_visible in force.'),
+  excursions: z
+    .int()
+    .min(0)
+    .exactOptional()
+    .describe('Crossings of the threshold too short to be violations.'),
+  smallestStallMs: z
+    .number()
+    .exactOptional()
+    .describe('For Masked: the smallest stall that would have been seen.'),
+  verdict: verdictSchema.exactOptional().describe('Absent when nothing was measured.'),
+  correctness: z
+    .record(z.string(), z.number())
+    .exactOptional()
+    .describe('Records and windows by class of error.'),
+  settings: z
+    .record(z.string(), z.string())
+    .exactOptional()
+    .describe('Every setting that governs detection.'),
+  samples: z.string().exactOptional().describe('File of the raw rows, NDJSON, below the state directory.'),
+  message: z.string().exactOptional().describe('Why it is Invalid, Stuck, Unknown or Refused.'),
+});
+
+/** When something happened, who says so, and how finely they can tell. */
+export type Instant = z.output<typeof instantSchema>;
+/** A duration with the bound of its error. */
+export type Figure = z.output<typeof figureSchema>;
+/** How the job came back, and whether its results are right. */
+export type TrialVerdict = z.output<typeof verdictSchema>;
+/** One trial. */
+export type TrialRecord = z.output<typeof trialRecordSchema>;
