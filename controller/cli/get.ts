@@ -1,0 +1,107 @@
+import type { ClusterStatus, Condition, ScheduleStatus } from '../../crds/status.ts';
+import type { Figure, TrialRecord } from '../../crds/trial-record.ts';
+import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
+import { readState } from './read-state.ts';
+
+/** What `get` can list. */
+export const GET_KINDS = ['clusters', 'schedules', 'trials'] as const;
+export type GetKind = (typeof GET_KINDS)[number];
+
+/** `controller get clusters|schedules|trials [name]`: what the status files say now. */
+export async function get(context: CliContext, kind: GetKind, name: string | undefined): Promise<ExitCode> {
+  const { clusters, schedules, unreadable } = await readState(context.stateDir);
+  for (const { path, problem } of unreadable) context.note(`${path}: ${problem}`);
+  const named = <S>(all: ReadonlyMap<string, S>) =>
+    [...all].filter(([key]) => name === undefined || key === name);
+  switch (kind) {
+    case 'clusters':
+      answer(context, named(clusters).map(withName), formatClusters);
+      break;
+    case 'schedules':
+      answer(context, named(schedules).map(withName), formatSchedules);
+      break;
+    case 'trials':
+      answer(
+        context,
+        named(schedules).flatMap(([schedule, { trials }]) => trials.map((trial) => ({ schedule, ...trial }))),
+        formatTrials,
+      );
+      break;
+    default:
+      return kind satisfies never;
+  }
+  return unreadable.length > 0 || (name !== undefined && !clusters.has(name) && !schedules.has(name)) ? 1 : 0;
+}
+
+type Named<S> = { readonly name: string } & S;
+
+function withName<S extends object>([name, status]: readonly [string, S]): Named<S> {
+  return { name, ...status };
+}
+
+function formatClusters(clusters: readonly Named<ClusterStatus>[]): string {
+  const rows = clusters.map(({ name, conditions, nodes }) => {
+    const ready = conditions.find(({ type }) => type === 'Ready');
+    return [
+      name,
+      ready?.status ?? 'Unknown',
+      ready?.reason ?? '',
+      `${nodes.ready}/${nodes.desired}`,
+      ready?.message ?? '',
+    ];
+  });
+  return formatTable(['NAME', 'READY', 'REASON', 'NODES', 'MESSAGE'], rows);
+}
+
+function formatSchedules(schedules: readonly Named<ScheduleStatus>[]): string {
+  const rows = schedules.map(({ name, conditions, trials }) => {
+    const [state, reason] = scheduleState(conditions);
+    return [name, state, reason, `${trials.filter(({ finishedAt }) => finishedAt).length}`];
+  });
+  return formatTable(['NAME', 'STATE', 'REASON', 'TRIALS'], rows);
+}
+
+/** The one word for a schedule, out of its conditions: what is wrong before what is over before what goes on. */
+function scheduleState(conditions: readonly Condition[]): readonly [string, string] {
+  const holds = ['Stalled', 'Complete', 'Active'].map((type) =>
+    conditions.find((condition) => condition.type === type && condition.status === 'True'),
+  );
+  const first = holds.find((condition) => condition !== undefined);
+  return first
+    ? [first.type, first.reason]
+    : ['Waiting', conditions.find(({ type }) => type === 'Active')?.reason ?? ''];
+}
+
+/** A row per trial with the figures that people came for; each figure carries its error bound. */
+export function formatTrials(trials: readonly ({ readonly schedule: string } & TrialRecord)[]): string {
+  const rows = trials.map(({ schedule, number, fault, targets, outcome, verdict, figures }) => [
+    schedule,
+    `${number}`,
+    fault,
+    targets.join(','),
+    outcome,
+    verdict ? `${verdict.recovery}, ${verdict.correctness}` : '-',
+    formatFigure(figures.detection),
+    formatFigure(figures.stall),
+    formatFigure(figures.recovery),
+    formatFigure(figures.redundancy),
+  ]);
+  const head = [
+    'SCHEDULE',
+    'TRIAL',
+    'FAULT',
+    'TARGETS',
+    'OUTCOME',
+    'VERDICT',
+    'DETECTION',
+    'STALL',
+    'RECOVERY',
+    'REDUNDANCY',
+  ];
+  return formatTable(head, rows);
+}
+
+function formatFigure(figure: Figure | undefined): string {
+  if (!figure) return '-';
+  return `${(figure.ms / 1000).toFixed(1)}s ±${(figure.errorMs / 1000).toFixed(1)}`;
+}
