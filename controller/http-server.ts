@@ -8,7 +8,7 @@ export interface HttpServerOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  readonly metrics: (accept: string) => Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** What is missing before the process does its work; undefined when nothing is. */
   readonly notReady: () => string | undefined;
   /** More GET routes by exact path. */
@@ -52,20 +52,20 @@ async function answer(request: IncomingMessage, options: HttpServerOptions): Pro
   const url = parseUrl(request.url);
   if (!url) return plain(400, 'bad path');
   try {
-    return await route(url, request.headers.accept ?? '', options);
+    return await route(url, options);
   } catch (error) {
     options.failed(error, url.pathname);
     return plain(500, 'failed; see the log');
   }
 }
 
-async function route(url: URL, accept: string, options: HttpServerOptions): Promise<Reply> {
+async function route(url: URL, options: HttpServerOptions): Promise<Reply> {
   if (url.pathname === '/healthz') return plain(200, 'ok');
   if (url.pathname === '/readyz') {
     const missing = options.notReady();
     return missing === undefined ? plain(200, 'ok') : plain(503, missing);
   }
-  if (url.pathname === '/metrics') return { status: 200, ...(await options.metrics(accept)) };
+  if (url.pathname === '/metrics') return { status: 200, ...(await options.metrics()) };
   const value =
     Object.hasOwn(options.routes ?? {}, url.pathname) && (await options.routes?.[url.pathname]?.(url));
   if (value === false || value === undefined) return plain(404, 'not found');

@@ -1,27 +1,25 @@
+import type { Condition } from '../../crds/status.ts';
 import type { ConditionReason, ConditionType } from './condition-vocabulary.ts';
 
-/** An observation with the semantics of metav1.Condition; a condition that is absent counts as `Unknown`. */
-export interface Condition {
+/** A condition as its observer states it, in the fixed vocabulary; the time is filled in by `setCondition`. */
+export interface ConditionUpdate {
   readonly type: ConditionType;
-  readonly status: 'True' | 'False' | 'Unknown';
+  readonly status: Condition['status'];
   readonly reason: ConditionReason;
   /** One sentence for people. */
   readonly message: string;
-  /** The generation that this observation is about. */
   readonly observedGeneration: number;
-  /** RFC 3339; when `status` (not reason or message) last changed. */
-  readonly lastTransitionTime: string;
 }
 
-/** A condition as its observer states it; the time is filled in by `setCondition`. */
-export type ConditionUpdate = Omit<Condition, 'lastTransitionTime'>;
-
-/** Adds or replaces the condition of its type in place; `lastTransitionTime` moves only when `status` does. */
+/**
+ * Adds or replaces the condition of its type, with the semantics of metav1.Condition: `lastTransitionTime` moves only when
+ * `status` does, not with reason or message. A condition that is absent counts as `Unknown`.
+ */
 export function setCondition(
   conditions: readonly Condition[],
   update: ConditionUpdate,
   nowMs: number,
-): readonly Condition[] {
+): Condition[] {
   const current = findCondition(conditions, update.type);
   const changed = current?.status !== update.status;
   const lastTransitionTime = changed ? new Date(nowMs).toISOString() : current.lastTransitionTime;
@@ -31,7 +29,7 @@ export function setCondition(
 }
 
 /** Takes a condition away: `Reconciling` and `Stalled` are absent, not False, when all is well (kstatus). */
-export function removeCondition(conditions: readonly Condition[], type: ConditionType): readonly Condition[] {
+export function removeCondition(conditions: readonly Condition[], type: ConditionType): Condition[] {
   return conditions.filter((condition) => condition.type !== type);
 }
 

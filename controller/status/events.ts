@@ -1,26 +1,13 @@
-/** Something that happened to one object, for people; equal ones are counted, not repeated. */
-export interface ObjectEvent {
-  readonly type: 'Normal' | 'Warning';
-  /** CamelCase, one per situation. */
-  readonly reason: string;
-  readonly message: string;
-  readonly count: number;
-  /** RFC 3339. */
-  readonly firstTime: string;
-  readonly lastTime: string;
-}
+import type { ObjectEvent } from '../../crds/status.ts';
 
-export type NewEvent = Pick<ObjectEvent, 'type' | 'reason' | 'message'>;
+/** What a reporter says; `reason` is one CamelCase word per situation. */
+export type NewEvent = Readonly<Pick<ObjectEvent, 'type' | 'reason' | 'message'>>;
 
 /** How many different events an object keeps: what fits on a screen of `describe`. */
 const RING_SIZE = 32;
 
 /** Adds an event, newest last; an equal one is counted and moves to the end; the oldest beyond the ring are dropped. */
-export function addEvent(
-  ring: readonly ObjectEvent[],
-  event: NewEvent,
-  nowMs: number,
-): readonly ObjectEvent[] {
+export function addEvent(ring: readonly ObjectEvent[], event: NewEvent, nowMs: number): ObjectEvent[] {
   const time = new Date(nowMs).toISOString();
   const same = ring.find((old) => isSame(old, event));
   const { type, reason, message } = event;
@@ -29,8 +16,8 @@ export function addEvent(
     reason,
     message,
     count: (same?.count ?? 0) + 1,
-    firstTime: same?.firstTime ?? time,
-    lastTime: time,
+    firstTimestamp: same?.firstTimestamp ?? time,
+    lastTimestamp: time,
   };
   return [...ring.filter((old) => old !== same), added].slice(-RING_SIZE);
 }
@@ -41,7 +28,7 @@ function isSame(a: NewEvent, b: NewEvent): boolean {
 
 /** The events of all objects, by key, while the process lives; what `describe` shows is saved with the status. */
 export class EventRecorder {
-  readonly #rings = new Map<string, readonly ObjectEvent[]>();
+  readonly #rings = new Map<string, ObjectEvent[]>();
   readonly #now: () => number;
 
   constructor(now: () => number) {
@@ -58,7 +45,7 @@ export class EventRecorder {
   }
 
   /** Newest last. */
-  list(key: string): readonly ObjectEvent[] {
+  list(key: string): ObjectEvent[] {
     return this.#rings.get(key) ?? [];
   }
 

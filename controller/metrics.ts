@@ -1,0 +1,358 @@
+import { Counter, collectDefaultMetrics, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client';
+import type { TrialRecord } from '../crds/trial-record.ts';
+import type { Outcome } from '../state-machines/contract.ts';
+import type { Correctness, Sample } from '../state-machines/recovery/sample.ts';
+import type { ReconcileMetrics, ReconcileOutcome } from './loop/control-loop.ts';
+import type { WorkQueueMetrics } from './loop/work-queue.ts';
+
+/** What a trial reports, with the labels that Prometheus gets. */
+export interface TrialMetrics {
+  /**
+   * Says which faults, by name, the schedule has now: their series exist, empty, before anything happens, and those of
+   * faults that it had before are taken away. None: the schedule is gone.
+   */
+  scheduleFaults(schedule: string, faults: readonly string[]): void;
+  faultActive(schedule: string, fault: string, target: string, active: boolean): void;
+  /** How long one state of the fault machine lasted: prepare, inject, hold, heal, verify. */
+  phaseEnded(fault: string, phase: string, seconds: number): void;
+  runEnded(fault: string, outcome: Outcome): void;
+  /** A measured trial: its verdict always counts, its figures only where they exist. */
+  trialEnded(schedule: string, trial: Pick<TrialRecord, 'fault' | 'figures' | 'verdict'>): void;
+  /** Faults that are in force, or may be, without a run that will heal them. */
+  orphaned(faults: number): void;
+}
+
+/** What the observer's stream reports. */
+export interface WorkloadMetrics {
+  sample(sample: Sample): void;
+  /** No rows come any more: an age that stands still would look like health. */
+  silent(): void;
+  clockBound(node: string, seconds: number): void;
+}
+
+/** The process's metrics, in a registry of their own. Each part gets the narrow port that it needs. */
+export interface Metrics {
+  readonly trials: TrialMetrics;
+  readonly workload: WorkloadMetrics;
+  /** `kind` is the label: one queue and one loop per kind. Starts its counters at zero. */
+  loop(
+    kind: string,
+    workers: number,
+  ): { readonly queue: WorkQueueMetrics; readonly reconcile: ReconcileMetrics };
+  /** The exposition, for `GET /metrics`. */
+  render(): Promise<{ readonly contentType: string; readonly text: string }>;
+}
+
+/** client-go's and controller-runtime's own buckets, so that dashboards made for them fit. */
+const QUEUE_BUCKETS = exponentialBuckets(1e-8, 10, 12);
+const RECONCILE_BUCKETS = [
+  0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5,
+  1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60,
+];
+/** Recovery takes from parts of a second to T_max = 600 s; fine where the defaults of Spark and ZooKeeper lie. */
+const RECOVERY_BUCKETS = [0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 150, 180, 240, 300, 450, 600];
+const PHASE_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600];
+
+const OUTCOMES: readonly Outcome[] = ['Healed', 'Aborted', 'Refused', 'Stuck', 'Unknown'];
+const VERDICTS = ['Masked', 'Recovered', 'RecoveredDegraded', 'NotRecovered', 'Invalid'];
+
+/** Makes all metrics. Counters whose labels are known exist at zero from here on. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  addProcessMetrics(registry);
+  return {
+    trials: trialMetrics(registry),
+    workload: workloadMetrics(registry),
+    loop: loopMetrics(registry),
+    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+  };
+}
+
+/** CPU, memory, event loop; without the three whose names end in `_total` and are gauges: promtool refuses those. */
+function addProcessMetrics(registry: Registry): void {
+  // Sampling the event loop a hundred times a second, the default, would be most of an idle operator's CPU time.
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
+  for (const what of ['handles', 'requests', 'resources']) {
+    registry.removeSingleMetric(`nodejs_active_${what}_total`);
+  }
+}
+
+function loopMetrics(registry: Registry): Metrics['loop'] {
+  const registers = [registry];
+  const name = { registers, labelNames: ['name'] as const };
+  const controller = { registers, labelNames: ['controller'] as const };
+  const depth = new Gauge({ ...name, name: 'workqueue_depth', help: 'Keys that wait for a worker' });
+  const adds = new Counter({ ...name, name: 'workqueue_adds_total', help: 'Keys added' });
+  const retries = new Counter({ ...name, name: 'workqueue_retries_total', help: 'Keys added with a delay' });
+  const queued = new Histogram({
+    ...name,
+    name: 'workqueue_queue_duration_seconds',
+    help: 'How long a key waits for a worker',
+    buckets: QUEUE_BUCKETS,
+  });
+  const worked = new Histogram({
+    ...name,
+    name: 'workqueue_work_duration_seconds',
+    help: 'How long a worker keeps a key',
+    buckets: QUEUE_BUCKETS,
+  });
+  const total = new Counter({
+    registers,
+    labelNames: ['controller', 'result'] as const,
+    name: 'controller_runtime_reconcile_total',
+    help: 'Passes by how they ended',
+  });
+  const errors = new Counter({
+    ...controller,
+    name: 'controller_runtime_reconcile_errors_total',
+    help: 'Passes that failed',
+  });
+  const terminal = new Counter({
+    ...controller,
+    name: 'controller_runtime_terminal_reconcile_errors_total',
+    help: 'Passes that failed for good, until an edit',
+  });
+  const time = new Histogram({
+    ...controller,
+    name: 'controller_runtime_reconcile_time_seconds',
+    help: 'How long a pass takes',
+    buckets: RECONCILE_BUCKETS,
+  });
+  const active = new Gauge({
+    ...controller,
+    name: 'controller_runtime_active_workers',
+    help: 'Workers that are in a pass',
+  });
+  const max = new Gauge({
+    ...controller,
+    name: 'controller_runtime_max_concurrent_reconciles',
+    help: 'Workers that there are',
+  });
+
+  return (kind, workers) => {
+    for (const result of Object.values(RESULTS)) total.inc({ controller: kind, result }, 0);
+    for (const zeroed of [errors, terminal, active]) zeroed.inc({ controller: kind }, 0);
+    for (const zeroed of [depth, adds, retries]) zeroed.inc({ name: kind }, 0);
+    for (const empty of [queued, worked]) empty.zero({ name: kind });
+    time.zero({ controller: kind });
+    max.set({ controller: kind }, workers);
+    return {
+      queue: {
+        depth: (keys) => depth.set({ name: kind }, keys),
+        added: () => adds.inc({ name: kind }),
+        retried: () => retries.inc({ name: kind }),
+        queued: (seconds) => queued.observe({ name: kind }, seconds),
+        worked: (seconds) => worked.observe({ name: kind }, seconds),
+      },
+      reconcile: {
+        started: () => active.inc({ controller: kind }),
+        finished(outcome, seconds) {
+          active.dec({ controller: kind });
+          time.observe({ controller: kind }, seconds);
+          total.inc({ controller: kind, result: RESULTS[outcome] });
+          if (RESULTS[outcome] === 'error') errors.inc({ controller: kind });
+          if (outcome === 'terminal_error') terminal.inc({ controller: kind });
+        },
+      },
+    };
+  };
+}
+
+/** Our outcomes in controller-runtime's four words: what was cut short by a newer edit is requeued at once. */
+const RESULTS: Readonly<Record<ReconcileOutcome, string>> = {
+  success: 'success',
+  requeue_after: 'requeue_after',
+  superseded: 'requeue',
+  error: 'error',
+  terminal_error: 'error',
+};
+
+/** Each figure of a trial with its histogram's name and what it means. */
+const FIGURES = {
+  recovery: ['recovery_time_seconds', 'From the effect of the fault to the end of the last violation'],
+  detection: [
+    'detection_time_seconds',
+    'From the effect of the fault to the instant at which the system noticed',
+  ],
+  stall: ['stall_seconds', 'Time without visible progress beyond the normal gap'],
+  catchUp: ['catch_up_seconds', 'From the first new result to recovery'],
+  redundancy: ['redundancy_restored_seconds', 'From the effect of the fault to full redundancy'],
+} as const;
+
+type FigureName = keyof typeof FIGURES;
+const FIGURE_NAMES = Object.keys(FIGURES) as readonly FigureName[];
+
+function trialMetrics(registry: Registry): TrialMetrics {
+  const registers = [registry];
+  const labelNames = ['schedule', 'fault'] as const;
+  const histograms = byFigure(
+    ([name, help]) =>
+      new Histogram({
+        registers,
+        labelNames,
+        name: `sparkfailures_${name}`,
+        help,
+        buckets: RECOVERY_BUCKETS,
+      }),
+  );
+  const newest = byFigure(
+    ([name, help]) =>
+      new Gauge({ registers, labelNames, name: `sparkfailures_last_${name}`, help: `${help}; newest` }),
+  );
+  const active = new Gauge({
+    registers,
+    labelNames: ['schedule', 'fault', 'target'] as const,
+    name: 'sparkfailures_fault_active',
+    help: '1 while the fault is in force on the target',
+  });
+  const runs = new Counter({
+    registers,
+    labelNames: ['fault', 'outcome'] as const,
+    name: 'sparkfailures_fault_runs_total',
+    help: 'Fault runs by how they ended',
+  });
+  const phases = new Histogram({
+    registers,
+    labelNames: ['fault', 'phase'] as const,
+    name: 'sparkfailures_fault_phase_duration_seconds',
+    help: 'How long the states of a fault run last',
+    buckets: PHASE_BUCKETS,
+  });
+  const trials = new Counter({
+    registers,
+    labelNames: ['schedule', 'fault', 'verdict'] as const,
+    name: 'sparkfailures_trials_total',
+    help: 'Measured trials by verdict on recovery',
+  });
+  const orphans = new Gauge({
+    registers,
+    name: 'sparkfailures_orphaned_faults',
+    help: 'Faults that may be in force and that nothing is going to heal',
+  });
+  const known = new Map<string, readonly string[]>();
+  const targets = new Map<string, Set<string>>();
+
+  const appear = (schedule: string, fault: string) => {
+    for (const figure of FIGURE_NAMES) histograms[figure].zero({ schedule, fault });
+    for (const outcome of OUTCOMES) runs.inc({ fault, outcome }, 0);
+    for (const verdict of VERDICTS) trials.inc({ schedule, fault, verdict }, 0);
+  };
+  const vanish = (schedule: string, fault: string) => {
+    for (const figure of FIGURE_NAMES) {
+      histograms[figure].remove({ schedule, fault });
+      newest[figure].remove({ schedule, fault });
+    }
+    for (const verdict of VERDICTS) trials.remove({ schedule, fault, verdict });
+    for (const target of targets.get(`${schedule}/${fault}`) ?? [])
+      active.remove({ schedule, fault, target });
+    targets.delete(`${schedule}/${fault}`);
+  };
+
+  return {
+    scheduleFaults(schedule, faults) {
+      const before = known.get(schedule) ?? [];
+      for (const fault of before) if (!faults.includes(fault)) vanish(schedule, fault);
+      for (const fault of faults) if (!before.includes(fault)) appear(schedule, fault);
+      known.set(schedule, faults);
+    },
+    faultActive(schedule, fault, target, on) {
+      const key = `${schedule}/${fault}`;
+      targets.set(key, (targets.get(key) ?? new Set()).add(target));
+      active.set({ schedule, fault, target }, on ? 1 : 0);
+    },
+    phaseEnded: (fault, phase, seconds) => phases.observe({ fault, phase }, seconds),
+    runEnded: (fault, outcome) => runs.inc({ fault, outcome }),
+    trialEnded(schedule, { fault, figures, verdict }) {
+      if (verdict) trials.inc({ schedule, fault, verdict: verdict.recovery });
+      for (const figure of FIGURE_NAMES) {
+        const measured = figures[figure];
+        if (!measured) continue;
+        histograms[figure].observe({ schedule, fault }, measured.ms / 1000);
+        newest[figure].set({ schedule, fault }, measured.ms / 1000);
+      }
+    },
+    orphaned: (faults) => orphans.set(faults),
+  };
+}
+
+function byFigure<M>(make: (figure: (typeof FIGURES)[FigureName]) => M): Readonly<Record<FigureName, M>> {
+  return Object.fromEntries(FIGURE_NAMES.map((figure) => [figure, make(FIGURES[figure])])) as Record<
+    FigureName,
+    M
+  >;
+}
+
+/** Classes of the observer's two checks that only ever grow, by the label under which they are counted. */
+const RECORD_STATES = {
+  intended: ({ intended }: Sample) => intended,
+  acked: ({ acked }: Sample) => acked,
+  lost: ({ correctness }: Sample) => correctness.acknowledgedButAbsent,
+  duplicated: ({ correctness }: Sample) => correctness.storedTwice,
+} as const;
+const WINDOW_RESULTS: readonly (keyof Correctness)[] = ['wrong', 'conflicting', 'reemitted', 'phantom'];
+
+function workloadMetrics(registry: Registry): WorkloadMetrics {
+  const registers = [registry];
+  const age = new Gauge({
+    registers,
+    labelNames: ['side'] as const,
+    name: 'sparkfailures_frontier_age_seconds',
+    help: 'Age of the oldest record that has not got there yet, in the slowest partition',
+  });
+  const records = new Counter({
+    registers,
+    labelNames: ['state'] as const,
+    name: 'sparkfailures_records_total',
+    help: 'Records by what became of them, while this process watched',
+  });
+  const windows = new Counter({
+    registers,
+    labelNames: ['result'] as const,
+    name: 'sparkfailures_windows_total',
+    help: 'Results of windows that differ from the oracle, while this process watched',
+  });
+  const behind = new Gauge({
+    registers,
+    name: 'sparkfailures_generator_behind_seconds',
+    help: 'How far the generator is behind its own schedule',
+  });
+  const bound = new Gauge({
+    registers,
+    labelNames: ['node'] as const,
+    name: 'sparkfailures_clock_error_bound_seconds',
+    help: "Bound of the error in the node's clock offset",
+  });
+  for (const state of Object.keys(RECORD_STATES)) records.inc({ state }, 0);
+  for (const result of WINDOW_RESULTS) windows.inc({ result }, 0);
+  behind.remove();
+  let previous: Sample | undefined;
+
+  return {
+    sample(sample) {
+      for (const [state, totalOf] of Object.entries(RECORD_STATES)) {
+        records.inc({ state }, growth(totalOf(sample), previous && totalOf(previous)));
+      }
+      for (const result of WINDOW_RESULTS) {
+        windows.inc({ result }, growth(sample.correctness[result], previous?.correctness[result]));
+      }
+      const sides = { acked: sample.ackedMs, committed: sample.committedMs, visible: sample.visibleMs };
+      for (const [side, frontierMs] of Object.entries(sides)) {
+        if (frontierMs === null) age.remove({ side });
+        else age.set({ side }, (sample.atMs - frontierMs) / 1000);
+      }
+      behind.set(sample.generatorBehindMs / 1000);
+      previous = sample;
+    },
+    silent() {
+      age.reset();
+      behind.remove();
+    },
+    clockBound: (node, seconds) => bound.set({ node }, seconds),
+  };
+}
+
+/** What a total grew by; one that fell was started anew, and counts from zero. The first one is only a mark. */
+function growth(total: number, previous: number | undefined): number {
+  if (previous === undefined) return 0;
+  return total >= previous ? total - previous : total;
+}
