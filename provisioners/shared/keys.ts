@@ -1,0 +1,58 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import ssh2 from 'ssh2';
+
+/** An ed25519 key pair in OpenSSH's formats. */
+export interface KeyPair {
+  readonly privateKey: string;
+  /** One line, as in authorized_keys. */
+  readonly publicKey: string;
+}
+
+/** Makes a new ed25519 key pair. */
+export const generateKeyPair = (comment: string): KeyPair => {
+  const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
+  return { privateKey: pair.private, publicKey: pair.public };
+};
+
+/** Reads the private key at `path`, or makes one (0600, its folder 0700) when there is none. */
+export const loadOrCreateKeyPair = async (path: string, comment: string): Promise<KeyPair> => {
+  const found = await readKeyPair(path);
+  if (found) return found;
+  const made = generateKeyPair(comment);
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await writeNew(path, made.privateKey);
+  return made;
+};
+
+/** The raw public key of an `ssh-ed25519 AAAA... comment` line: what a pin compares, byte by byte. */
+export const pinOf = (publicKey: string): Buffer => {
+  const blob = publicKey.trim().split(/\s+/)[1];
+  if (!blob) throw new TypeError('not a public key line');
+  return Buffer.from(blob, 'base64');
+};
+
+const readKeyPair = async (path: string): Promise<KeyPair | undefined> => {
+  try {
+    const privateKey = await readFile(path, 'utf8');
+    return { privateKey, publicKey: publicKeyOf(privateKey) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+/** The public line that belongs to a private key, so that the two can never disagree on disk. */
+const publicKeyOf = (privateKey: string): string => {
+  const parsed = ssh2.utils.parseKey(privateKey);
+  if (parsed instanceof Error) throw parsed;
+  const key = Array.isArray(parsed) ? parsed[0] : parsed;
+  return `${key.type} ${key.getPublicSSH().toString('base64')} ${key.comment}`.trim();
+};
+
+/** By rename, so that a half-written key is never read; the first of two writers wins. */
+const writeNew = async (path: string, text: string): Promise<void> => {
+  const partial = `${path}.${process.pid}`;
+  await writeFile(partial, text, { mode: 0o600 });
+  await rename(partial, path);
+};

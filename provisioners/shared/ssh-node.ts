@@ -1,0 +1,244 @@
+import type { Duplex } from 'node:stream';
+import type { Client, ClientChannel } from 'ssh2';
+import ssh2 from 'ssh2';
+import type { DialTarget, ExecOptions, ExecResult, NodeHandle } from '../contract.ts';
+import { ExecError } from '../contract.ts';
+import { ChannelSlots, type Lane } from './channel-slots.ts';
+import { LateStream } from './late-stream.ts';
+import { quoteWord, sudoCommand } from './shell-command.ts';
+import { untilAborted } from './until-aborted.ts';
+
+/** All that is needed to reach one machine, and to know that it is that machine. */
+export interface SshTarget {
+  readonly name: string;
+  /** The address that its peers use. */
+  readonly address: string;
+  /** Where its sshd answers us: the same, or a published port. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly privateKey: string;
+  /** The raw public host key; anything else is refused. */
+  readonly hostKey: Buffer;
+  /** How long a login may take; default 10 s. */
+  readonly readyTimeoutMs?: number;
+}
+
+/** What the login itself tells: learnt once per connection, without sudo. */
+interface Greeting {
+  readonly clientAddress: string;
+  readonly mayUseEngine: boolean;
+}
+
+const engineSocket = '/var/run/docker.sock';
+/** A frozen peer is noticed after two unanswered questions, about five seconds. */
+const keepalive = { keepaliveInterval: 2000, keepaliveCountMax: 2 };
+const greet = `printf '%s\\n' "\${SSH_CONNECTION-}"; test -w ${engineSocket} && echo engine; true`;
+
+/** One machine over one persistent ssh connection, made on first use and made anew after a loss. */
+export class SshNode implements NodeHandle {
+  readonly name: string;
+  readonly address: string;
+  readonly #target: SshTarget;
+  readonly #slots = new ChannelSlots();
+  #client: Promise<Client> | undefined;
+  #greeting: Promise<Greeting> | undefined;
+  #lost: Error | undefined;
+  #closed = false;
+
+  constructor(target: SshTarget) {
+    if (!target.host) throw new TypeError(`${target.name}: no host to connect to`);
+    this.name = target.name;
+    this.address = target.address;
+    this.#target = target;
+  }
+
+  exec(
+    script: string,
+    args: readonly string[],
+    options: ExecOptions,
+    signal: AbortSignal,
+  ): Promise<ExecResult> {
+    return this.#run(sudoCommand(script, args), options, signal);
+  }
+
+  async dial(target: DialTarget, signal: AbortSignal): Promise<Duplex> {
+    const channel = await this.#dialChannel(target, signal);
+    channel.stderr.resume();
+    return new LateStream(() => Promise.resolve(channel));
+  }
+
+  async controllerAddress(signal: AbortSignal): Promise<string> {
+    const { clientAddress } = await this.#greet(signal);
+    return isLoopback(clientAddress) ? this.address : clientAddress;
+  }
+
+  /** Logs in now rather than on first use. */
+  async connect(signal: AbortSignal): Promise<void> {
+    await this.#wrap('connect', signal, () => untilAborted(this.#connection(), signal));
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#client?.then(
+      (client) => client.end(),
+      () => {},
+    );
+  }
+
+  async #run(command: string, options: ExecOptions, signal: AbortSignal): Promise<ExecResult> {
+    return this.#wrap('exec', signal, async () => {
+      const channel = await this.#session(command, options.lane ?? 'work', signal);
+      return untilAborted(this.#collect(channel, options.stdin), signal).catch((error: unknown) => {
+        channel.close();
+        throw error;
+      });
+    });
+  }
+
+  /** A non-zero exit is a value; an end without any exit is not. */
+  #collect(channel: ClientChannel, stdin: string | Uint8Array | undefined): Promise<ExecResult> {
+    const stdout: Buffer[] = [];
+    const stderr: Buffer[] = [];
+    channel.on('data', (chunk: Buffer) => stdout.push(chunk));
+    channel.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
+    return new Promise((resolve, reject) => {
+      channel.on('error', reject);
+      channel.on('close', (code: number | null | undefined, signal?: string) => {
+        if (code === undefined)
+          return reject(this.#lost ?? new Error('the session ended without an exit status'));
+        const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString('utf8');
+        resolve({ code, signal: signal ?? null, stdout: text(stdout), stderr: text(stderr) });
+      });
+      channel.end(stdin === undefined ? undefined : Buffer.from(stdin));
+    });
+  }
+
+  async #dialChannel(target: DialTarget, signal: AbortSignal): Promise<ClientChannel> {
+    if ('host' in target) {
+      return this.#wrap('dial', signal, () =>
+        this.#forward(
+          (client, done) => client.forwardOut('127.0.0.1', 0, target.host, target.port, done),
+          signal,
+        ),
+      );
+    }
+    const { mayUseEngine } = await this.#greet(signal);
+    return this.#wrap('dial', signal, () => {
+      const { socketPath } = target;
+      if (socketPath !== engineSocket || mayUseEngine) {
+        return this.#forward(
+          (client, done) => client.openssh_forwardOutStreamLocal(socketPath, done),
+          signal,
+        );
+      }
+      return this.#session(
+        `sudo -n docker -H ${quoteWord(`unix://${socketPath}`)} system dial-stdio`,
+        'dial',
+        signal,
+      );
+    });
+  }
+
+  /** A command's channel: sshd counts these, so each holds a slot until sshd says that it is closed. */
+  async #session(command: string, lane: Lane, signal: AbortSignal): Promise<ClientChannel> {
+    const release = await this.#slots.acquire(lane, signal);
+    const opening = this.#connection().then((client) =>
+      open<ClientChannel>((done) => client.exec(command, done)),
+    );
+    opening.then((channel) => channel.once('close', release), release);
+    return untilAborted(opening, signal, discard);
+  }
+
+  /** Forwards are no sessions: sshd sets no limit to them. */
+  #forward(
+    start: (client: Client, done: Opened<ClientChannel>) => void,
+    signal: AbortSignal,
+  ): Promise<ClientChannel> {
+    const opening = this.#connection().then((client) => open<ClientChannel>((done) => start(client, done)));
+    return untilAborted(opening, signal, discard);
+  }
+
+  #greet(signal: AbortSignal): Promise<Greeting> {
+    this.#greeting ??= this.#run(greet, {}, new AbortController().signal).then(({ stdout }) => {
+      const [connection = '', engine] = stdout.split('\n');
+      return { clientAddress: connection.split(' ')[0] ?? '', mayUseEngine: engine === 'engine' };
+    });
+    this.#greeting.catch(() => {
+      this.#greeting = undefined;
+    });
+    return untilAborted(this.#greeting, signal);
+  }
+
+  #connection(): Promise<Client> {
+    if (this.#closed) return Promise.reject(new Error('the handle is closed'));
+    this.#client ??= this.#login();
+    return this.#client;
+  }
+
+  #login(): Promise<Client> {
+    const client = new ssh2.Client();
+    client.setMaxListeners(0);
+    const ready = new Promise<Client>((resolve, reject) => {
+      const lose = (error: Error) => {
+        this.#forget(ready, error);
+        reject(error);
+      };
+      client.on('ready', () => resolve(client.setNoDelay(true)));
+      client.on('error', lose);
+      client.on('close', () => lose(new Error('the connection was closed')));
+      client.connect(loginOptions(this.#target));
+    });
+    this.#lost = undefined;
+    return ready;
+  }
+
+  /** The next use logs in anew; the first reason is the one that is told. */
+  #forget(client: Promise<Client>, reason: Error): void {
+    if (this.#client !== client) return;
+    this.#client = undefined;
+    this.#greeting = undefined;
+    this.#lost ??= reason;
+  }
+
+  async #wrap<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (signal.aborted || error instanceof ExecError) throw error;
+      throw new ExecError(this.name, `${what} failed: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+const loginOptions = (target: SshTarget): ssh2.ConnectConfig => ({
+  host: target.host,
+  port: target.port,
+  username: target.user,
+  privateKey: target.privateKey,
+  readyTimeout: target.readyTimeoutMs ?? 10_000,
+  ...keepalive,
+  algorithms: { serverHostKey: [keyType(target.hostKey)] },
+  // Without hostHash this is the raw key: compared byte by byte.
+  hostVerifier: (key: Buffer) => key.equals(target.hostKey),
+});
+
+/** The type is the first field of every public key: without it sshd may offer another key than the pinned one. */
+const keyType = (publicKey: Buffer): ssh2.ServerHostKeyAlgorithm =>
+  publicKey.subarray(4, 4 + publicKey.readUInt32BE(0)).toString('latin1') as ssh2.ServerHostKeyAlgorithm;
+
+type Opened<C> = (error: Error | undefined, channel: C) => void;
+
+const open = <C>(start: (done: Opened<C>) => void): Promise<C> =>
+  new Promise((resolve, reject) => start((error, channel) => (error ? reject(error) : resolve(channel))));
+
+/** Unread data would keep the channel from ever saying that it closed. */
+const discard = (channel: ClientChannel): void => {
+  channel.on('error', () => {});
+  channel.resume();
+  channel.stderr.resume();
+  channel.close();
+};
+
+const isLoopback = (address: string): boolean =>
+  address === '::1' || address.startsWith('127.') || address === '';
