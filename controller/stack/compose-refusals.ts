@@ -1,0 +1,41 @@
+const IMAGE_ONLY = 'nodes only run images that were built beforehand';
+const NOT_IN_SWARM = 'a swarm service cannot have it';
+const NODE_LEVEL = 'a swarm service cannot reach so far into its node';
+
+/** Keys that compose knows and we refuse, each with what a person should do or know. */
+export const REFUSED_KEYS: Readonly<Record<string, string>> = {
+  build: IMAGE_ONLY,
+  cgroup: NODE_LEVEL,
+  cgroup_parent: NODE_LEVEL,
+  container_name: 'the swarm names its containers',
+  cpus: 'use deploy.resources.limits.cpus',
+  depends_on: 'a swarm starts everything at once: let the service wait or fail and be restarted',
+  devices: NODE_LEVEL,
+  env_file: 'write the variables under environment',
+  expose: 'services of one network reach every port of each other',
+  extends: 'use an anchor and a merge',
+  external_links: NOT_IN_SWARM,
+  include: 'a stack is one file',
+  ipc: NODE_LEVEL,
+  ipv4_address: NOT_IN_SWARM,
+  ipv6_address: NOT_IN_SWARM,
+  links: 'services of one network find each other by name',
+  mac_address: NOT_IN_SWARM,
+  mem_limit: 'use deploy.resources.limits.memory',
+  name: 'the manifest names the stack',
+  network_mode: 'use networks',
+  pid: NODE_LEVEL,
+  platform: IMAGE_ONLY,
+  privileged: NODE_LEVEL,
+  profiles: 'all services of a stack run',
+  pull_policy: 'images are delivered to the nodes',
+  restart: 'use deploy.restart_policy',
+  runtime: NODE_LEVEL,
+  scale: 'use deploy.replicas',
+  security_opt: NODE_LEVEL,
+  shm_size: 'mount a tmpfs volume on /dev/shm',
+  start_interval: 'engines before 25 ignore it',
+  tmpfs: 'use a volume of type: tmpfs',
+  userns_mode: NODE_LEVEL,
+  volumes_from: 'use a named volume',
+};

@@ -1,0 +1,80 @@
+import type { z } from 'zod';
+import { explainIssue } from '../../crds/explain-issue.ts';
+import { formatPath, ManifestError, type Problem } from '../../crds/problem.ts';
+import { checkCompose } from './check-compose.ts';
+import { type ComposeDocument, readComposeDocument } from './compose-document.ts';
+import { type ComposeModel, composeSchema } from './compose-schema.ts';
+import { interpolate, type Variables } from './interpolate.ts';
+
+/** What is wrong at one place of the tree. */
+export interface ComposeIssue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  /** The key itself is wrong, not its value. */
+  readonly keyIsWrong?: boolean;
+}
+
+/**
+ * Reads a compose file of the subset that a swarm can keep its word on. Nothing is dropped in silence: every key
+ * that is not honoured is refused. Throws a ManifestError with all problems and their places.
+ * @param file named in problems
+ * @param variables all that `${...}` can see
+ */
+export function loadCompose(file: string, text: string, variables: Variables): ComposeModel {
+  const document = readComposeDocument(text);
+  if (!('tree' in document)) throw new ManifestError(document.map((it) => ({ file, path: '', ...it })));
+  const issues: ComposeIssue[] = [];
+  const tree = interpolateTree(document.tree, [], variables, issues);
+  const parsed = composeSchema.safeParse(tree, { error: explainIssue });
+  issues.push(...(parsed.error?.issues ?? []).map(toIssue));
+  if (parsed.success) issues.push(...checkCompose(parsed.data));
+  if (parsed.success && issues.length === 0) return parsed.data;
+  throw new ManifestError(toProblems(file, document, issues));
+}
+
+const isExtension = (key: string): boolean => key.startsWith('x-');
+
+/** Keys stay as they are, and so do top-level extensions: they are not ours to read. */
+function interpolateTree(
+  node: unknown,
+  path: readonly PropertyKey[],
+  variables: Variables,
+  issues: ComposeIssue[],
+): unknown {
+  const below = (child: unknown, key: PropertyKey) =>
+    interpolateTree(child, [...path, key], variables, issues);
+  if (Array.isArray(node)) return node.map(below);
+  if (typeof node === 'object' && node !== null) {
+    const entries = Object.entries(node).filter(([key]) => path.length > 0 || !isExtension(key));
+    return Object.fromEntries(entries.map(([key, child]) => [key, below(child, key)]));
+  }
+  if (typeof node !== 'string') return node;
+  try {
+    return interpolate(node, variables);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    issues.push({ path, message: error.message });
+    return node;
+  }
+}
+
+const toIssue = (issue: z.core.$ZodIssue): ComposeIssue => ({
+  path: issue.path,
+  message: issue.message,
+  keyIsWrong: issue.code === 'invalid_key' || (issue.code === 'custom' && issue.params?.keyIsWrong === true),
+});
+
+/** In the order of the file; one complaint a place, since a second one follows from the first. */
+function toProblems(
+  file: string,
+  document: ComposeDocument,
+  issues: readonly ComposeIssue[],
+): readonly Problem[] {
+  const byPlace = new Map<string, Problem>();
+  for (const { path, message, keyIsWrong } of issues) {
+    const place = formatPath(path);
+    const at = document.locate(path, keyIsWrong === true ? 'key' : 'value');
+    if (!byPlace.has(place)) byPlace.set(place, { file, ...at, path: place, message });
+  }
+  return [...byPlace.values()].sort((a, b) => a.line - b.line || a.column - b.column);
+}
