@@ -58,9 +58,14 @@ export function signalActor(source: SignalSource, received: (signal: NodeJS.Sign
     name: 'signals',
     execute: (interrupt) =>
       new Promise((resolve) => {
-        interrupt.addEventListener('abort', () => resolve(), { once: true });
+        let ending = false;
+        interrupt.addEventListener('abort', () => {
+          ending = true;
+          resolve();
+        });
         const seen = (signal: NodeJS.Signals) => {
-          if (!interrupt.aborted) received(signal);
+          if (!ending) received(signal);
+          ending = true;
           resolve();
         };
         source.on('SIGTERM', seen);

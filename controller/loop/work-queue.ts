@@ -51,7 +51,8 @@ export class WorkQueue {
   readonly #processing = new Map<string, number>();
   readonly #delayed = new Map<string, Delayed>();
   readonly #failures = new Map<string, number>();
-  readonly #takers: ((key: string | undefined) => void)[] = [];
+  /** Wakes one worker each; it may find that another was faster, and goes to sleep again. */
+  readonly #idle: (() => void)[] = [];
   readonly #drainWaiters: (() => void)[] = [];
   #shuttingDown = false;
 
@@ -120,11 +121,11 @@ export class WorkQueue {
   }
 
   /** The next key, when there is one; undefined once the queue is shut down and empty. Call `done` for each key. */
-  get(): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      this.#takers.push(resolve);
-      this.#handOut();
-    });
+  async get(): Promise<string | undefined> {
+    while (this.#fifo.length === 0 && !this.#shuttingDown) {
+      await new Promise<void>((wake) => this.#idle.push(wake));
+    }
+    return this.#fifo.length > 0 ? this.#take() : undefined;
   }
 
   /** The worker is through with `key`: if it was added meanwhile, it is queued now. */
@@ -134,7 +135,7 @@ export class WorkQueue {
     this.#processing.delete(key);
     this.#metrics?.worked((this.#clock.now() - startedMs) / 1000);
     if (this.#dirty.has(key)) this.#enqueue(key);
-    this.#handOut();
+    this.#tellWhenDrained();
   }
 
   /**
@@ -145,24 +146,21 @@ export class WorkQueue {
     this.#shuttingDown = true;
     for (const { timer } of this.#delayed.values()) timer.abort();
     this.#delayed.clear();
+    for (const wake of this.#idle.splice(0)) wake();
     return new Promise((resolve) => {
       this.#drainWaiters.push(resolve);
-      this.#handOut();
+      this.#tellWhenDrained();
     });
   }
 
   #enqueue(key: string): void {
     this.#fifo.push(key);
     this.#metrics?.depth(this.#fifo.length);
-    this.#handOut();
+    this.#idle.shift()?.();
   }
 
-  #handOut(): void {
-    while (this.#takers.length > 0 && this.#fifo.length > 0) this.#takers.shift()!(this.#take());
-    if (!this.#shuttingDown || this.#fifo.length > 0) return;
-    // A key in processing may come back: its worker gets it, the other takers may go home.
-    for (const give of this.#takers.splice(0)) give(undefined);
-    if (this.#processing.size > 0) return;
+  #tellWhenDrained(): void {
+    if (!this.#shuttingDown || this.#fifo.length > 0 || this.#processing.size > 0) return;
     for (const drained of this.#drainWaiters.splice(0)) drained();
   }
 
