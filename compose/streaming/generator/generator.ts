@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Message } from 'kafkajs';
+import { pino } from 'pino';
+import { json, serveRoutes } from '../http-routes.ts';
+import { kafkaClient, topics } from '../kafka/kafka-client.ts';
+import { type Catalogue, recordValue } from '../records/record.ts';
+import { intendedMs, resumeSchedule } from '../records/schedule.ts';
+import { BrokerConnection, certainlyNotStored } from './broker-connection.ts';
+import { describeFrontier } from './describe-frontier.ts';
+import { generatorMetrics } from './generator-metrics.ts';
+import { PartitionSender } from './partition-sender.ts';
+import { createTopics, readTopicEnds } from './topic-ends.ts';
+
+const log = pino({ name: 'generator' });
+const httpPort = 9400;
+const requestTimeoutMs = 10_000;
+
+const stop = new AbortController();
+for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+
+main(process.env).catch((error: unknown) => {
+  if (stop.signal.aborted) return;
+  log.fatal({ err: error }, 'generator failed');
+  process.exitCode = 1;
+});
+
+async function main(env: NodeJS.ProcessEnv): Promise<void> {
+  const catalogue = readCatalogue(env);
+  const rate = positive(env, 'RATE', 2000);
+  const brokers = (env.KAFKA_BROKERS ?? 'kafka:9092').split(',');
+  const kafka = kafkaClient({ brokers, clientId: 'generator', requestTimeoutMs, log });
+
+  await untilItWorks('topics', () => createTopics(kafka, catalogue.partitions), stop.signal);
+  const ends = await untilItWorks('topic ends', () => readTopicEnds(kafka, stop.signal), stop.signal);
+  const schedule = resumeSchedule(ends, { rate, partitions: catalogue.partitions, nowMs: Date.now() });
+  log.info({ ...catalogue, rate, baseMs: schedule.baseMs, resumed: ends.length > 0 }, 'schedule begins');
+
+  const connection = new BrokerConnection(kafka);
+  const firstSeqs = new Map(ends.map((end) => [end.partition, end.seq + 1]));
+  const failing = new Set<number>();
+  const senders = Array.from({ length: catalogue.partitions }, (_, partition) => {
+    return new PartitionSender({
+      partition,
+      firstSeq: firstSeqs.get(partition) ?? 0,
+      schedule,
+      clock: { now: Date.now, sleep: quietSleep },
+      isDefinite: certainlyNotStored,
+      onFailure: (failed, error) => {
+        // One line per outage and partition, not per attempt.
+        if (!failing.has(failed)) log.warn({ partition: failed, err: error }, 'records not acknowledged');
+        failing.add(failed);
+      },
+      send: async (to, range) => {
+        const messages: Message[] = [];
+        for (let seq = range.from; seq < range.to; seq++) {
+          const dueMs = intendedMs(schedule, to, seq);
+          messages.push({
+            partition: to,
+            value: recordValue(catalogue, to, seq, dueMs),
+            timestamp: String(dueMs),
+          });
+        }
+        await connection.send(topics.events, messages);
+        if (failing.delete(to)) log.warn({ partition: to }, 'records acknowledged again');
+      },
+    });
+  });
+  const frontier = () =>
+    describeFrontier(
+      senders.map(({ ledger }) => ledger),
+      { schedule, catalogue, atMs: Date.now() },
+    );
+  const metrics = generatorMetrics(frontier);
+  await serveRoutes(
+    httpPort,
+    {
+      '/frontier': json(frontier),
+      '/metrics': async (_request, response) => {
+        response.setHeader('content-type', metrics.contentType);
+        response.end(await metrics.metrics());
+      },
+    },
+    stop.signal,
+  );
+  await Promise.all(senders.map((sender) => sender.run(stop.signal)));
+  await connection.close();
+}
+
+function readCatalogue(env: NodeJS.ProcessEnv): Catalogue {
+  const partitions = positive(env, 'PARTITIONS', 6);
+  const products = positive(env, 'PRODUCTS', 50);
+  if (products < partitions) throw new RangeError('PRODUCTS must not be fewer than PARTITIONS');
+  return { seed: positive(env, 'SEED', 1), partitions, products };
+}
+
+function positive(env: NodeJS.ProcessEnv, name: string, otherwise: number): number {
+  const value = Number(env[name] ?? otherwise);
+  if (!Number.isInteger(value) || value <= 0) throw new RangeError(`${name} must be a positive integer`);
+  return value;
+}
+
+/** The broker may come up after us: short, patient attempts. */
+async function untilItWorks<T>(what: string, attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (attempts === 1) log.info({ what, reason: String(error) }, 'waiting for kafka');
+    }
+    await sleep(300, undefined, { signal });
+  }
+}
+
+/** Resolves early when aborted: the loops look at the signal themselves. */
+async function quietSleep(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {});
+}

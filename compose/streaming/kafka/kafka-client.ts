@@ -1,0 +1,28 @@
+import { Kafka, type LogEntry, logLevel } from 'kafkajs';
+import type { Logger } from 'pino';
+
+/** Input and output of the job. */
+export const topics = { events: 'events', results: 'results' } as const;
+
+export interface KafkaClientOptions {
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+  /** A request without an answer for so long ends, and with it the connection: TCP alone would wait for minutes. */
+  readonly requestTimeoutMs: number;
+  readonly log: Logger;
+}
+
+/** A client that gives up soon: its users retry in their own way, with state that is theirs. */
+export function kafkaClient({ brokers, clientId, requestTimeoutMs, log }: KafkaClientOptions): Kafka {
+  return new Kafka({
+    brokers: [...brokers],
+    clientId,
+    connectionTimeout: 2_000,
+    requestTimeout: requestTimeoutMs,
+    retry: { retries: 1, initialRetryTime: 100, maxRetryTime: 500 },
+    logLevel: logLevel.ERROR,
+    // Its errors come back to us as rejections; said twice they would only drown the log.
+    logCreator: () => (entry: LogEntry) =>
+      log.debug({ kafkajs: entry.namespace, detail: entry.log.message }, 'kafkajs'),
+  });
+}
