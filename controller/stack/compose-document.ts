@@ -53,6 +53,9 @@ function markNulls(document: YamlDocument): void {
   });
 }
 
+/** yaml keeps the key of a merge as this symbol's twin, so that a key "<<" in quotes is another one. */
+const MERGE = Symbol('<<');
+
 /** The same path with a `<<` wherever a value comes in by a merge: there it stands in the file. */
 function throughMerges(document: YamlDocument, path: readonly PropertyKey[]): readonly PropertyKey[] {
   const walked: PropertyKey[] = [];
@@ -78,14 +81,14 @@ function find(document: YamlDocument, at: Node | null, step: PropertyKey): Found
     return value && { steps: [step], value };
   }
   if (!isMap<Node, Node | null>(node)) return undefined;
-  const valueOf = (key: string) =>
-    node.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === key)?.value;
-  const own = valueOf(String(step));
+  const under = (key: PropertyKey) =>
+    node.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === String(key))?.value;
+  const own = under(step);
   if (own !== undefined) return { steps: [step], value: own };
-  const merged = valueOf('<<');
+  const merged = under(MERGE);
   const sources = isSeq<Node>(merged)
-    ? merged.items.map((it, n) => ({ it, via: ['<<', n] }))
-    : [{ it: merged, via: ['<<'] }];
+    ? merged.items.map((it, n) => ({ it, via: [MERGE, n] }))
+    : [{ it: merged, via: [MERGE] }];
   for (const { it, via } of sources) {
     const found = find(document, it ?? null, step);
     if (found !== undefined) return { steps: [...via, ...found.steps], value: found.value };

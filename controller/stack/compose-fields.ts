@@ -91,7 +91,7 @@ export const oneOrMore = shortOr(
 
 /** A map, or a list of `key=value`. `bare` says what stands for a key without a value; undefined refuses it. */
 export function mapOrList(bare: string | undefined): z.ZodType<Readonly<Record<string, string>>> {
-  const error = 'has no value: nothing of the outer environment comes in, write it out or as ${NAME}';
+  const error = 'has no value: nothing of the outer environment comes in, write it out or as a variable';
   const value = z
     .string()
     .nullable()

@@ -14,13 +14,20 @@ export interface ComposeIssue {
   readonly keyIsWrong?: boolean;
 }
 
+/** A compose file that was understood. */
+export interface LoadedCompose {
+  readonly model: ComposeModel;
+  /** A complaint that only the world can raise, put where the file says it. */
+  problemAt(path: readonly PropertyKey[], message: string): Problem;
+}
+
 /**
  * Reads a compose file of the subset that a swarm can keep its word on. Nothing is dropped in silence: every key
  * that is not honoured is refused. Throws a ManifestError with all problems and their places.
  * @param file named in problems
  * @param variables all that `${...}` can see
  */
-export function loadCompose(file: string, text: string, variables: Variables): ComposeModel {
+export function loadCompose(file: string, text: string, variables: Variables): LoadedCompose {
   const document = readComposeDocument(text);
   if (!('tree' in document)) throw new ManifestError(document.map((it) => ({ file, path: '', ...it })));
   const issues: ComposeIssue[] = [];
@@ -28,7 +35,8 @@ export function loadCompose(file: string, text: string, variables: Variables): C
   const parsed = composeSchema.safeParse(tree, { error: explainIssue });
   issues.push(...(parsed.error?.issues ?? []).map(toIssue));
   if (parsed.success) issues.push(...checkCompose(parsed.data));
-  if (parsed.success && issues.length === 0) return parsed.data;
+  if (parsed.success && issues.length === 0)
+    return { model: parsed.data, problemAt: (path, message) => toProblem(file, document, { path, message }) };
   throw new ManifestError(toProblems(file, document, issues));
 }
 
@@ -64,17 +72,18 @@ const toIssue = (issue: z.core.$ZodIssue): ComposeIssue => ({
   keyIsWrong: issue.code === 'invalid_key' || (issue.code === 'custom' && issue.params?.keyIsWrong === true),
 });
 
+function toProblem(file: string, document: ComposeDocument, issue: ComposeIssue): Problem {
+  const at = document.locate(issue.path, issue.keyIsWrong === true ? 'key' : 'value');
+  return { file, ...at, path: formatPath(issue.path), message: issue.message };
+}
+
 /** In the order of the file; one complaint a place, since a second one follows from the first. */
 function toProblems(
   file: string,
   document: ComposeDocument,
   issues: readonly ComposeIssue[],
 ): readonly Problem[] {
-  const byPlace = new Map<string, Problem>();
-  for (const { path, message, keyIsWrong } of issues) {
-    const place = formatPath(path);
-    const at = document.locate(path, keyIsWrong === true ? 'key' : 'value');
-    if (!byPlace.has(place)) byPlace.set(place, { file, ...at, path: place, message });
-  }
-  return [...byPlace.values()].sort((a, b) => a.line - b.line || a.column - b.column);
+  const problems = issues.map((issue) => toProblem(file, document, issue));
+  const firsts = problems.filter((it, n) => problems.findIndex((other) => other.path === it.path) === n);
+  return firsts.sort((a, b) => a.line - b.line || a.column - b.column);
 }
