@@ -53,7 +53,12 @@ export function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
       );
     case 'not_multiple_of':
       return expectedGot(`a multiple of ${issue.divisor}`, issue.input);
-    default:
+    case 'invalid_union':
+      return expectedGot('one of the forms that are allowed here', issue.input);
+    case 'invalid_key':
+    case 'invalid_element':
+    case 'unrecognized_keys':
+    case 'custom':
       return undefined;
   }
 }

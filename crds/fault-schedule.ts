@@ -51,21 +51,28 @@ const targetSchema = checked(
   },
 );
 
-function faultSchema(kinds: Kinds) {
-  const params = Object.fromEntries(
+const faultBase = {
+  name: nameField().describe('Names the fault in trials, metrics and tables.'),
+  target: targetSchema.describe('What is hurt; found anew when the run starts, chosen by the seed.'),
+  hold: durationField()
+    .default('0s')
+    .describe('How long the effect lasts once it is seen; 0s for a kind that is over at once.'),
+};
+
+/** One entry of `spec.faults`; `faultOf` gives its kind and parameters. */
+export type FaultEntry = z.output<z.ZodObject<typeof faultBase>> & Readonly<Record<string, unknown>>;
+
+function faultSchema(kinds: Kinds): z.ZodType<FaultEntry> {
+  const params: Readonly<Record<string, z.ZodType>> = Object.fromEntries(
     Object.entries(kinds).map(([name, kind]) => [name, kind.params.describe(kind.summary)]),
-  ) as Readonly<Record<string, z.ZodType>>;
-  const base = {
-    name: nameField().describe('Names the fault in trials, metrics and tables.'),
-    target: targetSchema.describe('What is hurt; found anew when the run starts, chosen by the seed.'),
-    hold: durationField()
-      .default('0s')
-      .describe('How long the effect lasts once it is seen; 0s for a kind that is over at once.'),
-  };
-  return checked(exactlyOne(base, params), (fault, report) => {
-    for (const [name, kind] of Object.entries(kinds))
+  );
+  const schema = checked(exactlyOne(faultBase, params), (fault, report) => {
+    for (const [name, kind] of Object.entries(kinds)) {
       if (fault[name] !== undefined) checkFault(fault, name, kind, report);
+    }
   });
+  // The compiler cannot see that an object with the fields of the base and of any kind is an entry.
+  return schema as unknown as z.ZodType<FaultEntry>;
 }
 
 /** What only the kind knows: whether there is anything to hold, and whether it hurts tasks or machines. */
@@ -156,13 +163,8 @@ export function faultScheduleSchema(kinds: Kinds) {
 /** A valid FaultSchedule with its defaults filled in; durations stay text, for `parseDuration`. */
 export type FaultSchedule = z.output<ReturnType<typeof faultScheduleSchema>>;
 
-/** One entry of `spec.faults`; `faultOf` gives its kind and parameters. */
-export type FaultEntry = FaultSchedule['spec']['faults'][number];
-
-const BESIDE_THE_KIND: ReadonlySet<string> = new Set(['name', 'target', 'hold']);
-
 /** The one kind that an entry names, and its parameters, which that kind's own schema has checked. */
 export function faultOf(entry: FaultEntry): { readonly kind: string; readonly params: unknown } {
-  const [kind, params] = Object.entries(entry).find(([key]) => !BESIDE_THE_KIND.has(key)) ?? ['', undefined];
+  const [kind, params] = Object.entries(entry).find(([key]) => !(key in faultBase)) ?? ['', undefined];
   return { kind, params };
 }

@@ -152,20 +152,17 @@ function wrongWord(written: unknown, words: readonly string[]): string {
 }
 
 function complain(issue: z.core.$ZodIssue, schema: z.ZodType): Complaint[] {
-  switch (issue.code) {
-    case 'unrecognized_keys': {
-      const known = fieldsAt(schema, issue.path);
-      return issue.keys.map((key) => ({
-        path: [...issue.path, key],
-        message: unknownField(key, known),
-        atKey: true,
-      }));
-    }
-    case 'invalid_key':
-      return issue.issues.map(({ message }) => ({ path: issue.path, message, atKey: true }));
-    default:
-      return [{ path: issue.path, message: issue.message }];
+  if (issue.code === 'unrecognized_keys') {
+    const known = fieldsAt(schema, issue.path);
+    return issue.keys.map((key) => ({
+      path: [...issue.path, key],
+      message: unknownField(key, known),
+      atKey: true,
+    }));
   }
+  if (issue.code === 'invalid_key')
+    return issue.issues.map(({ message }) => ({ path: issue.path, message, atKey: true }));
+  return [{ path: issue.path, message: issue.message }];
 }
 
 function unknownField(key: string, known: readonly string[]): string {
