@@ -1,0 +1,308 @@
+import { type ChildProcess, execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import type { ClusterStatus, ScheduleStatus } from '../../crds/status.ts';
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import {
+  controllerJson,
+  endController,
+  eventually,
+  runController,
+  startController,
+} from '../support/controller-process.ts';
+import { engineOrSkip } from '../support/lab-engine.ts';
+
+// One real lab for the whole file, driven as users drive it: through the built command line and the files it watches.
+// The order of the tests is the life of a cluster; each leaves it Ready for the next.
+
+const cluster = 'spine-test';
+const packageRoot = join(import.meta.dirname, '..', '..', '..');
+const work = mkdtempSync(join(tmpdir(), 'spark-failures-spine-'));
+const state = join(work, 'state');
+const manifests = join(work, 'manifests');
+const log = join(work, 'controller.log');
+const metricsPort = 19464;
+const common = ['--state', state, '--listen', `0.0.0.0:${metricsPort}`];
+
+const clusterManifest = (nodes = 6) => `
+apiVersion: spark-failures.io/v1alpha1
+kind: ClusterSpec
+metadata: { name: ${cluster} }
+spec:
+  provisioner: { lab: { subnet: 10.95.0.0/24 } }
+  nodes:
+    - { name: node1, role: manager, labels: { place: control } }
+    - { name: node2, role: worker, labels: { place: source } }
+    - { name: node3, role: worker, labels: { place: master } }
+    - { name: node4, role: worker, labels: { place: compute, slot: "1" } }
+    - { name: node5, role: worker, labels: { place: compute, slot: "2" } }
+    - { name: node6, role: worker, labels: { place: compute, slot: "3" } }
+${nodes > 6 ? '    - { name: node7, role: worker, labels: { place: spare } }\n' : ''}  checkpoint: { path: {} }
+  stacks:
+    - { name: streaming, compose: ${packageRoot}/compose/streaming/stack.yaml, env: { RATE: "500", PROFILE: fast } }
+    - { name: monitoring, compose: ${packageRoot}/compose/monitoring/stack.yaml }
+`;
+
+const scheduleManifest = (name: string, preset: string, fault: string) => `
+apiVersion: spark-failures.io/v1alpha1
+kind: FaultSchedule
+metadata: { name: ${name} }
+spec:
+  clusterRef: { name: ${cluster} }
+  seed: 7
+  when: { now: {} }
+  preset: ${preset}
+  faults:
+${fault}
+`;
+
+const crash = `    - name: crash
+      target: { services: { matchLabels: { role: spark-worker } }, pick: one }
+      killContainer: {}`;
+const isolate = (hold: string) => `    - name: silence
+      target: { nodes: { matchNames: [node5] } }
+      hold: ${hold}
+      isolateNode: {}`;
+
+/** Asks an engine in the lab from outside, past everything of ours. */
+const onNode = (node: string, ...command: string[]) =>
+  execFileSync('docker', ['exec', `sf-${cluster}-${node}`, ...command], { encoding: 'utf8' }).trim();
+
+const clusterIs = (status: 'True' | 'False', deadlineMs: number) =>
+  eventually(`cluster Ready=${status}`, deadlineMs, async () => {
+    const [seen] = await controllerJson<ClusterStatus[]>(['get', 'clusters', cluster, '--state', state], log);
+    return seen?.conditions.some((one) => one.type === 'Ready' && one.status === status) ? seen : undefined;
+  });
+
+const scheduleIs = (name: string, type: string, deadlineMs: number) =>
+  eventually(`schedule ${name} is ${type}`, deadlineMs, async () => {
+    const [seen] = await controllerJson<ScheduleStatus[]>(['get', 'schedules', name, '--state', state], log);
+    return seen?.conditions.some((one) => one.type === type && one.status === 'True') ? seen : undefined;
+  });
+
+/** What a fault of ours could have left, as the node itself sees it: rules, timers, runs. */
+const leftovers = (node: string) =>
+  onNode(
+    node,
+    'sh',
+    '-c',
+    "iptables-save | grep -i 'sf-\\\\|spark' ; systemctl list-timers --all --no-legend | grep -i 'sf-\\\\|spark' ; true",
+  );
+
+let controller: ChildProcess | undefined;
+
+t.before(() => mkdirSync(manifests, { recursive: true }));
+t.teardown(async () => {
+  if (controller) await endController(controller, 'SIGTERM');
+  if (!t.passing()) {
+    t.comment(`the controllers' log:\\n${readFileSync(log, 'utf8').split('\\n').slice(-150).join('\\n')}`);
+  }
+  await runController(['delete', '-f', manifests, '--wait', '--state', state], log);
+  rmSync(work, { recursive: true, force: true });
+});
+
+t.test('the lab can run here', async (t) => {
+  await engineOrSkip(t);
+});
+
+t.test('one manifest becomes a six-machine swarm that runs the job', { timeout: 600_000 }, async (t) => {
+  writeFileSync(join(manifests, 'cluster.yaml'), clusterManifest());
+  controller = startController(['--watch', manifests, ...common], log);
+  const { nodes } = await clusterIs('True', 500_000);
+  t.same([nodes.desired, nodes.ready, nodes.managers], [6, 6, 1]);
+  t.match(onNode('node1', 'docker', 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}'), /node6 Ready/);
+});
+
+t.test('a plan of what is already so has no step', async (t) => {
+  const { code, stdout } = await runController(
+    ['plan', '-f', join(manifests, 'cluster.yaml'), '--state', state],
+    log,
+  );
+  t.equal(code, 0);
+  t.match(stdout, /nothing to do/);
+});
+
+t.test('what others change is put right within 5 s', { timeout: 120_000 }, async (t) => {
+  onNode('node1', 'docker', 'service', 'rm', 'monitoring_node-exporter');
+  onNode(
+    'node1',
+    'docker',
+    'node',
+    'update',
+    '--label-rm',
+    'slot',
+    onNode('node1', 'docker', 'node', 'ls', '-q', '--filter', 'name=node6'),
+  );
+  const started = Date.now();
+  await eventually(
+    'the service is back',
+    15_000,
+    () =>
+      onNode('node1', 'docker', 'service', 'ls', '--format', '{{.Name}}').includes(
+        'monitoring_node-exporter',
+      ) || undefined,
+  );
+  await eventually(
+    'the label is back',
+    15_000,
+    () =>
+      onNode('node1', 'docker', 'node', 'inspect', 'node6', '--format', '{{.Spec.Labels.slot}}') === '3' ||
+      undefined,
+  );
+  t.ok(Date.now() - started < 7_000, `repaired after ${Date.now() - started} ms, looking included`);
+  await clusterIs('True', 120_000);
+});
+
+t.test('a broken manifest and an empty one change nothing', { timeout: 60_000 }, async (t) => {
+  const file = join(manifests, 'cluster.yaml');
+  const good = readFileSync(file, 'utf8');
+  const before = onNode('node1', 'docker', 'service', 'ls', '-q');
+  writeFileSync(file, good.replace('role: manager', 'rôle: manager'));
+  await eventually('the problem is in the condition', 20_000, async () => {
+    const [seen] = await controllerJson<ClusterStatus[]>(['get', 'clusters', cluster, '--state', state], log);
+    return (
+      seen?.conditions.some(({ type, status }) => type === 'Accepted' && status === 'False') || undefined
+    );
+  });
+  writeFileSync(file, '');
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  t.equal(onNode('node1', 'docker', 'service', 'ls', '-q'), before);
+  writeFileSync(file, good);
+  await clusterIs('True', 30_000);
+});
+
+t.test('Prometheus finds every target, and every target is up', { timeout: 120_000 }, async (t) => {
+  interface Targets {
+    readonly data: {
+      readonly activeTargets: readonly {
+        readonly health: string;
+        readonly scrapePool: string;
+        readonly lastError: string;
+      }[];
+    };
+  }
+  const up = await eventually('all targets up', 100_000, async () => {
+    const text = onNode('node1', 'curl', '-s', 'http://127.0.0.1:9090/api/v1/targets?state=active');
+    const { activeTargets } = (JSON.parse(text) as Targets).data;
+    return activeTargets.length >= 12 && activeTargets.every(({ health }) => health === 'up')
+      ? activeTargets
+      : undefined;
+  });
+  const pools = new Set(up.map(({ scrapePool }) => scrapePool));
+  for (const pool of ['controller', 'generator', 'observer', 'kafka', 'node']) t.ok(pools.has(pool), pool);
+});
+
+t.test('a crash is injected, verified and measured', { timeout: 400_000 }, async (t) => {
+  writeFileSync(join(manifests, 'crash.yaml'), scheduleManifest('crash', 'smoke', crash));
+  const { trials } = await scheduleIs('crash', 'Complete', 380_000);
+  const [trial] = trials as [TrialRecord];
+  t.equal(trial.outcome, 'Healed');
+  t.match(trial.targets, [/^node[456]\/streaming_spark-worker-\d$/]);
+  t.equal(trial.verdict?.correctness, 'Correct');
+  t.match(trial.verdict?.recovery, /^Recovered$/);
+  t.ok((trial.figures.stall?.ms ?? 0) > 1_000, `stalled ${trial.figures.stall?.ms} ms`);
+  t.ok(
+    (trial.figures.recovery?.ms ?? 0) >= (trial.figures.detection?.ms ?? Number.POSITIVE_INFINITY),
+    'noticed before recovered',
+  );
+  t.ok(readFileSync(join(state, trial.samples ?? ''), 'utf8').split('\n').length > 100, 'raw rows are kept');
+  await clusterIs('True', 60_000);
+});
+
+t.test(
+  'killed with -9 during the hold, the controller is not needed: the node heals itself by the deadline',
+  { timeout: 180_000 },
+  async (t) => {
+    writeFileSync(join(manifests, 'silence.yaml'), scheduleManifest('silence', 'none', isolate('20s')));
+    await eventually(
+      'the node is cut off',
+      60_000,
+      () => /sf-|spark/i.test(onNode('node5', 'iptables-save')) || undefined,
+    );
+    await eventually(
+      'the hold is in the journal',
+      20_000,
+      () => /"holding"/.test(readFileSync(join(state, 'journal.ndjson'), 'utf8')) || undefined,
+    );
+    await endController(controller!, 'SIGKILL');
+    await eventually('the node healed itself', 60_000, () => (leftovers('node5') === '' ? true : undefined));
+    controller = startController(['--watch', manifests, ...common], log);
+    const { trials } = await scheduleIs('silence', 'Complete', 60_000);
+    t.match(trials, [{ outcome: 'Aborted' }]);
+    await clusterIs('True', 120_000);
+  },
+);
+
+t.test(
+  'stopped past the deadline and continued, the controller does not inject late',
+  { timeout: 180_000 },
+  async (t) => {
+    writeFileSync(join(manifests, 'late.yaml'), scheduleManifest('late', 'none', isolate('8s')));
+    await eventually(
+      'the switch is armed',
+      60_000,
+      () =>
+        /"schedule":"late".*"armed"|"armed".*"schedule":"late"/.test(
+          readFileSync(join(state, 'journal.ndjson'), 'utf8'),
+        ) || undefined,
+    );
+    controller!.kill('SIGSTOP');
+    await eventually('the deadline has passed', 60_000, () => (leftovers('node5') === '' ? true : undefined));
+    controller!.kill('SIGCONT');
+    await scheduleIs('late', 'Complete', 60_000);
+    t.equal(leftovers('node5'), '', 'nothing was injected after the heal');
+    await clusterIs('True', 120_000);
+  },
+);
+
+t.test('SIGTERM during a fault ends healed', { timeout: 120_000 }, async (t) => {
+  writeFileSync(join(manifests, 'term.yaml'), scheduleManifest('term', 'none', isolate('60s')));
+  await eventually(
+    'the node is cut off',
+    60_000,
+    () => /sf-|spark/i.test(onNode('node5', 'iptables-save')) || undefined,
+  );
+  await endController(controller!, 'SIGTERM');
+  t.equal(leftovers('node5'), '');
+  rmSync(join(manifests, 'term.yaml'));
+  controller = startController(['--watch', manifests, ...common], log);
+  await clusterIs('True', 120_000);
+});
+
+t.test('a node added to the manifest joins, a node taken out leaves', { timeout: 180_000 }, async (t) => {
+  writeFileSync(join(manifests, 'cluster.yaml'), clusterManifest(7));
+  await eventually(
+    'node7 is in the swarm',
+    90_000,
+    () =>
+      /node7 Ready/.test(onNode('node1', 'docker', 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')) ||
+      undefined,
+  );
+  writeFileSync(join(manifests, 'cluster.yaml'), clusterManifest());
+  await eventually(
+    'node7 is gone',
+    90_000,
+    () => !/node7/.test(onNode('node1', 'docker', 'node', 'ls', '--format', '{{.Hostname}}')) || undefined,
+  );
+  t.notMatch(execFileSync('docker', ['ps', '-a', '--format', '{{.Names}}'], { encoding: 'utf8' }), /node7/);
+});
+
+t.test('a second writer on the state directory is refused by name', async (t) => {
+  const { code, stderr } = await runController(['apply', '-f', manifests, '--state', state], log);
+  t.equal(code, 1);
+  t.match(stderr, new RegExp(`${controller!.pid}`));
+});
+
+t.test('delete leaves no container, network, volume or file', { timeout: 120_000 }, async (t) => {
+  await endController(controller!, 'SIGTERM');
+  controller = undefined;
+  const { code } = await runController(['delete', '-f', manifests, '--wait', '--state', state], log);
+  t.equal(code, 0);
+  const docker = (...args: string[]) => execFileSync('docker', args, { encoding: 'utf8' }).trim();
+  const label = `label=spark-failures.io/cluster=${cluster}`;
+  t.equal(docker('ps', '-aq', '--filter', label), '');
+  t.equal(docker('network', 'ls', '-q', '--filter', label), '');
+  t.equal(docker('volume', 'ls', '-q', '--filter', label), '');
+});
