@@ -1,6 +1,13 @@
 import { didYouMean } from '../../crds/explain-issue.ts';
 import type { ComposeFile, ComposeModel, ComposeService, VolumeMount } from './compose-schema.ts';
-import type { ComposeIssue } from './load-compose.ts';
+
+/** What is wrong at one place of the tree. */
+export interface ComposeIssue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  /** The key itself is wrong, not its value. */
+  readonly keyIsWrong?: boolean;
+}
 
 type Path = readonly PropertyKey[];
 

@@ -56,9 +56,8 @@ function expand(body: string, variables: Variables): string {
       throw new RangeError(
         `variable ${name} must be set${word === '' ? '' : `: ${interpolate(word, variables)}`}`,
       );
-    default:
-      return mustBeSet(name, variables);
   }
+  return mustBeSet(name, variables);
 }
 
 function mustBeSet(name: string, variables: Variables): string {

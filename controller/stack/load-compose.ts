@@ -1,18 +1,10 @@
 import type { z } from 'zod';
 import { explainIssue } from '../../crds/explain-issue.ts';
 import { formatPath, ManifestError, type Problem } from '../../crds/problem.ts';
-import { checkCompose } from './check-compose.ts';
+import { type ComposeIssue, checkCompose } from './check-compose.ts';
 import { type ComposeDocument, readComposeDocument } from './compose-document.ts';
 import { type ComposeModel, composeSchema } from './compose-schema.ts';
 import { interpolate, type Variables } from './interpolate.ts';
-
-/** What is wrong at one place of the tree. */
-export interface ComposeIssue {
-  readonly path: readonly PropertyKey[];
-  readonly message: string;
-  /** The key itself is wrong, not its value. */
-  readonly keyIsWrong?: boolean;
-}
 
 /** A compose file that was understood. */
 export interface LoadedCompose {

@@ -5,7 +5,8 @@ import { ConflictError, EngineError } from './engine-error.ts';
 interface EngineRequest {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
-  readonly query?: Readonly<Record<string, string>>;
+  /** A list repeats the name. */
+  readonly query?: Readonly<Record<string, string | readonly string[]>>;
   readonly body?: unknown;
   readonly upload?: Readable;
 }
@@ -28,8 +29,9 @@ function dial(
   signal.throwIfAborted();
   const options = {
     method: request.method,
-    path: `${request.path}?`,
-    options: { _query: request.query ?? {}, _body: request.body ?? {} },
+    // With an empty _query the modem leaves the address alone.
+    path: `${request.path}?${queryOf(request)}`,
+    options: { _query: {}, _body: request.body ?? {} },
     statusCodes: { 200: true, 201: true, 204: true },
     abortSignal: signal,
     isStream: stream,
@@ -88,6 +90,13 @@ export async function requestStream(
 ): Promise<Readable> {
   return (await dial(docker, request, true, signal)) as Readable;
 }
+
+const queryOf = ({ query = {} }: EngineRequest): URLSearchParams =>
+  new URLSearchParams(
+    Object.entries(query).flatMap(([key, value]) =>
+      [value].flat().map((one): [string, string] => [key, one]),
+    ),
+  );
 
 const name = (request: EngineRequest): string => `${request.method} ${request.path}`;
 
