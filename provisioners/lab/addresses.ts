@@ -1,0 +1,44 @@
+/** An IPv4 network as numbers: addresses first..last, network and broadcast included. */
+interface Block {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Below it: the gateway, and what the engine hands out by itself. */
+const firstHost = 11;
+/** A node whose address is taken (the manifest's order has changed) tries this much further up. */
+const stride = 64;
+
+const toNumber = (address: string): number =>
+  address.split('.').reduce((sum, part) => sum * 256 + Number.parseInt(part, 10), 0);
+
+const toAddress = (value: number): string =>
+  [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
+
+/** Reads `10.98.0.0/24`; throws a RangeError when it is no network. */
+export const parseSubnet = (subnet: string): Block => {
+  const [base = '', bits = ''] = subnet.split('/');
+  const size = 2 ** (32 - Number(bits));
+  const parts = base.split('.').map(Number);
+  const value = toNumber(base);
+  const valid =
+    parts.length === 4 && parts.every((part) => part <= 255) && Number(bits) >= 8 && Number(bits) <= 28;
+  if (!valid || value % size !== 0) throw new RangeError(`${subnet} is not an IPv4 network of /8 to /28`);
+  return { first: value, last: value + size - 1 };
+};
+
+export const overlap = (a: Block, b: Block): boolean => a.first <= b.last && b.first <= a.last;
+
+/** The fixed address of the node at `index`, clear of `taken`; undefined when the subnet is full. */
+export const nodeAddress = (
+  subnet: string,
+  index: number,
+  taken: ReadonlySet<string>,
+): string | undefined => {
+  const { first, last } = parseSubnet(subnet);
+  for (let value = first + firstHost + index; value < last; value += stride) {
+    const address = toAddress(value);
+    if (!taken.has(address)) return address;
+  }
+  return undefined;
+};

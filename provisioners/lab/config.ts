@@ -1,0 +1,27 @@
+import { z } from 'zod';
+
+/** The lab: machines as containers of the local Docker engine, all on one host. */
+export const labConfigSchema = z.strictObject({
+  subnet: z
+    .string()
+    .regex(/^(\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/, 'must be an IPv4 network such as 10.98.0.0/24')
+    .default('10.98.0.0/24')
+    .describe('IPv4 network of the machines; node number i (from 0) has the address base + 11 + i'),
+  memory: z
+    .string()
+    .regex(/^[1-9]\d*(Mi|Gi)$/, 'must be a quantity such as 512Mi or 3Gi')
+    .default('3Gi')
+    .describe('memory limit of each machine, without swap'),
+  cpus: z.number().positive().default(2).describe('CPU limit of each machine; at most what the host has'),
+  pids: z.int().min(256).default(8192).describe('limit of processes and threads of each machine'),
+  dns: z
+    .array(z.string())
+    .default([])
+    .describe('name servers of the machines instead of those of the host, for example where lookups hang'),
+});
+
+export type LabConfig = z.infer<typeof labConfigSchema>;
+
+/** Bytes of a quantity that the schema has accepted. */
+export const quantityBytes = (quantity: string): number =>
+  Number.parseInt(quantity, 10) * (quantity.endsWith('Gi') ? 1024 ** 3 : 1024 ** 2);
