@@ -46,17 +46,12 @@ function expand(body: string, variables: Variables): string {
   const [, name = '', colon = '', operator, word = ''] = match;
   const value = Object.hasOwn(variables, name) ? variables[name] : undefined;
   const isSet = colon === ':' ? value !== undefined && value !== '' : value !== undefined;
-  switch (operator) {
-    case '-':
-      return isSet ? (value ?? '') : interpolate(word, variables);
-    case '+':
-      return isSet ? interpolate(word, variables) : '';
-    case '?':
-      if (isSet) return value ?? '';
-      throw new RangeError(
-        `variable ${name} must be set${word === '' ? '' : `: ${interpolate(word, variables)}`}`,
-      );
-  }
+  if (operator === '-') return isSet ? (value ?? '') : interpolate(word, variables);
+  if (operator === '+') return isSet ? interpolate(word, variables) : '';
+  if (operator === '?' && !isSet)
+    throw new RangeError(
+      `variable ${name} must be set${word === '' ? '' : `: ${interpolate(word, variables)}`}`,
+    );
   return mustBeSet(name, variables);
 }
 
