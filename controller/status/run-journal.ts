@@ -65,6 +65,7 @@ const recordSchema = z.looseObject({
   schedule: z.string(),
   fault: z.string(),
   kind: z.string(),
+  instant: z.boolean(),
   steps: z.array(stepSchema),
   holdMs: z.number(),
   graceMs: z.number(),

@@ -81,12 +81,13 @@ export function openStatusStore<S>({ stateDir, kind, parse }: StatusStoreOptions
     },
     write: (name, status) =>
       inTurn(name, async () => {
+        const path = pathOf(name); // before anything else: it refuses names that lead elsewhere
         const { unreadable } = await read(name);
-        if (unreadable) await setAside(unreadable.path);
+        if (unreadable) await setAside(path);
         const file: StatusFile = { schemaVersion: 1, kind, name, status };
-        await writeDurably(pathOf(name), `${JSON.stringify(file, undefined, 2)}\n`);
+        await writeDurably(path, `${JSON.stringify(file, undefined, 2)}\n`);
       }),
-    remove: (name) => inTurn(name, () => removeSynced(pathOf(name))),
+    remove: (name) => inTurn(name, async () => removeSynced(pathOf(name))),
   };
 }
 
