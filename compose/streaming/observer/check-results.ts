@@ -142,7 +142,7 @@ export class ResultsCheck {
         this.totals[verdict]++;
         return;
       default:
-        return verdict satisfies never;
+        verdict satisfies never;
     }
   }
 }
