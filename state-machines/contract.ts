@@ -47,7 +47,9 @@ export type Mechanism = string;
 /**
  * One target's part of a fault: the three scripts of `mechanism` run on `node` with the same `args`.
  * inject.sh makes the fault and saves what it replaced in $SF_RUN_DIR; undo.sh puts it back (nothing saved: no-op);
- * check.sh prints one word: `active`, `inactive` or `unknown`, judged where the victim would feel it.
+ * check.sh prints one word: `active`, `inactive` or `unknown`, judged where the victim would feel it; a second word is
+ * the uptime (as in /proc/uptime) at which it looked, when that is not the end of the script.
+ * No argument contains a line break. $SF_RUN_DIR names the run: its last part is unique, and empty on a witness.
  */
 export interface FaultStep {
   readonly node: string;
@@ -88,7 +90,18 @@ export interface Clock {
 }
 
 /** The states in which a run can be found in the journal; `injecting` or later must be healed at start. */
-export type RunPhase = 'prepared' | 'armed' | 'injecting' | 'holding' | 'healing' | 'healed' | 'stuck' | 'unknown';
+export type RunPhase =
+  | 'prepared'
+  | 'armed'
+  | 'injecting'
+  | 'holding'
+  | 'healing'
+  | 'healed'
+  | 'stuck'
+  | 'unknown';
+
+/** What is to be done, complete before anything is touched. */
+export type FaultRun = Omit<RunRecord, 'schemaVersion' | 'phase' | 'atMs' | 'outcome' | 'message'>;
 
 /** Write-ahead record of one fault run; enough to heal it without the manifest, the plan, or this process. */
 export interface RunRecord {
@@ -99,6 +112,8 @@ export interface RunRecord {
   readonly schedule: string;
   readonly fault: string;
   readonly kind: string;
+  /** As its kind says: the effect stays by itself, so only the undo's own success can be verified. */
+  readonly instant: boolean;
   readonly steps: readonly FaultStep[];
   readonly holdMs: number;
   readonly graceMs: number;
@@ -153,3 +168,12 @@ export interface Workload {
 
 /** Gives the connection to a node by name; rejects when the cluster has no such node. */
 export type Nodes = (name: string) => Promise<NodeHandle>;
+
+/** A run was refused before anything was broken: by a plan, or by a node. Only another plan, or time, changes that. */
+export class RefusedError extends Error {
+  readonly code = 'FAULT_REFUSED';
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'RefusedError';
+  }
+}

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Runs an armed step's inject.sh, then looks at once. Refuses whatever would break something that nobody would mend:
+# a paused controller or a slow connection must not inject after the heal.
+#   $1 run directory's name
+# Answers `refused <why>`, or `started`, `injecting`, `failed` or `check`, `ended` lines (uptimes in seconds).
+set -eu
+run=$1
+dir=/var/lib/spark-failures/runs/$run
+read -r started _ </proc/uptime
+
+refuse() {
+  printf 'refused %s\n' "$*"
+  exit 0
+}
+
+cd "$dir" 2>/dev/null || refuse 'the run is not armed on this node'
+exec 9>lock
+flock -w 5 9 || refuse 'the run is being healed'
+[ ! -e tombstone ] || refuse 'the run is healed already'
+systemctl --quiet is-active "sf-$run.timer" || refuse 'the switch is not armed'
+read -r due <deadline
+read -r up _ </proc/uptime
+[ "${up%.*}${up#*.}" -lt "$due" ] || refuse 'the deadline has passed'
+
+set --
+while IFS= read -r arg; do set -- "$@" "$arg"; done <args
+: >injected
+printf 'started %s\ninjecting %s\n' "$started" "$up"
+status=0
+# Bounded, so that the heal, which waits for this lock, is bounded too.
+SF_RUN_DIR=$dir timeout -k 1 10 sh ./inject.sh "$@" >&2 9>&- || status=$?
+exec 9>&-
+if [ "$status" -ne 0 ]; then
+  word="failed $status"
+else
+  word=$(SF_RUN_DIR=$dir timeout 5 sh ./check.sh "$@") || word=unknown
+  word="check $word"
+fi
+read -r up _ </proc/uptime
+printf '%s\nended %s\n' "$word" "$up"

@@ -1,0 +1,201 @@
+import { ExecError, type ExecOptions } from '../../provisioners/contract.ts';
+import { type Clock, type FaultStep, type Nodes, RefusedError, type Verdict3 } from '../contract.ts';
+import type { Scripts } from '../load-scripts.ts';
+
+/** One step of a run: `name` is its directory on the node, `<runId>.<n>`. */
+export interface StepRun {
+  readonly name: string;
+  readonly step: FaultStep;
+}
+
+/** What a check saw, and the interval of the controller's clock in which it looked. */
+export interface Look {
+  readonly verdict: Verdict3;
+  readonly earliestMs: number;
+  readonly latestMs: number;
+}
+
+export interface StepPorts {
+  readonly nodes: Nodes;
+  readonly clock: Clock;
+  readonly scripts: Scripts;
+}
+
+/** An answer later than this is none. The scripts' own limits are lower, a heal's undo (60 s) excepted. */
+const answerLimitMs = 25_000;
+const healLimitMs = 90_000;
+
+/** Writes the step and its undo to the node's disk and arms the switch; the look is the one before the fault. */
+export async function armStep(
+  ports: StepPorts,
+  run: StepRun,
+  fuseMs: number,
+  signal: AbortSignal,
+): Promise<Look> {
+  const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
+  const args = [run.name, lock, String(Math.ceil(fuseMs))];
+  const answer = await call(
+    ports,
+    run.step.node,
+    'arm.sh',
+    args,
+    { stdin: bundle(ports.scripts, run.step) },
+    signal,
+  );
+  return answer.look();
+}
+
+/** Breaks it, if the node still allows; `fromMs` is the earliest instant at which the effect can have begun. */
+export async function injectStep(
+  ports: StepPorts,
+  run: StepRun,
+  signal: AbortSignal,
+): Promise<{ readonly fromMs: number; readonly look: Look }> {
+  const answer = await call(ports, run.step.node, 'inject.sh', [run.name], {}, signal);
+  const failure = answer.value('failed');
+  if (failure !== undefined)
+    throw new Error(`${run.step.node}: inject.sh failed (${failure}): ${answer.stderr}`);
+  return { fromMs: answer.interval('injecting').earliestMs, look: answer.look() };
+}
+
+/** Asks the check on the node, and on the witness if there is one: one look each. */
+export async function lookAt(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<Look> {
+  const stdin = ports.scripts.mechanism(run.step.mechanism).check;
+  const answer = await call(ports, run.step.node, 'look.sh', [run.name, ...run.step.args], { stdin }, signal);
+  return answer.look();
+}
+
+/** The same from a peer's point of view; undefined when the step names no witness. */
+export async function lookFromWitness(
+  ports: StepPorts,
+  { step }: StepRun,
+  signal: AbortSignal,
+): Promise<Look | undefined> {
+  if (!step.witness) return undefined;
+  const stdin = ports.scripts.mechanism(step.mechanism).check;
+  const answer = await call(
+    ports,
+    step.witness.node,
+    'look.sh',
+    ['', ...step.witness.args],
+    { stdin },
+    signal,
+  );
+  return answer.look();
+}
+
+/** Undoes the step; idempotent, and right also when nothing was ever armed. Rejects when the undo failed. */
+export async function healStep(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<void> {
+  const stdin = ports.scripts.mechanism(run.step.mechanism).undo;
+  const options = { stdin, lane: 'heal' } as const;
+  await call(ports, run.step.node, 'heal.sh', [run.name, ...run.step.args], options, signal);
+}
+
+/** Takes the switch away; only after the heal was verified. */
+export async function disarmStep(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<void> {
+  await call(ports, run.step.node, 'disarm.sh', [run.name], { lane: 'heal' }, signal);
+}
+
+/** The run directory's files as arm.sh unpacks them: plain text, a marker line before each. */
+function bundle(scripts: Scripts, step: FaultStep): string {
+  if (step.args.some((arg) => arg.includes('\n')))
+    throw new RefusedError('an argument contains a line break');
+  const { inject, undo, check } = scripts.mechanism(step.mechanism);
+  const files = {
+    'inject.sh': inject,
+    'undo.sh': undo,
+    'check.sh': check,
+    'heal.sh': scripts.deadMan('heal.sh'),
+    'heal-all.sh': scripts.deadMan('heal-all.sh'),
+    'replay.service': scripts.deadMan('replay.service'),
+    args: step.args.map((arg) => `${arg}\n`).join(''),
+  };
+  return Object.entries(files)
+    .map(([name, text]) => `#sf-file ${name}\n${text}`)
+    .join('');
+}
+
+interface Answer {
+  readonly stderr: string;
+  value(key: string): string | undefined;
+  /** Where on the controller's clock the node's instant `key` lies. */
+  interval(key: string): { readonly earliestMs: number; readonly latestMs: number };
+  look(): Look;
+}
+
+/** Runs one of dead-man's scripts within its time limit and reads its `key value` lines. */
+async function call(
+  { nodes, clock, scripts }: StepPorts,
+  nodeName: string,
+  script: string,
+  args: readonly string[],
+  options: ExecOptions,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const limitMs = options.lane === 'heal' ? healLimitMs : answerLimitMs;
+  return within(clock, limitMs, signal, async (bounded) => {
+    const node = await nodes(nodeName);
+    const sentMs = clock.now();
+    const result = await node.exec(scripts.deadMan(script), args, options, bounded);
+    const stderr = result.stderr.trim();
+    if (result.code !== 0) {
+      throw new ExecError(nodeName, `${script} ended with ${result.signal ?? result.code}: ${stderr}`);
+    }
+    const answer = readAnswer(result.stdout, stderr, { sentMs, receivedMs: clock.now() });
+    const refusal = answer.value('refused');
+    if (refusal !== undefined) throw new RefusedError(`${nodeName}: ${refusal}`);
+    return answer;
+  });
+}
+
+function readAnswer(
+  stdout: string,
+  stderr: string,
+  { sentMs, receivedMs }: { readonly sentMs: number; readonly receivedMs: number },
+): Answer {
+  const lines = new Map(stdout.split('\n').map((line) => splitOnce(line)));
+  const uptimeMs = (seconds: string | undefined) => Number(seconds) * 1000;
+  const [startedMs, endedMs] = [uptimeMs(lines.get('started')), uptimeMs(lines.get('ended'))];
+  // Only differences of one node's clock are used: it ran between sending and receiving, whatever it calls that.
+  const place = (atMs: number) => {
+    const earliestMs = sentMs + (atMs - startedMs);
+    return { earliestMs, latestMs: Math.max(earliestMs, receivedMs - (endedMs - atMs)) };
+  };
+  return {
+    stderr,
+    value: (key) => lines.get(key),
+    interval: (key) => place(uptimeMs(lines.get(key))),
+    look() {
+      const [word, lookedAt] = splitOnce(lines.get('check') ?? '');
+      return { verdict: toVerdict(word), ...place(lookedAt ? uptimeMs(lookedAt) : endedMs) };
+    },
+  };
+}
+
+function splitOnce(line: string): [string, string] {
+  const space = line.indexOf(' ');
+  return space < 0 ? [line, ''] : [line.slice(0, space), line.slice(space + 1)];
+}
+
+function toVerdict(word: string): Verdict3 {
+  return word === 'active' || word === 'inactive' ? word : 'unknown';
+}
+
+async function within<T>(
+  clock: Clock,
+  limitMs: number,
+  signal: AbortSignal,
+  work: (bounded: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController();
+  const done = new AbortController();
+  void clock.sleep(limitMs, done.signal).then(
+    () => late.abort(new Error(`no answer within ${limitMs} ms`)),
+    () => undefined, // done before
+  );
+  try {
+    return await work(AbortSignal.any([signal, late.signal]));
+  } finally {
+    done.abort();
+  }
+}

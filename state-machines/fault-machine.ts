@@ -1,0 +1,168 @@
+import { assign, fromPromise, setup } from 'xstate';
+import type { Outcome, RunInstants } from './contract.ts';
+
+/** What a run knows of itself; JSON only. */
+export interface FaultContext {
+  readonly holdMs: number;
+  readonly resumed: boolean;
+  /** From here on something may be broken: only a verified heal ends the run. */
+  readonly injected: boolean;
+  /** How it will end if the heal is verified. */
+  readonly outcome: Outcome;
+  readonly message?: string;
+  readonly instants: RunInstants;
+  /** Heals that failed so far, and why the last one did. */
+  readonly attempt: number;
+  readonly healFailure?: string;
+}
+
+export interface FaultInput {
+  readonly holdMs: number;
+  /** Found in the journal: nothing is left to do but to heal. `injected` false: it had not come that far. */
+  readonly resumed?: { readonly injected: boolean };
+}
+
+/** Seen by the independent check. */
+export type Effect = Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'effResolutionMs'>>;
+
+/** Heals that are tried before a run is called stuck: with the runner's backoff, about a minute and a half. */
+const maxHeals = 10;
+
+const unbound = <Output, Input = undefined>() =>
+  fromPromise<Output, Input>(() => Promise.reject(new Error('no implementation was provided')));
+
+/**
+ * One fault, from nothing to healed: prepare, inject, hold, heal, verify. Every way out of inject and hold leads
+ * through heal and verify, and nothing interrupts those two. An independent root actor per run.
+ */
+export const faultMachine = setup({
+  types: {
+    context: {} as FaultContext,
+    input: {} as FaultInput,
+    events: {} as { type: 'ABORT'; reason: string },
+    output: {} as Pick<FaultContext, 'outcome' | 'instants' | 'message'>,
+  },
+  actors: {
+    prepare: unbound<void>(),
+    inject: unbound<Effect>(),
+    hold: unbound<void, { untilMs: number }>(),
+    heal: unbound<void, { attempt: number; injected: boolean; outcome: Outcome }>(),
+    verify: unbound<{ endMs?: number }, { injected: boolean }>(),
+  },
+  guards: {
+    isResumed: ({ context }) => context.resumed,
+    isExhausted: ({ context }) => context.attempt + 1 >= maxHeals,
+  },
+  actions: {
+    noteAbort: assign(({ event }) => ({
+      outcome: 'Aborted' as const,
+      ...(event.type === 'ABORT' && { message: event.reason }),
+    })),
+    noteFailure: assign((_, { error }: { error: unknown }) => ({
+      outcome: isRefusal(error) ? ('Refused' as const) : ('Unknown' as const),
+      message: messageOf(error),
+    })),
+    noteHealFailure: assign(({ context }, { error }: { error: unknown }) => ({
+      attempt: context.attempt + 1,
+      healFailure: messageOf(error),
+    })),
+    noteStuck: assign(({ context }) => ({
+      outcome: 'Stuck' as const,
+      ...(context.healFailure !== undefined && { message: context.healFailure }),
+    })),
+  },
+}).createMachine({
+  id: 'fault',
+  context: ({ input }) => ({
+    holdMs: input.holdMs,
+    resumed: input.resumed !== undefined,
+    injected: input.resumed?.injected ?? false,
+    outcome: input.resumed ? 'Aborted' : 'Healed',
+    instants: {},
+    attempt: 0,
+  }),
+  output: ({ context: { outcome, instants, message } }) => ({
+    outcome,
+    instants,
+    ...(message !== undefined && { message }),
+  }),
+  initial: 'start',
+  states: {
+    start: { always: [{ guard: 'isResumed', target: 'heal' }, { target: 'prepare' }] },
+    prepare: {
+      invoke: {
+        src: 'prepare',
+        onDone: 'inject',
+        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+      },
+      on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
+    },
+    inject: {
+      entry: assign({ injected: true }),
+      invoke: {
+        src: 'inject',
+        onDone: { target: 'hold', actions: assign({ instants: ({ event }) => event.output }) },
+        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+      },
+      on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
+    },
+    hold: {
+      invoke: {
+        src: 'hold',
+        // An absolute deadline, counted from the last target in effect.
+        input: ({ context }) => ({ untilMs: (context.instants.effMs ?? 0) + context.holdMs }),
+        onDone: 'heal',
+        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+      },
+      on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
+    },
+    heal: {
+      invoke: {
+        src: 'heal',
+        input: ({ context: { attempt, injected, outcome } }) => ({ attempt, injected, outcome }),
+        onDone: 'verify',
+        onError: [
+          {
+            guard: 'isExhausted',
+            target: 'stuck',
+            actions: { type: 'noteHealFailure', params: ({ event }) => event },
+          },
+          {
+            target: 'heal',
+            reenter: true,
+            actions: { type: 'noteHealFailure', params: ({ event }) => event },
+          },
+        ],
+      },
+    },
+    verify: {
+      invoke: {
+        src: 'verify',
+        input: ({ context: { injected } }) => ({ injected }),
+        onDone: {
+          target: 'healed',
+          actions: assign({ instants: ({ context, event }) => ({ ...context.instants, ...event.output }) }),
+        },
+        onError: [
+          {
+            guard: 'isExhausted',
+            target: 'stuck',
+            actions: { type: 'noteHealFailure', params: ({ event }) => event },
+          },
+          { target: 'heal', actions: { type: 'noteHealFailure', params: ({ event }) => event } },
+        ],
+      },
+    },
+    healed: { type: 'final' },
+    stuck: { type: 'final', entry: 'noteStuck' },
+  },
+});
+
+/** By its code, not its class: the error may have crossed a JSON boundary. */
+function isRefusal(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'FAULT_REFUSED';
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,167 @@
+import { createActor, fromPromise, toPromise } from 'xstate';
+import {
+  type FaultRun,
+  RefusedError,
+  type RunJournal,
+  type RunPhase,
+  type RunRecord,
+  type RunResult,
+} from './contract.ts';
+import {
+  armStep,
+  disarmStep,
+  healStep,
+  type Look,
+  type StepPorts,
+  type StepRun,
+} from './dead-man/step-actions.ts';
+import { type FaultInput, faultMachine } from './fault-machine.ts';
+import { all, awaitGone, holdUntil, injectAll } from './observe-effect.ts';
+
+export interface RunnerPorts extends StepPorts {
+  readonly journal: RunJournal;
+  /** Told of each phase as it begins, and of the close: for metrics and events. */
+  readonly onPhase?: (record: RunRecord) => void;
+}
+
+const healBackoffMs = { first: 500, most: 15_000 };
+
+/**
+ * Runs one fault from nothing to verified healed. Resolves also when it was refused, aborted or got stuck: the outcome
+ * says so. Abort by the signal at any time: what was broken is healed first.
+ */
+export function runFault(run: FaultRun, ports: RunnerPorts, signal: AbortSignal): Promise<RunResult> {
+  return operate(run, ports, { holdMs: run.instant ? 0 : run.holdMs }, signal);
+}
+
+/** Heals, verifies and closes (as Aborted) every run that the journal knows as unfinished; a hold is never resumed. */
+export async function healUnfinished(ports: RunnerPorts, signal: AbortSignal): Promise<readonly RunResult[]> {
+  const records = await ports.journal.unfinished();
+  signal.throwIfAborted();
+  return Promise.all(
+    records.map((record) => {
+      const resumed = { injected: record.phase !== 'prepared' };
+      // Healing is not to be aborted: whoever stops now waits for it.
+      return operate(runOf(record), ports, { holdMs: 0, resumed }, new AbortController().signal);
+    }),
+  );
+}
+
+async function operate(
+  run: FaultRun,
+  ports: RunnerPorts,
+  input: FaultInput,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const actor = createActor(bindMachine(run, ports), { input });
+  const abort = () => actor.send({ type: 'ABORT', reason: messageOf(signal.reason) });
+  const ended = toPromise(actor);
+  actor.start();
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    const { outcome, instants, message } = await ended;
+    const result = { runId: run.runId, outcome, instants, ...(message !== undefined && { message }) };
+    return await close(run, ports, result);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** The machine with its five actors acting on this run's nodes. */
+function bindMachine(run: FaultRun, ports: RunnerPorts) {
+  const steps = run.steps.map((step, index): StepRun => ({ name: `${run.runId}.${index}`, step }));
+  return faultMachine.provide({
+    actors: {
+      prepare: fromPromise(async ({ signal }) => {
+        await enter(run, ports, 'prepared');
+        const fuseMs = run.holdMs + run.graceMs;
+        const looks = await all(steps, (step) => armStep(ports, step, fuseMs, signal));
+        refuseActive(steps, looks);
+      }),
+      inject: fromPromise(async ({ signal }) => {
+        await enter(run, ports, 'injecting');
+        return injectAll(steps, ports, signal);
+      }),
+      hold: fromPromise(async ({ input, signal }) => {
+        await enter(run, ports, 'holding');
+        await holdUntil(input.untilMs, steps, ports, signal);
+      }),
+      heal: fromPromise(async ({ input, signal }) => {
+        if (input.attempt > 0) await ports.clock.sleep(backoffMs(input.attempt), signal);
+        // A journal that cannot be written must not keep a fault alive: the older record heals just as well.
+        else await enter(run, ports, 'healing').catch(() => undefined);
+        const healed = all(steps, (step) => healStep(ports, step, signal));
+        // Without an inject nothing is broken: a node out of reach keeps a switch that will fire on nothing.
+        await (input.injected ? healed : healed.catch(() => undefined));
+      }),
+      verify: fromPromise(async ({ input, signal }) => {
+        const endMs = input.injected && !run.instant ? await awaitGone(steps, ports, signal) : undefined;
+        // Verified: a switch that could not be taken away fires on nothing, and `scan` still lists it.
+        await Promise.allSettled(steps.map((step) => disarmStep(ports, step, signal)));
+        return endMs === undefined ? {} : { endMs };
+      }),
+    },
+  });
+}
+
+/** A fault that is there before it was injected is somebody else's, or its check cannot tell. */
+function refuseActive(steps: readonly StepRun[], looks: readonly Look[]): void {
+  const index = looks.findIndex(({ verdict }) => verdict !== 'inactive');
+  if (index < 0) return;
+  const { step } = steps[index]!;
+  throw new RefusedError(`${step.target}: before the fault its check says "${looks[index]!.verdict}"`);
+}
+
+function backoffMs(attempt: number): number {
+  return Math.min(healBackoffMs.first * 2 ** (attempt - 1), healBackoffMs.most);
+}
+
+/** Write ahead: the record is on the disk before the phase does anything. */
+async function enter(run: FaultRun, ports: RunnerPorts, phase: RunPhase): Promise<void> {
+  await write(ports, { schemaVersion: 1, ...run, phase, atMs: ports.clock.now() });
+}
+
+/** A stuck run is not closed: it stays visible, and the next `healUnfinished` tries again. */
+async function close(run: FaultRun, ports: RunnerPorts, result: RunResult): Promise<RunResult> {
+  const { outcome, message } = result;
+  const stuck = outcome === 'Stuck';
+  const record: RunRecord = {
+    schemaVersion: 1,
+    ...run,
+    phase: stuck ? 'stuck' : 'healed',
+    atMs: ports.clock.now(),
+    ...(!stuck && { outcome }),
+    ...(message !== undefined && { message }),
+  };
+  try {
+    await write(ports, record);
+    return result;
+  } catch (error) {
+    // The run stays unfinished in the journal and is healed once more at the next start, which changes nothing.
+    return {
+      ...result,
+      message: [message, `journal not closed: ${messageOf(error)}`].filter(Boolean).join('; '),
+    };
+  }
+}
+
+async function write({ journal, onPhase }: RunnerPorts, record: RunRecord): Promise<void> {
+  await journal.write(record);
+  onPhase?.(record);
+}
+
+function runOf({
+  phase: _phase,
+  atMs: _atMs,
+  outcome: _outcome,
+  message: _message,
+  ...rest
+}: RunRecord): FaultRun {
+  const { schemaVersion: _schemaVersion, ...run } = rest;
+  return run;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,160 @@
+import { RefusedError, type RunInstants } from './contract.ts';
+import {
+  injectStep,
+  type Look,
+  lookAt,
+  lookFromWitness,
+  type StepPorts,
+  type StepRun,
+} from './dead-man/step-actions.ts';
+
+/** How long a fault may take to show its effect on every target. */
+const effectLimitMs = 10_000;
+const effectPollMs = 100;
+/** How long an undone fault may take to be seen gone before the undo is run again. */
+const goneLimitMs = 5_000;
+const gonePollMs = 250;
+/** How often a held fault is looked at, and how soon again when it was not seen. */
+const driftPollMs = 5_000;
+const driftRetryMs = 1_000;
+
+/** A positive look, and the earliest instant that the last negative one does not rule out. */
+interface Sighting {
+  readonly effMs: number;
+  readonly notBeforeMs: number;
+}
+
+interface Watch {
+  readonly target: string;
+  readonly notBeforeMs: number;
+  readonly deadlineMs: number;
+}
+
+/** Injects on all targets in parallel and resolves when each is seen in effect; the last one gives `effMs`. */
+export async function injectAll(
+  steps: readonly StepRun[],
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'effResolutionMs'>>> {
+  const cmdMs = ports.clock.now();
+  const injected = await all(steps, (step) => injectStep(ports, step, signal));
+  const deadlineMs = ports.clock.now() + effectLimitMs;
+  const sightings = await all(steps, async (run, index) => {
+    const { fromMs, look } = injected[index]!;
+    const watch = { target: run.step.target, notBeforeMs: fromMs, deadlineMs };
+    const own = await awaitActive(look, () => lookAt(ports, run, signal), watch, ports, signal);
+    const fromPeer = () => lookFromWitness(ports, run, signal);
+    const peerLook = await fromPeer();
+    if (!peerLook) return own;
+    const seen = await awaitActive(
+      peerLook,
+      async () => (await fromPeer()) ?? peerLook,
+      watch,
+      ports,
+      signal,
+    );
+    return seen.effMs > own.effMs ? seen : own;
+  });
+  const last = sightings.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
+  return { cmdMs, effMs: last.effMs, effResolutionMs: last.effMs - last.notBeforeMs };
+}
+
+async function awaitActive(
+  first: Look,
+  lookAgain: () => Promise<Look>,
+  { target, notBeforeMs, deadlineMs }: Watch,
+  { clock }: StepPorts,
+  signal: AbortSignal,
+): Promise<Sighting> {
+  let negativeMs = notBeforeMs;
+  for (let look = first; ; look = await lookAgain()) {
+    if (look.verdict === 'active') return { effMs: look.latestMs, notBeforeMs: negativeMs };
+    negativeMs = Math.max(negativeMs, look.earliestMs);
+    if (clock.now() >= deadlineMs) {
+      throw new Error(
+        `${target}: injected, but after ${effectLimitMs / 1000} s its check says "${look.verdict}"`,
+      );
+    }
+    await clock.sleep(effectPollMs, signal);
+  }
+}
+
+/** Waits until the absolute deadline; rejects when a target is seen, twice in a row, to have lost the effect. */
+export async function holdUntil(
+  untilMs: number,
+  steps: readonly StepRun[],
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const leftMs = untilMs - ports.clock.now();
+  if (leftMs <= 0) return;
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  const watches = steps.map((step) => watchDrift(step, ports, either));
+  try {
+    await Promise.race([ports.clock.sleep(leftMs, either), ...watches]);
+  } finally {
+    over.abort();
+    void Promise.allSettled(watches); // a look that is under way must not delay the heal
+  }
+}
+
+async function watchDrift(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<never> {
+  for (let missed = 0; ; ) {
+    await ports.clock.sleep(missed > 0 ? driftRetryMs : driftPollMs, signal);
+    // A node that cannot be asked says nothing about the fault.
+    const look = await lookAt(ports, run, signal).catch(() => undefined);
+    if (!look) continue;
+    missed = look.verdict === 'active' ? 0 : missed + 1;
+    if (missed > 1)
+      throw new Error(`${run.step.target}: lost the effect during the hold ("${look.verdict}")`);
+  }
+}
+
+/** Resolves with the instant at which every target was seen free of the fault; rejects when one stays otherwise. */
+export async function awaitGone(
+  steps: readonly StepRun[],
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<number> {
+  const deadlineMs = ports.clock.now() + goneLimitMs;
+  const seen = await all(steps, (step) => awaitInactive(step, deadlineMs, ports, signal));
+  return Math.max(...seen);
+}
+
+async function awaitInactive(
+  run: StepRun,
+  deadlineMs: number,
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<number> {
+  for (;;) {
+    // The witness can only object: whether it is there to be asked is not the target's concern.
+    const [own, peer] = await Promise.all([
+      lookAt(ports, run, signal),
+      lookFromWitness(ports, run, signal).catch(() => undefined),
+    ]);
+    if (own.verdict === 'inactive' && peer?.verdict !== 'active') return own.latestMs;
+    if (ports.clock.now() >= deadlineMs) {
+      const objection =
+        own.verdict === 'inactive' ? 'a peer still sees it' : `its check says "${own.verdict}"`;
+      throw new Error(`${run.step.target}: undone, but ${objection}`);
+    }
+    await ports.clock.sleep(gonePollMs, signal);
+  }
+}
+
+/** Runs `act` on all in parallel and waits for all; of several failures a refusal speaks first. */
+export async function all<T, R>(
+  items: readonly T[],
+  act: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
+  const settled = await Promise.allSettled(items.map(act));
+  const errors = settled.flatMap((result) =>
+    result.status === 'rejected' ? [result.reason as unknown] : [],
+  );
+  if (errors.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<R>).value);
+  const refusal = errors.find((error) => error instanceof RefusedError);
+  if (refusal ?? errors.length === 1) throw refusal ?? errors[0];
+  throw new AggregateError(errors, errors.map(String).join('; '));
+}
