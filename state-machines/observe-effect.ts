@@ -40,8 +40,8 @@ export async function injectAll(
   const injected = await all(steps, (step) => injectStep(ports, step, signal));
   const deadlineMs = ports.clock.now() + effectLimitMs;
   const sightings = await all(steps, async (run, index) => {
-    const { fromMs, look } = injected[index]!;
-    const watch = { target: run.step.target, notBeforeMs: fromMs, deadlineMs };
+    const { notBeforeMs, look } = injected[index]!;
+    const watch = { target: run.step.target, notBeforeMs, deadlineMs };
     const own = await awaitActive(look, () => lookAt(ports, run, signal), watch, ports, signal);
     const fromPeer = () => lookFromWitness(ports, run, signal);
     const peerLook = await fromPeer();
@@ -155,6 +155,7 @@ export async function all<T, R>(
   );
   if (errors.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<R>).value);
   const refusal = errors.find((error) => error instanceof RefusedError);
-  if (refusal ?? errors.length === 1) throw refusal ?? errors[0];
+  if (refusal) throw refusal;
+  if (errors.length === 1) throw errors[0];
   throw new AggregateError(errors, errors.map(String).join('; '));
 }

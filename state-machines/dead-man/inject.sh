@@ -2,7 +2,8 @@
 # Runs an armed step's inject.sh, then looks at once. Refuses whatever would break something that nobody would mend:
 # a paused controller or a slow connection must not inject after the heal.
 #   $1 run directory's name
-# Answers `refused <why>`, or `started`, `injecting`, `failed` or `check`, `ended` lines (uptimes in seconds).
+# Answers `refused <why>`, or `started`, `notbefore`, `failed` or `check`, `ended` lines (uptimes in seconds): the
+# effect began after `notbefore`.
 set -eu
 run=$1
 dir=/var/lib/spark-failures/runs/$run
@@ -25,16 +26,25 @@ read -r up _ </proc/uptime
 set --
 while IFS= read -r arg; do set -- "$@" "$arg"; done <args
 : >injected
-printf 'started %s\ninjecting %s\n' "$started" "$up"
-status=0
+printf 'started %s\n' "$started"
+before=$up status=0
 # Bounded, so that the heal, which waits for this lock, is bounded too.
 SF_RUN_DIR=$dir timeout -k 1 10 sh ./inject.sh "$@" >&2 9>&- || status=$?
 exec 9>&-
 if [ "$status" -ne 0 ]; then
   word="failed $status"
 else
-  word=$(SF_RUN_DIR=$dir timeout 5 sh ./check.sh "$@") || word=unknown
+  # Some effects take a moment; a few looks here are finer than one per round trip.
+  until=$((${up%.*}${up#*.} + 50))
+  while :; do
+    read -r up _ </proc/uptime
+    word=$(SF_RUN_DIR=$dir timeout 5 sh ./check.sh "$@") || word=unknown
+    case $word in active*) break ;; esac
+    before=$up
+    [ "${up%.*}${up#*.}" -lt "$until" ] || break
+    sleep 0.01
+  done
   word="check $word"
 fi
 read -r up _ </proc/uptime
-printf '%s\nended %s\n' "$word" "$up"
+printf 'notbefore %s\n%s\nended %s\n' "$before" "$word" "$up"

@@ -45,17 +45,17 @@ export async function armStep(
   return answer.look();
 }
 
-/** Breaks it, if the node still allows; `fromMs` is the earliest instant at which the effect can have begun. */
+/** Breaks it, if the node still allows; the effect began after `notBeforeMs`. */
 export async function injectStep(
   ports: StepPorts,
   run: StepRun,
   signal: AbortSignal,
-): Promise<{ readonly fromMs: number; readonly look: Look }> {
+): Promise<{ readonly notBeforeMs: number; readonly look: Look }> {
   const answer = await call(ports, run.step.node, 'inject.sh', [run.name], {}, signal);
   const failure = answer.value('failed');
   if (failure !== undefined)
     throw new Error(`${run.step.node}: inject.sh failed (${failure}): ${answer.stderr}`);
-  return { fromMs: answer.interval('injecting').earliestMs, look: answer.look() };
+  return { notBeforeMs: answer.interval('notbefore').earliestMs, look: answer.look() };
 }
 
 /** Asks the check on the node, and on the witness if there is one: one look each. */
