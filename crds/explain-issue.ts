@@ -43,9 +43,9 @@ export function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
     case 'invalid_value':
       return explainValue(issue.values.map(String), issue.input);
     case 'too_small':
-      return explainSize('at least', Number(issue.minimum) + (issue.inclusive === false ? 1 : 0), issue);
+      return explainSize(issue.inclusive === false ? 'more than' : 'at least', Number(issue.minimum), issue);
     case 'too_big':
-      return explainSize('at most', Number(issue.maximum) - (issue.inclusive === false ? 1 : 0), issue);
+      return explainSize(issue.inclusive === false ? 'less than' : 'at most', Number(issue.maximum), issue);
     case 'invalid_format':
       return expectedGot(
         issue.pattern ? `text that matches ${issue.pattern}` : `a valid ${issue.format}`,
@@ -65,8 +65,10 @@ export function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
 
 function explainType(expected: string, input: unknown): string {
   const message = expectedGot(TYPE_WORDS[expected] ?? expected, input);
-  const unquoted = expected === 'string' && (typeof input === 'number' || typeof input === 'boolean');
-  return unquoted ? `${message}: put it in quotes` : message;
+  if (expected === 'string' && (typeof input === 'number' || typeof input === 'boolean')) {
+    return `${message}: put it in quotes`;
+  }
+  return expected === 'object' && input === null ? `${message}: write {} for an empty one` : message;
 }
 
 function explainValue(values: readonly string[], input: unknown): string {
@@ -74,9 +76,13 @@ function explainValue(values: readonly string[], input: unknown): string {
   return expectedGot(words, input) + didYouMean(input, values);
 }
 
-function explainSize(bound: string, limit: number, issue: { origin?: unknown; input?: unknown }): string {
-  if (issue.origin === 'number' || issue.origin === 'int')
-    return expectedGot(`${bound} ${limit}`, issue.input);
-  const size = Array.isArray(issue.input) || typeof issue.input === 'string' ? issue.input.length : 'other';
-  return `expected ${bound} ${limit} ${issue.origin === 'string' ? 'characters' : 'entries'}, got ${size}`;
+function explainSize(
+  bound: string,
+  limit: number,
+  { origin, input }: { readonly origin: string; readonly input?: unknown },
+): string {
+  const size = Array.isArray(input) || typeof input === 'string' ? input.length : undefined;
+  if (size === undefined) return expectedGot(`${bound} ${limit}`, input);
+  const [one, many] = origin === 'string' ? ['character', 'characters'] : ['entry', 'entries'];
+  return `expected ${bound} ${limit} ${limit === 1 ? one : many}, got ${size === 0 ? 'none' : size}`;
 }

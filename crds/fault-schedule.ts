@@ -16,7 +16,10 @@ type Kinds = Readonly<Record<string, FaultKindSchema>>;
 
 const byName = { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] };
 const names = z.array(z.string().min(1)).min(1);
-const labels = z.record(z.string().min(1), z.string());
+const labels = z
+  .record(z.string().min(1), z.string())
+  .refine((wanted) => Object.keys(wanted).length > 0, 'expected at least 1 label, got none')
+  .meta({ minProperties: 1 });
 
 function selector(what: string, nameForm: string) {
   return exactlyOne(
@@ -67,9 +70,9 @@ function faultSchema(kinds: Kinds): z.ZodType<FaultEntry> {
     Object.entries(kinds).map(([name, kind]) => [name, kind.params.describe(kind.summary)]),
   );
   const schema = checked(exactlyOne(faultBase, params), (fault, report) => {
-    for (const [name, kind] of Object.entries(kinds)) {
-      if (fault[name] !== undefined) checkFault(fault, name, kind, report);
-    }
+    const [[name, kind] = [], ...others] = Object.entries(kinds).filter(([one]) => fault[one] !== undefined);
+    if (name !== undefined && kind !== undefined && others.length === 0)
+      checkFault(fault, name, kind, report);
   });
   // The compiler cannot see that an object with the fields of the base and of any kind is an entry.
   return schema as unknown as z.ZodType<FaultEntry>;
@@ -82,10 +85,10 @@ function checkFault(
   kind: FaultKindSchema,
   report: Report,
 ): void {
-  const target = (fault.target ?? {}) as { nodes?: unknown; services?: unknown };
-  if (kind.targets === 'tasks' && target.nodes !== undefined)
+  const { nodes, services } = (fault.target ?? {}) as { nodes?: unknown; services?: unknown };
+  if (kind.targets === 'tasks' && nodes !== undefined && services === undefined)
     report(['target', 'nodes'], `${name} is aimed at services, not at nodes`);
-  if (kind.targets === 'nodes' && target.services !== undefined)
+  if (kind.targets === 'nodes' && services !== undefined && nodes === undefined)
     report(['target', 'services'], `${name} is aimed at nodes, not at services`);
   if (typeof fault.hold !== 'string' || !DURATION_PATTERN.test(fault.hold)) return;
   const holds = parseDuration(fault.hold) > 0;

@@ -1,4 +1,4 @@
-import { LineCounter, parseAllDocuments } from 'yaml';
+import { LineCounter, parseAllDocuments, visit } from 'yaml';
 import type { z } from 'zod';
 import { didYouMean, explainIssue, shown } from './explain-issue.ts';
 import { API_VERSION, type Resource, resourceKey } from './group.ts';
@@ -105,10 +105,21 @@ function plainValue({ yaml, lines, file }: Source<Resource>): { data?: unknown; 
   try {
     return { data: yaml.toJS() as unknown };
   } catch (error) {
-    const { line, col } = lines.linePos(yaml.range[0]);
+    const { line, col } = lines.linePos(danglingAlias(yaml) ?? yaml.range[0]);
     const message = `not valid YAML: ${error instanceof Error ? error.message : String(error)}`;
     return { problem: { file, line, column: col, path: '', message } };
   }
+}
+
+/** Where an alias stands that no anchor belongs to: yaml finds it only when it is resolved, and names no place. */
+function danglingAlias(yaml: YamlDocument): number | undefined {
+  let offset: number | undefined;
+  visit(yaml, {
+    Alias: (_key, alias) => {
+      if (!alias.resolve(yaml)) offset ??= alias.range?.[0];
+    },
+  });
+  return offset;
 }
 
 interface Validated<R extends Resource> {
