@@ -1,5 +1,5 @@
 /** An IPv4 network as numbers: addresses first..last, network and broadcast included. */
-interface Block {
+export interface Block {
   readonly first: number;
   readonly last: number;
 }
@@ -41,4 +41,13 @@ export const nodeAddress = (
     if (!taken.has(address)) return address;
   }
   return undefined;
+};
+
+/** The network of an interface's `address/bits`; undefined for single addresses and for a default route. */
+export const subnetOf = (cidr: string): Block | undefined => {
+  const [address = '', bits = ''] = cidr.split('/');
+  if (Number(bits) === 0 || Number(bits) > 30) return undefined;
+  const size = 2 ** (32 - Number(bits));
+  const first = Math.floor(toNumber(address) / size) * size;
+  return { first, last: first + size - 1 };
 };

@@ -4,7 +4,6 @@ import type { LabEngine } from './lab-engine.ts';
 
 /** Where every node of a cluster sees the one shared checkpoint folder. */
 export const checkpointMount = '/var/lib/spark-failures/checkpoint';
-export const operatorUser = 'operator';
 
 /**
  * What systemd and an engine inside need. Never --privileged: it cannot be had without CAP_SYS_TIME, and there is one

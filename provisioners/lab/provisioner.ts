@@ -1,25 +1,24 @@
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
-import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, ProvisionError } from '../contract.ts';
 import { localDocker } from '../shared/docker-client.ts';
 import { generateKeyPair, type KeyPair, loadOrCreateKeyPair, pinOf } from '../shared/keys.ts';
-import { SshNode } from '../shared/ssh-node.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
-import { nodeAddress, overlap, parseSubnet } from './addresses.ts';
+import { nodeAddress } from './addresses.ts';
+import { ensureNetwork, removeNetwork } from './cluster-network.ts';
 import type { LabConfig } from './config.ts';
-import { createContainer, createNetwork, ignoring, removeContainer } from './engine-calls.ts';
+import { createContainer, ignoring, removeContainer } from './engine-calls.ts';
 import { type LabEngine, readLabEngine } from './lab-engine.ts';
 import { containerName, labels, networkName } from './labels.ts';
-import { checkpointMount, machineHostConfig, nodeContainerOptions, operatorUser } from './node-container.ts';
+import { logIn, logInWhenBooted, sshTargetOf } from './node-access.ts';
+import { checkpointMount, machineHostConfig, nodeContainerOptions } from './node-container.ts';
 import { plantSeed, prepareSeed, removeLeftovers } from './seed-store.ts';
 
-const readyMs = 90_000;
-const loginPauseMs = 100;
+/** From the start of a container to an engine that runs in it; seconds, unless the host is very busy. */
+const bootMs = 120_000;
 
 /** The lab of one cluster: systemd machines as containers of the local engine. */
 export const labProvisioner = (config: LabConfig, context: ProvisionerContext): Provisioner =>
@@ -59,7 +58,7 @@ class LabProvisioner implements Provisioner {
       const containers = await this.#containers(signal);
       const found = containers.find(({ Labels }) => Labels[labels.node] === spec.name);
       if (!found) await this.#make(spec, containers, signal);
-      else if (found.State !== 'running') await this.#powerOn(spec.name, signal);
+      else if (found.State !== 'running') await this.#boot(found, signal);
       await this.#awaitReady(spec.name, signal);
     });
   }
@@ -77,34 +76,16 @@ class LabProvisioner implements Provisioner {
     const { cluster, stateDir } = this.#context;
     await this.#wrap('what the nodes shared could not be removed', signal, async () => {
       await removeLeftovers({ docker: this.#docker, cluster, folder: this.#seedFolder });
-      await ignoring([404], this.#docker.getNetwork(networkName(cluster)).remove());
+      await removeNetwork(this.#docker, cluster);
       await rm(this.#storeFolder, { recursive: true, force: true });
       await rm(stateDir, { recursive: true, force: true });
     });
   }
 
   async connect(machine: Machine, signal: AbortSignal): Promise<NodeHandle> {
-    const key = await this.#clientKey();
-    const { Labels: found, State, NetworkSettings, Id } = await this.#inspect(machine.name, signal);
-    if (!State.Running) throw new ExecError(machine.name, 'the machine is off');
-    if (found[labels.clientKey] !== key.publicKey) await this.#authorize(Id, key.publicKey);
-    const published = NetworkSettings.Ports['22/tcp']?.[0]?.HostPort;
-    const node = new SshNode({
-      name: machine.name,
-      address: machine.address,
-      host: published ? '127.0.0.1' : machine.address,
-      port: published ? Number(published) : 22,
-      user: operatorUser,
-      privateKey: key.privateKey,
-      hostKey: Buffer.from(found[labels.hostKey] ?? '', 'base64'),
-    });
-    try {
-      await node.connect(signal);
-      return node;
-    } catch (error) {
-      node.close();
-      throw error;
-    }
+    const [found, key] = await Promise.all([this.#find(machine.name, signal), this.#clientKey()]);
+    if (!found) throw new ExecError(machine.name, 'there is no such machine');
+    return logIn(await untilAborted(sshTargetOf(found, this.#docker, key), signal), signal);
   }
 
   async #make(
@@ -114,69 +95,69 @@ class LabProvisioner implements Provisioner {
   ): Promise<void> {
     const address = nodeAddress(this.#config.subnet, spec.index, addressesOf(containers));
     if (!address) throw new ProvisionError([`no address left for ${spec.name} in ${this.#config.subnet}`]);
-    const engine = await this.#once('engine', () => readLabEngine(this.#docker));
-    const [key] = await untilAborted(
-      Promise.all([
-        this.#clientKey(),
-        this.#ensureNetwork(),
-        this.#ensureCheckpoint(),
-        this.#plant(spec.name, engine),
-      ]),
+    const engine = await this.#engine();
+    const planting = this.#plant(spec.name, engine);
+    const [container] = await untilAborted(
+      Promise.all([this.#createContainer(spec, address, engine), planting]),
       signal,
-    );
-    const hostKey = generateKeyPair(spec.name);
-    const binds = [`${this.#storeOf(spec.name)}:/var/lib/docker`, `${this.#checkpoint}:${checkpointMount}`];
-    const options = nodeContainerOptions(
-      {
-        image: this.#context.images.node,
-        hostname: spec.name,
-        network: networkName(this.#context.cluster),
-        address,
-        authorizedKey: key.publicKey,
-        hostPrivateKey: hostKey.privateKey,
-        labels: {
-          [labels.cluster]: this.#context.cluster,
-          [labels.node]: spec.name,
-          [labels.address]: address,
-          [labels.settingsHash]: this.settingsHash(spec),
-          [labels.hostKey]: pinOf(hostKey.publicKey).toString('base64'),
-          [labels.clientKey]: key.publicKey,
-        },
-        hostConfig: machineHostConfig(this.#config, engine, binds),
-      },
-      !engine.reachable,
-    );
-    const container = await createContainer(
-      this.#docker,
-      containerName(this.#context.cluster, spec.name),
-      options,
     );
     await container.start();
     this.#context.progress(`created ${spec.name} at ${address}`);
   }
 
-  /** Refused connections are cheap and expected while a machine boots; a wrong key will not become right. */
-  async #awaitReady(name: string, signal: AbortSignal): Promise<void> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(readyMs)]);
-    const node = await this.#login(name, limit);
-    try {
-      const engine = await node.exec('systemctl start docker.service', [], {}, limit);
-      if (engine.code !== 0)
-        throw new ProvisionError([`${name}: its engine does not start: ${engine.stderr.trim()}`]);
-    } finally {
-      node.close();
-    }
+  async #createContainer(spec: MachineSpec, address: string, engine: LabEngine): Promise<Docker.Container> {
+    const { cluster, images } = this.#context;
+    const [key] = await Promise.all([this.#clientKey(), this.#ensureNetwork(), this.#ensureCheckpoint()]);
+    const hostKey = generateKeyPair(spec.name);
+    const binds = [`${this.#storeOf(spec.name)}:/var/lib/docker`, `${this.#checkpoint}:${checkpointMount}`];
+    const node = {
+      image: images.node,
+      hostname: spec.name,
+      network: networkName(cluster),
+      address,
+      authorizedKey: key.publicKey,
+      hostPrivateKey: hostKey.privateKey,
+      labels: {
+        [labels.cluster]: cluster,
+        [labels.node]: spec.name,
+        [labels.address]: address,
+        [labels.settingsHash]: this.settingsHash(spec),
+        [labels.hostKey]: pinOf(hostKey.publicKey).toString('base64'),
+        [labels.clientKey]: key.publicKey,
+      },
+      hostConfig: machineHostConfig(this.#config, engine, binds),
+    };
+    return createContainer(
+      this.#docker,
+      containerName(cluster, spec.name),
+      nodeContainerOptions(node, !engine.reachable),
+    );
   }
 
-  async #login(name: string, signal: AbortSignal): Promise<NodeHandle> {
-    const machine = machineOf(await this.#get(name, signal));
-    for (;;) {
-      try {
-        return await this.connect(machine, signal);
-      } catch (error) {
-        if (!isBooting(error)) throw error;
-        await sleep(loginPauseMs, undefined, { signal });
-      }
+  /** A container that was never started lost its maker on the way: nobody knows how much of its store is there. */
+  async #boot(container: Docker.ContainerInfo, signal: AbortSignal): Promise<void> {
+    const name = container.Labels[labels.node] ?? '';
+    if (container.State === 'created') {
+      await untilAborted(
+        Promise.all([this.#plant(name, await this.#engine()), this.#ensureCheckpoint()]),
+        signal,
+      );
+    }
+    await ignoring([304], this.#docker.getContainer(container.Id).start());
+    this.#context.progress(`powered on ${name}`);
+  }
+
+  async #awaitReady(name: string, signal: AbortSignal): Promise<void> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
+    const [found, key] = await Promise.all([this.#get(name, limit), this.#clientKey()]);
+    const node = await logInWhenBooted(await sshTargetOf(found, this.#docker, key), limit);
+    try {
+      // Joins the start job of the boot, if that is still under way, and returns when the engine says that it is up.
+      const started = await node.exec('systemctl start docker.service', [], {}, limit);
+      if (started.code !== 0)
+        throw new ProvisionError([`${name}: its engine does not start: ${started.stderr.trim()}`]);
+    } finally {
+      node.close();
     }
   }
 
@@ -187,14 +168,13 @@ class LabProvisioner implements Provisioner {
   }
 
   async #powerOn(name: string, signal: AbortSignal): Promise<void> {
-    const { Id } = await this.#get(name, signal);
-    await ignoring([304], this.#docker.getContainer(Id).start());
-    this.#context.progress(`powered on ${name}`);
+    const found = await this.#get(name, signal);
+    if (found.State !== 'running') await this.#boot(found, signal);
   }
 
   #containers(signal: AbortSignal): Promise<Docker.ContainerInfo[]> {
     const filters = { label: [`${labels.cluster}=${this.#context.cluster}`, labels.node] };
-    return untilAborted(this.#docker.listContainers({ all: true, filters, abortSignal: signal }), signal);
+    return untilAborted(this.#docker.listContainers({ all: true, filters }), signal);
   }
 
   async #find(name: string, signal: AbortSignal): Promise<Docker.ContainerInfo | undefined> {
@@ -207,70 +187,27 @@ class LabProvisioner implements Provisioner {
     return found;
   }
 
-  async #inspect(name: string, signal: AbortSignal) {
-    const { Id } = await this.#get(name, signal);
-    const { Config, State, NetworkSettings } = await untilAborted(
-      this.#docker.getContainer(Id).inspect(),
-      signal,
-    );
-    return { Id, Labels: Config.Labels, State, NetworkSettings };
+  #engine(): Promise<LabEngine> {
+    return this.#once('engine', () => readLabEngine(this.#docker));
   }
 
   #clientKey(): Promise<KeyPair> {
-    return this.#once('key', () =>
-      loadOrCreateKeyPair(join(this.#context.stateDir, 'id_ed25519'), `sf-${this.#context.cluster}`),
-    );
+    const path = join(this.#context.stateDir, 'id_ed25519');
+    return this.#once('key', () => loadOrCreateKeyPair(path, `sf-${this.#context.cluster}`));
   }
 
-  /** The state directory was lost while the machines live on: the engine lets a new key in, until the next boot. */
-  async #authorize(containerId: string, publicKey: string): Promise<void> {
-    const script = 'grep -qxF "$1" "$2" 2>/dev/null || printf "%s\\n" "$1" >> "$2"';
-    const file = `/home/${operatorUser}/.ssh/authorized_keys`;
-    const exec = await this.#docker
-      .getContainer(containerId)
-      .exec({ Cmd: ['sh', '-c', script, 'sh', publicKey, file], AttachStdout: true });
-    const stream = await exec.start({});
-    await new Promise((resolve) => stream.resume().once('close', resolve));
-  }
-
-  /** One network per cluster; one of another subnet is replaced as long as nothing is attached to it. */
   #ensureNetwork(): Promise<void> {
     return this.#once('network', async () => {
-      const name = networkName(this.#context.cluster);
-      const found = await ignoring([404], this.#docker.getNetwork(name).inspect());
-      const subnet = found?.IPAM?.Config?.[0]?.Subnet;
-      if (subnet === this.#config.subnet) return;
-      if (found) await this.#docker.getNetwork(name).remove();
-      this.#refuseForeignSubnet();
-      await createNetwork(this.#docker, {
-        Name: name,
-        CheckDuplicate: true,
-        Labels: { [labels.cluster]: this.#context.cluster },
-        IPAM: { Driver: 'default', Config: [{ Subnet: this.#config.subnet }] },
-      });
-      this.#context.progress(`created network ${name} (${this.#config.subnet})`);
+      const { cluster, progress } = this.#context;
+      const outcome = await ensureNetwork(this.#docker, cluster, this.#config.subnet);
+      if (outcome === 'made') progress(`created network ${networkName(cluster)} (${this.#config.subnet})`);
     });
-  }
-
-  #refuseForeignSubnet(): void {
-    const wanted = parseSubnet(this.#config.subnet);
-    for (const [device, addresses] of Object.entries(networkInterfaces())) {
-      for (const { family, cidr, address } of addresses ?? []) {
-        if (family !== 'IPv4' || !cidr) continue;
-        const block = parseNetworkOf(address, cidr);
-        if (block && overlap(wanted, block)) {
-          throw new ProvisionError([
-            `subnet ${this.#config.subnet} is in use on this host (${device} has ${cidr})`,
-          ]);
-        }
-      }
-    }
   }
 
   #ensureCheckpoint(): Promise<void> {
     return this.#once('checkpoint', async () => {
       await mkdir(this.#checkpoint, { recursive: true });
-      // Spark runs as user 185 in its containers, which no host knows by name.
+      // Spark's containers run as user 185, whom no host knows.
       await chmod(this.#checkpoint, 0o777);
     });
   }
@@ -335,23 +272,3 @@ const machineOf = (container: Docker.ContainerInfo): Machine => ({
 
 const addressesOf = (containers: readonly Docker.ContainerInfo[]): ReadonlySet<string> =>
   new Set(containers.map(({ Labels }) => Labels[labels.address] ?? ''));
-
-const parseNetworkOf = (address: string, cidr: string) => {
-  const bits = Number(cidr.split('/')[1]);
-  if (bits < 8 || bits > 28) return undefined;
-  const mask = (index: number) => Math.max(0, Math.min(8, bits - index * 8));
-  const base = address.split('.').map((part, index) => Number(part) & (256 - 2 ** (8 - mask(index))));
-  return parseSubnet(`${base.join('.')}/${bits}`);
-};
-
-const bootingCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ETIMEDOUT', 'EPIPE']);
-
-const isBooting = (error: unknown): boolean => {
-  if (!(error instanceof ExecError)) return false;
-  const cause = error.cause as { code?: string; level?: string; message?: string } | undefined;
-  return (
-    bootingCodes.has(cause?.code ?? '') ||
-    cause?.level === 'protocol' ||
-    cause?.message === 'the connection was closed'
-  );
-};

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** Waits for `work` or for the signal, whichever comes first; what arrives too late is given to `discard`. */
 export const untilAborted = <T>(
   work: Promise<T>,
@@ -5,6 +7,8 @@ export const untilAborted = <T>(
   discard: (late: T) => void = () => {},
 ): Promise<T> =>
   new Promise((resolve, reject) => {
+    // One pass asks a hundred things under one signal: that is no leak.
+    setMaxListeners(0, signal);
     const stop = () => reject(signal.reason as Error);
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
