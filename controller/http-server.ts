@@ -12,7 +12,7 @@ export interface HttpServerOptions {
   /** What is missing before the process does its work; undefined when nothing is. */
   readonly notReady: () => string | undefined;
   /** More GET routes by exact path. */
-  readonly routes?: Readonly<Record<string, JsonRoute>>;
+  readonly routes?: ReadonlyMap<string, JsonRoute>;
   readonly failed: (error: unknown, path: string) => void;
 }
 
@@ -66,9 +66,8 @@ async function route(url: URL, options: HttpServerOptions): Promise<Reply> {
     return missing === undefined ? plain(200, 'ok') : plain(503, missing);
   }
   if (url.pathname === '/metrics') return { status: 200, ...(await options.metrics()) };
-  const value =
-    Object.hasOwn(options.routes ?? {}, url.pathname) && (await options.routes?.[url.pathname]?.(url));
-  if (value === false || value === undefined) return plain(404, 'not found');
+  const value = await options.routes?.get(url.pathname)?.(url);
+  if (value === undefined) return plain(404, 'not found');
   return { status: 200, contentType: 'application/json', text: `${JSON.stringify(value)}\n` };
 }
 

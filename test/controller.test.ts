@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
 import t from 'tap';
 import { systemClock } from '../controller/clock.ts';
-import { startHttpServer } from '../controller/http-server.ts';
+import { type JsonRoute, startHttpServer } from '../controller/http-server.ts';
 import { createLog, type LogOptions } from '../controller/log.ts';
 import { createMetrics, type Metrics } from '../controller/metrics.ts';
 import type { Sample } from '../state-machines/recovery/sample.ts';
@@ -231,12 +231,12 @@ t.test('http server', async (t) => {
     port: 0,
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     notReady: () => missing,
-    routes: {
-      '/trials': async (url) => ({ schedule: url.searchParams.get('schedule') }),
-      '/nothing': async () => undefined,
-      '/false': async () => false,
-      '/broken': () => Promise.reject(new Error('no')),
-    },
+    routes: new Map<string, JsonRoute>([
+      ['/trials', async (url) => ({ schedule: url.searchParams.get('schedule') })],
+      ['/nothing', async () => undefined],
+      ['/false', async () => false],
+      ['/broken', () => Promise.reject(new Error('no'))],
+    ]),
     failed: (error, path) => failures.push([(error as Error).message, path]),
   });
   t.teardown(() => server.close());
