@@ -1,0 +1,118 @@
+import { ConflictError, EngineError } from '../swarm/engine-error.ts';
+import { HeldError, type StepOutcome } from './apply-plan.ts';
+import type { Step } from './cluster-plan.ts';
+import {
+  createMachine,
+  deliverImages,
+  destroyMachine,
+  initSwarm,
+  joinSwarm,
+  leaveSwarm,
+} from './machine-steps.ts';
+import { awaitTasksGone, createService, removeObject, updateService } from './stack-steps.ts';
+import { managerApi, type StepTools, type StepWork } from './step-tools.ts';
+import { labelNode, removeNode, setRole } from './swarm-node-steps.ts';
+
+/**
+ * Does one step. `holderOf` is asked right before each write: a target that a trial has claimed since the plan was
+ * made is left alone. What others did meanwhile counts as done; what they changed is pending, to be planned anew.
+ */
+export async function applyStep(
+  step: Step,
+  tools: StepTools,
+  holderOf: (step: Step) => string | undefined,
+  signal: AbortSignal,
+): Promise<StepOutcome> {
+  const mayWrite = () => {
+    const owner = holderOf(step);
+    if (owner !== undefined) throw new HeldError(step.target, owner);
+    signal.throwIfAborted();
+  };
+  try {
+    return (await perform(step, { ...tools, mayWrite, signal })) ?? { state: 'done' };
+  } catch (error) {
+    if (isRemoval(step) && error instanceof EngineError && error.code === 'NOT_FOUND')
+      return { state: 'done' };
+    const pending = pendingMessage(step, error);
+    if (pending === undefined) throw error;
+    return { state: 'pending', message: pending };
+  }
+}
+
+/** The one list of what a step can do. */
+async function perform(step: Step, work: StepWork): Promise<StepOutcome | undefined> {
+  switch (step.kind) {
+    case 'create-machine':
+      return nothing(createMachine(step.spec, work));
+    case 'verify-engine':
+      return nothing(work.pool.reach(step.target, work.signal));
+    case 'init-swarm':
+      return nothing(initSwarm(step.target, work));
+    case 'join-swarm':
+      return joinSwarm(step.target, step, work);
+    case 'label-node':
+      return nothing(labelNode(step.target, step.labels, work));
+    case 'set-role':
+      return setRole(step.target, step.role, work);
+    case 'leave-swarm':
+      return nothing(leaveSwarm(step.target, work));
+    case 'remove-twin':
+    case 'remove-node':
+      return removeNode(step.nodeId, work);
+    case 'destroy-machine':
+      return nothing(destroyMachine(step.target, work));
+    case 'destroy-shared':
+      work.mayWrite();
+      return nothing(work.provisioner.destroyShared(work.signal));
+    case 'deliver-images':
+      return nothing(deliverImages(step.target, step.images, work));
+    case 'create-network':
+      return nothing(write(work, (swarm) => swarm.createNetwork(step.spec, work.signal)));
+    case 'create-config':
+      return nothing(write(work, (swarm) => swarm.createConfig(step.spec, work.signal)));
+    case 'create-secret':
+      return nothing(write(work, (swarm) => swarm.createSecret(step.spec, work.signal)));
+    case 'create-service':
+      return nothing(createService(step.spec, work));
+    case 'update-service':
+      return nothing(updateService(step, work));
+    case 'remove-network':
+      return nothing(removeObject('removeNetwork', step.objectId, work));
+    case 'remove-config':
+      return nothing(removeObject('removeConfig', step.objectId, work));
+    case 'remove-secret':
+      return nothing(removeObject('removeSecret', step.objectId, work));
+    case 'remove-service':
+      return nothing(removeObject('removeService', step.objectId, work));
+    case 'await-tasks-gone':
+      return nothing(awaitTasksGone(step.services, work));
+    default:
+      return step satisfies never;
+  }
+}
+
+async function write<T>(
+  work: StepWork,
+  call: (swarm: Awaited<ReturnType<typeof managerApi>>) => Promise<T>,
+): Promise<T> {
+  const swarm = await managerApi(work);
+  work.mayWrite();
+  return call(swarm);
+}
+
+async function nothing(work: Promise<unknown>): Promise<undefined> {
+  await work;
+  return undefined;
+}
+
+function isRemoval({ kind }: Step): boolean {
+  return kind.startsWith('remove-');
+}
+
+/** Refusals that the next pass, with a new look at the world, will know what to do about. */
+function pendingMessage(step: Step, error: unknown): string | undefined {
+  if (!(error instanceof EngineError)) return undefined;
+  if (error instanceof ConflictError || error.code === 'NAME_TAKEN') return error.message;
+  // In use until the last task of a service that is going has ended.
+  return isRemoval(step) && error.code === 'REFUSED' ? error.message : undefined;
+}

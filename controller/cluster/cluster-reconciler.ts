@@ -1,0 +1,352 @@
+import { type ClusterSpec, provisionerOf } from '../../crds/cluster-spec.ts';
+import { formatProblem } from '../../crds/problem.ts';
+import type { ClusterStatus, Condition } from '../../crds/status.ts';
+import type { Provisioner } from '../../provisioners/contract.ts';
+import type { Nodes } from '../../state-machines/contract.ts';
+import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
+import type { StoredResource } from '../source/resource-store.ts';
+import { setCondition } from '../status/conditions.ts';
+import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
+import { applyPlan, type StepResult } from './apply-plan.ts';
+import { applyStep } from './apply-step.ts';
+import type { ClusterDeps } from './cluster-deps.ts';
+import type { ClusterPlan, Step, StepKind } from './cluster-plan.ts';
+import { ClusterSession } from './cluster-session.ts';
+import {
+  addStepEvents,
+  clusterConditions,
+  countNodes,
+  failureConditions,
+  type PassReport,
+} from './cluster-status.ts';
+import { heldDifferences, holderOfStep } from './held-differences.ts';
+import { desiredOfDeleted, loadDesired } from './load-desired.ts';
+import { observeCluster } from './observe-cluster.ts';
+import { nextInventory } from './ownership.ts';
+import { planCluster } from './plan-cluster.ts';
+import type { PlanContext } from './plan-context.ts';
+import { planTeardown } from './plan-teardown.ts';
+import { pooledNode } from './pooled-node.ts';
+
+/** A change that no event told is found within this time. */
+const resyncMs = 2_500;
+const soonMs = 100;
+const pendingMs = 500;
+/** Tasks that start are watched closely; those that do not start within a minute, less so. */
+const convergingMs = 250;
+const stuckAfterMs = 60_000;
+const stuckMs = 1_000;
+
+type Context = Omit<PlanContext, 'replaced'>;
+
+/** Makes machines, swarm and stacks as a ClusterSpec says: observe, plan, apply, and tell. */
+export class ClusterReconciler implements Reconciler<StoredResource> {
+  readonly kind = 'ClusterSpec';
+  readonly #deps: ClusterDeps;
+  readonly #sessions = new Map<string, ClusterSession>();
+
+  constructor(deps: ClusterDeps) {
+    this.#deps = deps;
+  }
+
+  async reconcile(stored: StoredResource, signal: AbortSignal): Promise<ReconcileResult> {
+    const cluster = clusterOf(stored);
+    if (!cluster) return this.#refuse(stored);
+    const session = this.#session(cluster);
+    await session.begin(stored.generation);
+    try {
+      return await this.#pass(stored, cluster, session, signal);
+    } catch (error) {
+      if (!signal.aborted && !(error instanceof StepsFailed)) await this.#tellFailure(stored, session, error);
+      throw error;
+    }
+  }
+
+  /** What a pass would do now, without doing it. */
+  async plan(stored: StoredResource, signal: AbortSignal): Promise<ClusterPlan> {
+    const cluster = clusterOf(stored);
+    if (!cluster) throw new TerminalError(`${stored.key} has no manifest that could be planned`);
+    const session = this.#session(cluster);
+    await session.begin(stored.generation);
+    return planFor(stored, cluster, await this.#look(stored, cluster, session, signal));
+  }
+
+  /** The connections to a cluster's machines, shared with those who run faults; opened when first asked for. */
+  nodes(cluster: ClusterSpec): Nodes {
+    return async (name) => {
+      const { pool, provisioner, ended } = this.#session(cluster);
+      if (!pool.has(name)) pool.sync(await provisioner.list(ended));
+      return pooledNode(name, pool, ended);
+    };
+  }
+
+  /** The swarm's API, through whichever manager answers. */
+  async swarm(cluster: ClusterSpec, signal: AbortSignal): Promise<SwarmGateway> {
+    const { pool, provisioner } = this.#session(cluster);
+    if (pool.managers().length === 0) await observeCluster({ pool, provisioner }, signal);
+    const [manager] = pool.managers();
+    if (manager === undefined) throw new Error(`no manager of ${cluster.metadata.name} answers`);
+    return (await pool.connection(manager, signal)).swarm;
+  }
+
+  /** The provisioner bound to a cluster, for faults that need its power switch. */
+  provisioner(cluster: ClusterSpec): Provisioner {
+    return this.#session(cluster).provisioner;
+  }
+
+  /** Closes all connections. */
+  close(): void {
+    for (const session of this.#sessions.values()) session.close();
+    this.#sessions.clear();
+  }
+
+  #session(cluster: ClusterSpec): ClusterSession {
+    const { name } = cluster.metadata;
+    const session = this.#sessions.get(name) ?? new ClusterSession(cluster, this.#deps);
+    this.#sessions.set(name, session);
+    session.use(cluster);
+    return session;
+  }
+
+  async #pass(
+    stored: StoredResource,
+    cluster: ClusterSpec,
+    session: ClusterSession,
+    signal: AbortSignal,
+  ): Promise<ReconcileResult> {
+    const context = await this.#look(stored, cluster, session, signal);
+    const { desired, observed } = context;
+    const plan = planFor(stored, cluster, context);
+    const { generation, deleting } = stored;
+    const reportOnly =
+      !deleting && cluster.spec.drift === 'report' && session.isSettled && plan.steps.length > 0;
+    const steps = reportOnly ? [] : stepsToDo(plan, context, session);
+    const heldOnes = deleting ? [] : heldDifferences(context, plan);
+    const report: PassReport = {
+      generation,
+      deleting,
+      desired,
+      observed,
+      plan,
+      reportOnly,
+      heldDifferences: heldOnes,
+    };
+    const inventory = nextInventory(context.inventory, observed, { ...plan, steps }, desired);
+    await this.#save(stored, session, { inventory, nodes: countNodes(desired, observed) }, report, []);
+    const results = await this.#apply(steps, session, context, signal);
+    if (results.length > 0) await this.#save(stored, session, {}, report, results);
+    if (deleting && isFinished(plan, results)) return this.#finalize(session, cluster.metadata.name);
+    this.#throwFailures(session, results);
+    return { requeueAfterMs: this.#requeueMs(session, report, results) };
+  }
+
+  async #look(
+    stored: StoredResource,
+    cluster: ClusterSpec,
+    session: ClusterSession,
+    signal: AbortSignal,
+  ): Promise<Context> {
+    const { provisioner, pool } = session;
+    const { variables, loadStack, controllerPort, claimsOf } = this.#deps;
+    let observed = await observeCluster({ provisioner, pool }, signal);
+    const address = await session.controllerAddress(signal);
+    // With another target than the true one, every config that names it would seem to differ.
+    if (observed.swarm && address === undefined)
+      throw new Error('no node tells under which address it sees us');
+    const sources = {
+      provisioner,
+      loadStack,
+      variables: { ...variables, CONTROLLER_TARGET: `${address ?? 'controller'}:${controllerPort}` },
+      deliverable: session.deliverable.bind(session),
+    };
+    const desired = stored.deleting
+      ? desiredOfDeleted(cluster, provisioner)
+      : await loadDesired(cluster, sources, signal);
+    const imagesAreNew = pool.watchImages(desired.images.map(({ reference }) => reference));
+    if (imagesAreNew) observed = await observeCluster({ provisioner, pool }, signal);
+    const claims = claimsOf(stored.name);
+    return {
+      desired,
+      observed,
+      heldBy: (name) => claims.heldBy(name),
+      inventory: session.status.current?.inventory,
+    };
+  }
+
+  async #apply(
+    steps: readonly Step[],
+    session: ClusterSession,
+    context: Context,
+    signal: AbortSignal,
+  ): Promise<readonly StepResult[]> {
+    if (steps.length === 0) return [];
+    const { images, clock } = this.#deps;
+    const tools = { provisioner: session.provisioner, pool: session.pool, images, clock };
+    const results = await applyPlan(
+      { steps },
+      (step) => applyStep(step, tools, (each) => holderOfStep(each, context), signal),
+      (result) => this.#log(context.desired.name, result),
+      signal,
+    );
+    session.backoff.record(results);
+    return results;
+  }
+
+  #log(cluster: string, { step, outcome }: StepResult): void {
+    const fields = { cluster, step: step.kind, target: step.target };
+    if (outcome.state === 'done') this.#deps.log.info({ ...fields, reason: step.reason }, 'step done');
+    else if (outcome.state === 'failed')
+      this.#deps.log.warn({ ...fields, err: outcome.error }, 'step failed');
+    else this.#deps.log.debug({ ...fields, state: outcome.state, why: outcome.message }, 'step not done');
+  }
+
+  /** The loop counts the pass as failed; when a step is tried again is the step's own backoff's business. */
+  #throwFailures(session: ClusterSession, results: readonly StepResult[]): void {
+    const errors = results.flatMap(({ outcome }) => (outcome.state === 'failed' ? [outcome.error] : []));
+    if (errors.length === 0) return;
+    const retryMs = session.backoff.nextRetryMs(results.map(({ step }) => step)) ?? resyncMs;
+    this.#deps.wake(session.key, Math.min(retryMs, resyncMs));
+    throw new StepsFailed(errors);
+  }
+
+  #requeueMs(
+    session: ClusterSession,
+    { plan, observed }: PassReport,
+    results: readonly StepResult[],
+  ): number {
+    const states = new Set(results.map(({ outcome }) => outcome.state));
+    if (states.has('done')) session.waitingSinceMs = undefined;
+    if (states.has('done') || (!observed.swarm && states.size > 0)) return soonMs;
+    if (states.has('pending') || states.has('held')) return pendingMs;
+    const retryMs = Math.min(resyncMs, session.backoff.nextRetryMs(plan.steps) ?? resyncMs);
+    if (plan.waiting.length === 0) return retryMs;
+    const nowMs = this.#deps.clock.now();
+    session.waitingSinceMs ??= nowMs;
+    return Math.min(retryMs, nowMs - session.waitingSinceMs > stuckAfterMs ? stuckMs : convergingMs);
+  }
+
+  async #save(
+    stored: StoredResource,
+    session: ClusterSession,
+    parts: Partial<ClusterStatus>,
+    report: PassReport,
+    results: readonly StepResult[],
+  ): Promise<void> {
+    const nowMs = this.#deps.clock.now();
+    const before = { ...emptyStatus, ...session.status.current, ...parts };
+    const conditions = clusterConditions(
+      accepted(before.conditions, stored, nowMs),
+      { ...report, results },
+      nowMs,
+    );
+    const events = addStepEvents(before.events ?? [], results, nowMs);
+    await session.status.save({ ...before, ...identity(stored), conditions, events });
+  }
+
+  /** A pass that could not even look, or act. */
+  async #tellFailure(stored: StoredResource, session: ClusterSession, error: unknown): Promise<void> {
+    const nowMs = this.#deps.clock.now();
+    const before = { ...emptyStatus, ...session.status.current };
+    const conditions = failureConditions(
+      accepted(before.conditions, stored, nowMs),
+      stored.generation,
+      error,
+      nowMs,
+    );
+    await session.status.save({ ...before, ...identity(stored), conditions });
+  }
+
+  /** No text of this manifest was ever good: there is nothing to act upon, and nothing that could be destroyed. */
+  async #refuse(stored: StoredResource): Promise<ReconcileResult> {
+    if (stored.deleting) throw new TerminalError(`${stored.key} is gone, and what it asked for is not known`);
+    const { status } = await this.#deps.statuses.read(stored.name);
+    const before = { ...emptyStatus, ...status };
+    const conditions = accepted(before.conditions, stored, this.#deps.clock.now());
+    await this.#deps.statuses.write(stored.name, {
+      ...before,
+      ...identity(stored),
+      conditions: [...conditions],
+    });
+    return {};
+  }
+
+  async #finalize(session: ClusterSession, name: string): Promise<ReconcileResult> {
+    session.close();
+    this.#sessions.delete(name);
+    await session.status.remove();
+    return { finalized: true };
+  }
+}
+
+/** One or more steps of a pass failed; each was told already, with its step. */
+class StepsFailed extends AggregateError {
+  readonly code = 'STEPS_FAILED';
+  constructor(errors: readonly unknown[]) {
+    const messages = errors.map((error) => (error instanceof Error ? error.message : String(error)));
+    super(errors, messages.join('; '));
+    this.name = 'StepsFailed';
+  }
+}
+
+/** These need a manager's answer, and the address under which nodes see us: they come a pass later. */
+const stackKinds: ReadonlySet<StepKind> = new Set([
+  'create-network',
+  'create-config',
+  'create-secret',
+  'create-service',
+  'update-service',
+]);
+
+const emptyStatus: ClusterStatus = {
+  uid: '',
+  observedGeneration: 0,
+  conditions: [],
+  inventory: { nodes: [], services: [], networks: [], configs: [], secrets: [], stacks: [] },
+  nodes: { desired: 0, ready: 0, managers: 0, unreachable: [] },
+};
+
+function clusterOf({ resource }: StoredResource): ClusterSpec | undefined {
+  return resource?.kind === 'ClusterSpec' ? resource : undefined;
+}
+
+function planFor({ deleting }: StoredResource, cluster: ClusterSpec, context: Context): ClusterPlan {
+  if (!deleting) return planCluster(context);
+  const machinesAreOurs = provisionerOf(cluster).name === 'lab';
+  return planTeardown(context, cluster.spec.deletionPolicy ?? (machinesAreOurs ? 'destroy' : 'retain'));
+}
+
+/** Not those that failed a moment ago. */
+function stepsToDo({ steps }: ClusterPlan, { observed }: Context, session: ClusterSession): readonly Step[] {
+  const possible = observed.swarm ? steps : steps.filter(({ kind }) => !stackKinds.has(kind));
+  return possible.filter((step) => session.backoff.heldBack(step) === undefined);
+}
+
+function isFinished(plan: ClusterPlan, results: readonly StepResult[]): boolean {
+  const blocked = plan.held.length + plan.waiting.length + plan.problems.length > 0;
+  return (
+    !blocked &&
+    results.length === plan.steps.length &&
+    results.every(({ outcome }) => outcome.state === 'done')
+  );
+}
+
+function identity({ uid, generation, specHash }: StoredResource): Partial<ClusterStatus> {
+  return { uid, observedGeneration: generation, ...(specHash !== undefined && { specHash }) };
+}
+
+function accepted(
+  conditions: readonly Condition[],
+  stored: StoredResource,
+  nowMs: number,
+): readonly Condition[] {
+  const { problems, generation: observedGeneration } = stored;
+  const update =
+    problems.length === 0
+      ? ({ status: 'True', reason: 'Valid', message: 'the manifest is in force' } as const)
+      : ({
+          status: 'False',
+          reason: 'InvalidManifest',
+          message: problems.map(formatProblem).join('; '),
+        } as const);
+  return setCondition(conditions, { type: 'Accepted', observedGeneration, ...update }, nowMs);
+}

@@ -1,0 +1,110 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { ClusterSpec } from '../../crds/cluster-spec.ts';
+import { resourceKey } from '../../crds/group.ts';
+import type { Provisioner } from '../../provisioners/contract.ts';
+import { type SourcedImage, sourcedImages } from '../stack/deliver-images.ts';
+import { findCondition } from '../status/conditions.ts';
+import type { ClusterDeps } from './cluster-deps.ts';
+import { NodePool } from './node-pool.ts';
+import { SavedStatus } from './saved-status.ts';
+import { StepBackoff } from './step-backoff.ts';
+import { watchSwarm } from './watch-swarm.ts';
+
+/** An image that was built anew here is noticed after this long. */
+const imageAgeMs = 30_000;
+
+interface Sourced {
+  readonly references: readonly string[];
+  readonly atMs: number;
+  readonly found: readonly SourcedImage[];
+}
+
+/** What is kept of one cluster between passes: connections, and what saves questions. The truth is read anew. */
+export class ClusterSession {
+  readonly key: string;
+  readonly pool: NodePool;
+  readonly status: SavedStatus;
+  readonly backoff: StepBackoff;
+  /** Since when waiting is all there is to do. */
+  waitingSinceMs: number | undefined;
+  readonly #deps: ClusterDeps;
+  readonly #end = new AbortController();
+  #cluster: ClusterSpec;
+  #provisioner: Provisioner;
+  #generation = 0;
+  #settledGeneration = 0;
+  #controllerAddress: string | undefined;
+  #sourced: Sourced | undefined;
+
+  constructor(cluster: ClusterSpec, deps: ClusterDeps) {
+    const { name } = cluster.metadata;
+    this.key = resourceKey('ClusterSpec', name);
+    this.#deps = deps;
+    this.#cluster = cluster;
+    this.#provisioner = deps.bindProvisioner(cluster);
+    const connect = (...call: Parameters<Provisioner['connect']>) => this.#provisioner.connect(...call);
+    this.pool = new NodePool({ provisioner: { connect }, openEngine: deps.openEngine, clock: deps.clock });
+    this.status = new SavedStatus(deps.statuses, name);
+    this.backoff = new StepBackoff(deps.clock);
+    const changed = () => deps.wake(this.key, 0);
+    void watchSwarm({ pool: this.pool, clock: deps.clock, changed }, this.#end.signal);
+  }
+
+  get provisioner(): Provisioner {
+    return this.#provisioner;
+  }
+
+  /** Aborts when the session is closed. */
+  get ended(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /** Takes in an edit: the same machines under other settings, connections stay. */
+  use(cluster: ClusterSpec): void {
+    const sameSettings = isDeepStrictEqual(cluster.spec.provisioner, this.#cluster.spec.provisioner);
+    this.#cluster = cluster;
+    if (!sameSettings) this.#provisioner = this.#deps.bindProvisioner(cluster);
+  }
+
+  /** Starts a pass over a generation; another one than before may have mended what failed. */
+  async begin(generation: number): Promise<void> {
+    await this.status.restore();
+    if (generation !== this.#generation) this.backoff.clear();
+    this.#generation = generation;
+    const ready = findCondition(this.status.current?.conditions ?? [], 'Ready');
+    const settled = ready?.status === 'True' || ready?.reason === 'DriftReported';
+    if (ready && settled)
+      this.#settledGeneration = Math.max(this.#settledGeneration, ready.observedGeneration);
+  }
+
+  /** This generation was Ready once: what differs since then is drift. */
+  get isSettled(): boolean {
+    return this.#settledGeneration === this.#generation;
+  }
+
+  /** From where nodes see this process; asked once, then kept, so that no config moves with it. */
+  async controllerAddress(signal: AbortSignal): Promise<string | undefined> {
+    const [manager] = this.pool.managers();
+    if (this.#controllerAddress === undefined && manager !== undefined) {
+      const handle = await this.pool.handle(manager, signal);
+      this.#controllerAddress = await handle.controllerAddress(signal);
+    }
+    return this.#controllerAddress;
+  }
+
+  /** Those of the images that we hold for nodes that cannot pull them. */
+  async deliverable(references: readonly string[], signal: AbortSignal): Promise<readonly SourcedImage[]> {
+    const atMs = this.#deps.clock.now();
+    const known = this.#sourced;
+    if (known && atMs - known.atMs < imageAgeMs && isDeepStrictEqual(known.references, references))
+      return known.found;
+    const found = await sourcedImages(references, this.#deps.imageSource, signal);
+    this.#sourced = { references, atMs, found };
+    return found;
+  }
+
+  close(): void {
+    this.#end.abort(new Error('the cluster is let go'));
+    this.pool.close();
+  }
+}

@@ -1,0 +1,170 @@
+import type { ClusterStatus, Condition, ObjectEvent } from '../../crds/status.ts';
+import { ProvisionError } from '../../provisioners/contract.ts';
+import type { ConditionReason } from '../status/condition-vocabulary.ts';
+import { removeCondition, setCondition } from '../status/conditions.ts';
+import { addEvent } from '../status/events.ts';
+import type { StepResult } from './apply-plan.ts';
+import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
+import type { DesiredCluster } from './desired-cluster.ts';
+import { findSwarmNode } from './node-identity.ts';
+import type { ObservedCluster } from './observed-cluster.ts';
+
+/** What a pass found and did, as far as the status tells of it. */
+export interface PassReport {
+  readonly generation: number;
+  readonly deleting: boolean;
+  readonly desired: DesiredCluster;
+  readonly observed: ObservedCluster;
+  readonly plan: ClusterPlan;
+  /** Steps that are not carried out: drift is only to be reported. */
+  readonly reportOnly: boolean;
+  /** Not Ready because of what a trial holds: what a plan without claims would have done there. */
+  readonly heldDifferences: readonly Finding[];
+}
+
+/** One sentence about the cluster, with its word. */
+interface Verdict {
+  readonly ready: boolean;
+  readonly reason: ConditionReason;
+  readonly message: string;
+  /** Without help it stays so. */
+  readonly stalled: boolean;
+}
+
+/** A pass with how its steps ended; none before they were carried out. */
+type PassWithResults = PassReport & { readonly results: readonly StepResult[] };
+
+/** The conditions before and after the steps of a pass. */
+export function clusterConditions(
+  before: readonly Condition[],
+  report: PassWithResults,
+  nowMs: number,
+): Condition[] {
+  return setConditions(before, judge(report), report.generation, nowMs);
+}
+
+/** The conditions of a pass that could not even look. */
+export function failureConditions(
+  before: readonly Condition[],
+  generation: number,
+  error: unknown,
+  nowMs: number,
+): Condition[] {
+  const message = error instanceof Error ? error.message : String(error);
+  const reason = error instanceof ProvisionError ? 'ProvisionFailed' : 'ProgressingWithRetry';
+  return setConditions(before, notReady(reason, message), generation, nowMs);
+}
+
+function setConditions(
+  before: readonly Condition[],
+  verdict: Verdict,
+  observedGeneration: number,
+  nowMs: number,
+): Condition[] {
+  const { reason, message } = verdict;
+  const set = (
+    list: readonly Condition[],
+    type: 'Ready' | 'Reconciling' | 'Stalled',
+    status: 'True' | 'False',
+  ) => setCondition(list, { type, status, reason, message, observedGeneration }, nowMs);
+  let conditions = set(before, 'Ready', verdict.ready ? 'True' : 'False');
+  const working = !verdict.ready && !verdict.stalled;
+  conditions = working ? set(conditions, 'Reconciling', 'True') : removeCondition(conditions, 'Reconciling');
+  conditions = verdict.stalled ? set(conditions, 'Stalled', 'True') : removeCondition(conditions, 'Stalled');
+  return [...conditions];
+}
+
+function judge(report: PassWithResults): Verdict {
+  const { plan, results, desired } = report;
+  if (report.deleting)
+    return notReady('Deleting', summary(plan, results) || 'all that was made is being removed');
+  const failed = results.find(({ outcome }) => outcome.state === 'failed');
+  if (failed?.outcome.state === 'failed') {
+    return notReady(
+      failureReasons[failed.step.kind] ?? 'ProgressingWithRetry',
+      `${failed.step.id}: ${failed.outcome.message}`,
+    );
+  }
+  if (report.reportOnly) return { ...notReady('DriftReported', stepList(plan)), stalled: true };
+  const [problem] = plan.problems;
+  if (problem) {
+    const stalled = needsHelp.has(problem.reason) && plan.steps.length === 0 && plan.waiting.length === 0;
+    return { ...notReady(problem.reason, listFindings(plan.problems)), stalled };
+  }
+  if (plan.steps.length > 0) return notReady('Progressing', summary(plan, results));
+  if (plan.waiting.length > 0) return notReady(plan.waiting[0]!.reason, listFindings(plan.waiting));
+  if (report.heldDifferences.length > 0) {
+    const owners = [...new Set(plan.held.map(({ owner }) => owner))].join(', ');
+    return notReady('HeldByTrial', `held by ${owners}: ${listFindings(report.heldDifferences)}`);
+  }
+  const services = desired.stacks.reduce((sum, stack) => sum + stack.services.length, 0);
+  const message = `${desired.nodes.length} machines and ${services} services are as the manifest asks`;
+  return { ready: true, reason: 'Converged', message, stalled: false };
+}
+
+/** What an edit, an annotation or a person's hand must mend. */
+const needsHelp: ReadonlySet<ConditionReason> = new Set(['StackRefused', 'PruneRefused']);
+
+function notReady(reason: ConditionReason, message: string): Verdict {
+  return { ready: false, reason, message, stalled: false };
+}
+
+const failureReasons: { readonly [kind in StepKind]?: ConditionReason } = {
+  'create-machine': 'ProvisionFailed',
+  'destroy-machine': 'ProvisionFailed',
+  'destroy-shared': 'ProvisionFailed',
+  'verify-engine': 'EngineUnavailable',
+  'deliver-images': 'ImagesMissing',
+};
+
+function summary({ steps }: ClusterPlan, results: readonly StepResult[]): string {
+  const done = results.filter(({ outcome }) => outcome.state === 'done').length;
+  return steps.length === 0 ? '' : `${done} of ${steps.length} steps done`;
+}
+
+const stepList = ({ steps }: ClusterPlan): string => `left as it is: ${steps.map(({ id }) => id).join(', ')}`;
+
+function listFindings(findings: readonly Finding[]): string {
+  const shown = findings.slice(0, 5).map(({ target, message }) => `${target}: ${message}`);
+  const more = findings.length - shown.length;
+  return `${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
+}
+
+/** How many machines are asked for, and what became of them. */
+export function countNodes(
+  desired: DesiredCluster,
+  { machines, swarm }: ObservedCluster,
+): ClusterStatus['nodes'] {
+  const seen = (name: string) => machines.find(({ machine }) => machine.name === name)?.look;
+  const members = desired.nodes.map(({ name }) => {
+    const look = seen(name);
+    return findSwarmNode(name, look?.state === 'up' ? look.info.Swarm.NodeID : undefined, swarm?.nodes ?? []);
+  });
+  return {
+    desired: desired.nodes.length,
+    ready: members.filter((node) => node?.Status.State === 'ready').length,
+    managers: members.filter((node) => node?.ManagerStatus?.Reachability === 'reachable').length,
+    unreachable: desired.nodes
+      .filter(({ name }) => ['unreachable', 'engine-down'].includes(seen(name)?.state ?? ''))
+      .map(({ name }) => name),
+  };
+}
+
+/** An event for each step that changed something or failed to. */
+export function addStepEvents(
+  events: readonly ObjectEvent[],
+  results: readonly StepResult[],
+  nowMs: number,
+): ObjectEvent[] {
+  let ring = [...events];
+  for (const { step, outcome } of results) {
+    const reason = step.kind.replace(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
+    if (outcome.state === 'done') {
+      ring = addEvent(ring, { type: 'Normal', reason, message: `${step.target}: ${step.reason}` }, nowMs);
+    } else if (outcome.state === 'failed') {
+      const message = `${step.target}: ${outcome.message}`;
+      ring = addEvent(ring, { type: 'Warning', reason: `${reason}Failed`, message }, nowMs);
+    }
+  }
+  return ring;
+}

@@ -1,0 +1,47 @@
+import type { ClusterPlan, Finding, Step } from './cluster-plan.ts';
+
+/** A plan for people and for golden files: one line a step, in order, then what stands in the way. */
+export function formatPlan(cluster: string, plan: ClusterPlan): string {
+  const width = Math.max(0, ...plan.steps.map(({ kind }) => kind.length));
+  const lines = [
+    `${cluster}: ${countOf(plan.steps.length, 'step')}`,
+    ...plan.steps.flatMap((each) => formatStep(each, width)),
+    ...plan.held.map(({ target, owner }) => `  = held ${target} by ${owner}`),
+    ...formatFindings('... waiting', plan.waiting),
+    ...formatFindings('! problem', plan.problems),
+    ...formatFindings('i note', plan.notes),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function formatStep(step: Step, width: number): readonly string[] {
+  const line = `  ${signOf(step)} ${step.kind.padEnd(width)}  ${step.target}: ${reasonOf(step)}`;
+  if (step.kind !== 'update-service') return [line];
+  const changes = step.differences.map(
+    ({ path, want, have }) => `      ${path}: ${json(have)} -> ${json(want)}`,
+  );
+  return [line, ...changes];
+}
+
+function reasonOf(step: Step): string {
+  if (step.kind === 'update-service') return `${countOf(step.differences.length, 'difference')}`;
+  if (step.kind === 'deliver-images') return `${step.images.join(', ')}: ${step.reason}`;
+  if (step.kind === 'create-machine') return `${step.spec.role}, ${step.reason}`;
+  if (step.kind === 'join-swarm') return `as a ${step.role}: ${step.reason}`;
+  return step.reason;
+}
+
+function signOf({ kind }: Step): string {
+  if (/^(create|init|join)/.test(kind)) return '+';
+  if (/^(remove|destroy|leave)/.test(kind)) return '-';
+  return '~';
+}
+
+function formatFindings(sign: string, findings: readonly Finding[]): readonly string[] {
+  return findings.map(({ target, reason, message }) => `  ${sign} ${reason} ${target}: ${message}`);
+}
+
+const countOf = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
+/** A secret's data never gets here: services name their secrets, and secrets have no update. */
+const json = (value: unknown): string => JSON.stringify(value) ?? 'nothing';

@@ -1,0 +1,102 @@
+import type { ClusterSpec } from '../../crds/cluster-spec.ts';
+import { ManifestError } from '../../crds/problem.ts';
+import type { Provisioner } from '../../provisioners/contract.ts';
+import type { SourcedImage } from '../stack/deliver-images.ts';
+import type { DesiredStack } from '../stack/desired-stack.ts';
+import type { LoadStack } from '../stack/load-stack.ts';
+import type { BrokenStack, DesiredCluster } from './desired-cluster.ts';
+
+/** Lets one prune remove more than half of the services. */
+const ALLOW_PRUNE = 'spark-failures.io/allow-prune';
+/** Lets workers that were made with other settings be replaced, one at a time. */
+const REPLACE_NODES = 'spark-failures.io/replace-nodes';
+
+export interface DesiredSources {
+  readonly provisioner: Pick<Provisioner, 'settingsHash'>;
+  readonly loadStack: LoadStack;
+  /** What compose files see beside their own `env`. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Those of the images that nodes cannot be left to pull. */
+  readonly deliverable: (
+    references: readonly string[],
+    signal: AbortSignal,
+  ) => Promise<readonly SourcedImage[]>;
+}
+
+/** A ClusterSpec with its compose files read: what cannot be used of them is told in `brokenStacks`. */
+export async function loadDesired(
+  { metadata, spec }: ClusterSpec,
+  { provisioner, loadStack, variables, deliverable }: DesiredSources,
+  signal: AbortSignal,
+): Promise<DesiredCluster> {
+  const cluster = metadata.name;
+  const loaded = await Promise.all(
+    spec.stacks.map(({ name, compose: path, env }) =>
+      loadOrExplain(
+        loadStack,
+        { cluster, name, path, variables: { ...variables, CLUSTER: cluster, ...env } },
+        signal,
+      ),
+    ),
+  );
+  const stacks = loaded.flatMap((result) => ('stack' in result ? [result.stack] : []));
+  const services = stacks.flatMap((stack) => stack.services);
+  const references = [
+    ...new Set(services.map(({ TaskTemplate }) => TaskTemplate.ContainerSpec.Image)),
+  ].sort();
+  return {
+    name: cluster,
+    nodes: desiredNodes(spec, provisioner),
+    stacks,
+    brokenStacks: loaded.flatMap((result) => ('broken' in result ? [result.broken] : [])),
+    images: await deliverable(references, signal),
+    prune: spec.prune,
+    allowLargePrune: isSet(metadata.annotations?.[ALLOW_PRUNE]),
+    replaceNodes: isSet(metadata.annotations?.[REPLACE_NODES]),
+  };
+}
+
+/** What remains to be said of a cluster that goes: its compose files may be gone already. */
+export function desiredOfDeleted(
+  { metadata, spec }: ClusterSpec,
+  provisioner: Pick<Provisioner, 'settingsHash'>,
+): DesiredCluster {
+  return {
+    name: metadata.name,
+    nodes: desiredNodes(spec, provisioner),
+    stacks: [],
+    brokenStacks: [],
+    images: [],
+    prune: true,
+    allowLargePrune: true,
+    replaceNodes: false,
+  };
+}
+
+function desiredNodes(
+  { nodes }: ClusterSpec['spec'],
+  provisioner: Pick<Provisioner, 'settingsHash'>,
+): DesiredCluster['nodes'] {
+  return nodes.map(({ name, role, labels }, index) => {
+    return { name, role, labels, settingsHash: provisioner.settingsHash({ name, role, index }) };
+  });
+}
+
+type Loaded = { readonly stack: DesiredStack } | { readonly broken: BrokenStack };
+
+async function loadOrExplain(
+  loadStack: LoadStack,
+  source: Parameters<LoadStack>[0],
+  signal: AbortSignal,
+): Promise<Loaded> {
+  try {
+    const stack = await loadStack(source, signal);
+    if (stack.services.length > 0) return { stack };
+    return { broken: { name: source.name, problems: [`${source.path}: asks for no service at all`] } };
+  } catch (error) {
+    if (!(error instanceof ManifestError)) throw error;
+    return { broken: { name: source.name, problems: error.message.split('\n') } };
+  }
+}
+
+const isSet = (annotation: string | undefined): boolean => annotation === 'true';

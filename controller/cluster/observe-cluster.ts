@@ -1,0 +1,82 @@
+import type { Provisioner } from '../../provisioners/contract.ts';
+import type { NodePool } from './node-pool.ts';
+import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './observed-cluster.ts';
+
+/** Where a cluster is looked at from. */
+export interface Viewpoint {
+  readonly provisioner: Pick<Provisioner, 'list'>;
+  readonly pool: NodePool;
+}
+
+const listMs = 5_000;
+
+/**
+ * Reads the cluster as it is now: the list of machines and the swarm's lists at the same time, each engine only when
+ * something suggests that it changed. Rejects when the machines cannot be listed; all else is part of the answer.
+ */
+export async function observeCluster(
+  { provisioner, pool }: Viewpoint,
+  signal: AbortSignal,
+): Promise<ObservedCluster> {
+  // Last pass's managers will do for most passes: their lists are read while the machines are listed.
+  const [machines, early] = await Promise.all([provisioner.list(signal), readSwarm(pool, signal)]);
+  pool.sync(machines);
+  const first = await lookAtAll(machines, pool, signal);
+  const read = early.swarm ? early : { ...early, ...(await readSwarm(pool, signal)) };
+  const doubtful = first.filter((seen) => isDoubtful(seen, read.swarm));
+  for (const { machine } of doubtful) pool.doubt(machine.name);
+  const looks = doubtful.length > 0 ? await lookAtAll(machines, pool, signal) : first;
+  return { machines: looks, ...read };
+}
+
+function lookAtAll(
+  machines: readonly ObservedMachine['machine'][],
+  pool: NodePool,
+  signal: AbortSignal,
+): Promise<readonly ObservedMachine[]> {
+  return Promise.all(
+    machines.map(async (machine) => ({ machine, look: await pool.look(machine.name, signal) })),
+  );
+}
+
+/** The swarm's list says something else than the machine last said of itself. */
+function isDoubtful({ look }: ObservedMachine, swarm: ObservedSwarm | undefined): boolean {
+  if (look.state !== 'up') return false;
+  const { LocalNodeState, NodeID } = look.info.Swarm;
+  if (LocalNodeState === 'pending' || LocalNodeState === 'error') return true;
+  if (LocalNodeState !== 'active') return false;
+  const live = swarm?.nodes.find(({ ID }) => ID === NodeID);
+  return (
+    live?.Status.State !== 'ready' || (live.Spec.Role === 'manager') !== look.info.Swarm.ControlAvailable
+  );
+}
+
+/** Asks one manager after another until one answers. */
+async function readSwarm(
+  pool: NodePool,
+  signal: AbortSignal,
+): Promise<Pick<ObservedCluster, 'swarm' | 'swarmError'>> {
+  let swarmError: string | undefined;
+  for (const name of pool.managers()) {
+    try {
+      return { swarm: await readLists(name, pool, AbortSignal.any([signal, AbortSignal.timeout(listMs)])) };
+    } catch (error) {
+      signal.throwIfAborted();
+      pool.doubt(name);
+      swarmError ??= `${name}: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+  return swarmError === undefined ? {} : { swarmError };
+}
+
+async function readLists(manager: string, pool: NodePool, signal: AbortSignal): Promise<ObservedSwarm> {
+  const { swarm } = await pool.connection(manager, signal);
+  const [services, nodes, networks, configs, secrets] = await Promise.all([
+    swarm.listServices(signal),
+    swarm.listNodes(signal),
+    swarm.listNetworks(signal),
+    swarm.listConfigs(signal),
+    swarm.listSecrets(signal),
+  ]);
+  return { manager, nodes, networks, configs, secrets, services };
+}

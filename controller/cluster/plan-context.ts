@@ -1,0 +1,15 @@
+import type { Inventory } from '../../crds/status.ts';
+import type { DesiredCluster } from './desired-cluster.ts';
+import type { ObservedCluster } from './observed-cluster.ts';
+
+/** All that a plan is made from. */
+export interface PlanContext {
+  readonly desired: DesiredCluster;
+  readonly observed: ObservedCluster;
+  /** The trial that holds a node or service, if any. */
+  readonly heldBy: (target: string) => string | undefined;
+  /** What the status says that we made; undefined when nothing was ever recorded: then labels alone decide. */
+  readonly inventory: Inventory | undefined;
+  /** The worker that is replaced in this pass, if any. */
+  readonly replaced?: string | undefined;
+}

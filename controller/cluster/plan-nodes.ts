@@ -1,0 +1,230 @@
+import { neededImages } from '../stack/needed-images.ts';
+import { CLUSTER_LABEL, NODE_LABEL } from '../swarm/labels.ts';
+import type { Labels, LiveNode } from '../swarm/swarm-types.ts';
+import type { Step } from './cluster-plan.ts';
+import type { DesiredNode } from './desired-cluster.ts';
+import { chooseInitializer, findSwarmNode, isOurs, staleTwins } from './node-identity.ts';
+import type { ObservedMachine } from './observed-cluster.ts';
+import type { PlanContext } from './plan-context.ts';
+import { joinParts, note, type PlanPart, problem, step, waiting } from './plan-part.ts';
+import { planRemoval } from './plan-removal.ts';
+
+/** Machines, their engines and their membership in the swarm. */
+export function planNodes(context: PlanContext): PlanPart {
+  const initializer = chooseInitializer(context);
+  const init =
+    initializer === undefined
+      ? undefined
+      : step(initializer, 'no machine is in a swarm yet', [], { kind: 'init-swarm' });
+  const chain: ManagerChain = { init, last: init };
+  // The manager that makes the swarm comes first: everyone else joins what it made.
+  const order = [...context.desired.nodes].sort(
+    (a, b) => Number(b.name === initializer) - Number(a.name === initializer),
+  );
+  const made = order.map((node) => planNode(node, chain, context));
+  const present = joinParts([swarmTrouble(context, initializer), ...made]);
+  return joinParts([present, planRemoval(context, present.steps)]);
+}
+
+/** Managers enter the raft one by one; `last` is the step that the next one waits for. */
+interface ManagerChain {
+  readonly init: Step | undefined;
+  last: Step | undefined;
+}
+
+function swarmTrouble({ observed, desired }: PlanContext, initializer: string | undefined): PlanPart {
+  if (observed.swarm || initializer !== undefined) return {};
+  const message = observed.swarmError ?? 'no manager answers, and a new swarm would abandon the old one';
+  return problem(desired.name, 'SwarmUnavailable', message);
+}
+
+function planNode(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
+  const owner = context.heldBy(node.name);
+  if (owner !== undefined) return { held: [{ target: node.name, owner }] };
+  const seen = context.observed.machines.find(({ machine }) => machine.name === node.name);
+  if (!seen) return planNewMachine(node, chain, context);
+  const mismatch = seen.machine.settingsHash !== node.settingsHash;
+  return joinParts([
+    mismatch && !context.desired.replaceNodes ? settingsNote(node) : {},
+    mismatch && context.replaced === node.name ? {} : planExisting(node, seen, chain, context),
+  ]);
+}
+
+function settingsNote({ name }: DesiredNode): PlanPart {
+  const message =
+    'was made with other settings than the manifest asks for; the annotation spark-failures.io/replace-nodes lets workers be replaced one by one';
+  return note(name, 'DriftReported', message);
+}
+
+function planNewMachine(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
+  const { name, role } = node;
+  const spec = { name, role, index: context.desired.nodes.indexOf(node) };
+  const create = step(name, 'the machine does not exist', [], { kind: 'create-machine', spec });
+  const verify = step(name, 'the machine is new', [create], { kind: 'verify-engine' });
+  return {
+    steps: [
+      create,
+      verify,
+      ...enterSwarm(node, verify, chain, context, false),
+      ...deliver(node, verify, {}, context),
+    ],
+  };
+}
+
+/** From an engine that is in no swarm to a labelled member. */
+function enterSwarm(
+  node: DesiredNode,
+  verify: Step | undefined,
+  chain: ManagerChain,
+  context: PlanContext,
+  leaveFirst: boolean,
+): readonly Step[] {
+  const { name, role } = node;
+  if (chain.init?.target === name) {
+    const init = { ...chain.init, after: verify ? [verify.id] : [] };
+    return [init, labelStep(node, 'it joins the swarm', init, context)];
+  }
+  if (!context.observed.swarm && !chain.init) return [];
+  const reason = leaveFirst ? 'it is in a swarm that no longer knows it' : 'it is in no swarm';
+  const earlier = role === 'manager' ? chain.last : chain.init;
+  const join = step(name, reason, [verify, earlier], { kind: 'join-swarm', role, leaveFirst });
+  if (role === 'manager') chain.last = join;
+  return [join, labelStep(node, 'it joins the swarm', join, context)];
+}
+
+function labelStep(node: DesiredNode, reason: string, after: Step | undefined, context: PlanContext): Step {
+  return step(node.name, reason, [after], {
+    kind: 'label-node',
+    labels: nodeLabels(node, context.desired.name),
+  });
+}
+
+function planExisting(
+  node: DesiredNode,
+  { machine, look }: ObservedMachine,
+  chain: ManagerChain,
+  context: PlanContext,
+): PlanPart {
+  const { name, role } = node;
+  switch (look.state) {
+    case 'off': {
+      const spec = { name, role, index: context.desired.nodes.indexOf(node) };
+      const create = step(name, 'the machine is powered off', [], { kind: 'create-machine', spec });
+      return { steps: [create, step(name, 'the machine was off', [create], { kind: 'verify-engine' })] };
+    }
+    case 'connecting':
+      return waiting(name, 'Progressing', `connecting to ${machine.address}`);
+    case 'unreachable':
+      return joinParts([
+        problem(name, 'NodeUnreachable', look.message),
+        planMember(node, undefined, context),
+      ]);
+    case 'engine-down':
+      return problem(name, 'EngineUnavailable', look.message);
+    case 'up':
+      return joinParts([
+        planMembership(node, look, chain, context),
+        { steps: deliver(node, undefined, look.images, context) },
+      ]);
+    default:
+      return look satisfies never;
+  }
+}
+
+type UpLook = Extract<ObservedMachine['look'], { state: 'up' }>;
+
+function planMembership(
+  node: DesiredNode,
+  look: UpLook,
+  chain: ManagerChain,
+  context: PlanContext,
+): PlanPart {
+  const { swarm } = context.observed;
+  const here = look.info.Swarm;
+  switch (here.LocalNodeState) {
+    case 'inactive':
+      return { steps: enterSwarm(node, undefined, chain, context, false) };
+    case 'pending':
+      return waiting(node.name, 'JoinPending', 'its engine is joining the swarm');
+    case 'locked':
+      return problem(node.name, 'SwarmUnavailable', 'its engine waits for the swarm to be unlocked');
+    case 'active':
+    case 'error': {
+      const known = swarm?.nodes.some(({ ID }) => ID === here.NodeID);
+      if (known && here.LocalNodeState === 'error') return problem(node.name, 'SwarmUnavailable', here.Error);
+      if (known) return planMember(node, here.NodeID, context);
+      if (isOurs(look.info, context)) return { steps: enterSwarm(node, undefined, chain, context, true) };
+      // Without a manager to ask, membership cannot be judged; `swarmTrouble` says so.
+      if (!swarm) return {};
+      return problem(
+        node.name,
+        'SwarmUnavailable',
+        'its engine is in another swarm, which it is never made to leave',
+      );
+    }
+    default:
+      return here.LocalNodeState satisfies never;
+  }
+}
+
+/** A machine that the swarm knows: ready, labelled, in its role, and alone under its name. */
+function planMember(node: DesiredNode, nodeId: string | undefined, context: PlanContext): PlanPart {
+  const live = findSwarmNode(node.name, nodeId, context.observed.swarm?.nodes ?? []);
+  if (!live) return {};
+  const steps: Step[] = [];
+  const labels = nodeLabels(node, context.desired.name);
+  const changed = changedLabels(labels, live.Spec.Labels);
+  if (changed.length > 0) {
+    const reason = `labels differ: ${changed.join(', ')}`;
+    steps.push(step(node.name, reason, [], { kind: 'label-node', labels }));
+  }
+  if (live.Spec.Role !== node.role) {
+    const reason = `it is a ${live.Spec.Role}, not a ${node.role}`;
+    steps.push(step(node.name, reason, [steps[0]], { kind: 'set-role', role: node.role }));
+  }
+  return joinParts([{ steps }, readiness(node, live), { steps: twinSteps(node, live, context) }]);
+}
+
+function readiness({ name }: DesiredNode, live: LiveNode): PlanPart {
+  const { State, Message } = live.Status;
+  if (State === 'ready') return {};
+  return waiting(name, 'NodeUnreachable', `the swarm sees it ${State}${Message ? `: ${Message}` : ''}`);
+}
+
+function twinSteps({ name }: DesiredNode, live: LiveNode, { observed }: PlanContext): readonly Step[] {
+  if (live.Status.State !== 'ready') return [];
+  return staleTwins(name, live, observed.swarm).map((twin) => {
+    const reason = `${twin.ID} is what ${name} was in the swarm before it joined anew`;
+    return {
+      ...step(name, reason, [], { kind: 'remove-twin', nodeId: twin.ID }),
+      id: `remove-twin/${twin.ID}`,
+    };
+  });
+}
+
+function deliver(
+  node: DesiredNode,
+  verify: Step | undefined,
+  present: Readonly<Record<string, string>>,
+  { desired }: PlanContext,
+): readonly Step[] {
+  const services = desired.stacks.flatMap((stack) => stack.services);
+  const needed = neededImages({ hostname: node.name, role: node.role, labels: node.labels }, services);
+  const lacking = desired.images.filter(
+    ({ reference, id }) => needed.includes(reference) && present[reference] !== id,
+  );
+  if (lacking.length === 0) return [];
+  const images = lacking.map(({ reference }) => reference);
+  const reason = verify ? 'the machine is new' : 'its image store lacks them';
+  return [step(node.name, reason, [verify], { kind: 'deliver-images', images })];
+}
+
+/** The labels of a node in the swarm: those of the manifest, and our two. */
+function nodeLabels(node: DesiredNode, cluster: string): Labels {
+  return { ...node.labels, [CLUSTER_LABEL]: cluster, [NODE_LABEL]: node.name };
+}
+
+function changedLabels(want: Labels, have: Labels | undefined): readonly string[] {
+  const keys = new Set([...Object.keys(want), ...Object.keys(have ?? {})]);
+  return [...keys].filter((key) => want[key] !== have?.[key]).sort();
+}

@@ -1,0 +1,46 @@
+import type { ConditionReason } from '../status/condition-vocabulary.ts';
+import type { ClusterPlan, Finding, Step, StepAction } from './cluster-plan.ts';
+
+/** The plan of a part of the cluster: what it lacks is empty. */
+export type PlanPart = Partial<ClusterPlan>;
+
+/** One step; its id follows from what it does to which target. */
+export function step(
+  target: string,
+  reason: string,
+  after: readonly (Step | undefined)[],
+  action: StepAction,
+): Step {
+  const ids = after.flatMap((earlier) => (earlier ? [earlier.id] : []));
+  return { id: `${action.kind}/${target}`, target, reason, after: ids, ...action };
+}
+
+/** A plan of nothing but one problem. */
+export function problem(target: string, reason: ConditionReason, message: string): PlanPart {
+  return { problems: [finding(target, reason, message)] };
+}
+
+/** A plan of nothing but one thing to wait for. */
+export function waiting(target: string, reason: ConditionReason, message: string): PlanPart {
+  return { waiting: [finding(target, reason, message)] };
+}
+
+/** A plan of nothing but one remark. */
+export function note(target: string, reason: ConditionReason, message: string): PlanPart {
+  return { notes: [finding(target, reason, message)] };
+}
+
+/** Parts one after another. */
+export function joinParts(parts: readonly PlanPart[]): ClusterPlan {
+  return {
+    steps: parts.flatMap(({ steps }) => steps ?? []),
+    held: parts.flatMap(({ held }) => held ?? []),
+    waiting: parts.flatMap(({ waiting }) => waiting ?? []),
+    problems: parts.flatMap(({ problems }) => problems ?? []),
+    notes: parts.flatMap(({ notes }) => notes ?? []),
+  };
+}
+
+function finding(target: string, reason: ConditionReason, message: string): Finding {
+  return { target, reason, message };
+}

@@ -1,0 +1,152 @@
+import type { DesiredStack } from '../stack/desired-stack.ts';
+import { diffNetwork } from '../swarm/diff-network.ts';
+import { diffService, needsReplacement } from '../swarm/diff-service.ts';
+import { CLUSTER_LABEL } from '../swarm/labels.ts';
+import type { Labels, LiveService, ServiceSpec } from '../swarm/swarm-types.ts';
+import type { Step } from './cluster-plan.ts';
+import type { PlanContext } from './plan-context.ts';
+import { joinParts, type PlanPart, problem, step, waiting } from './plan-part.ts';
+import { planPrune } from './plan-prune.ts';
+import { serviceHolder } from './service-holder.ts';
+
+/** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
+export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPart {
+  const { desired, observed } = context;
+  const broken = desired.brokenStacks.map(({ name, problems }) =>
+    problem(name, 'StackRefused', problems.join('; ')),
+  );
+  if (!observed.swarm && !nodes.some(({ kind }) => kind === 'init-swarm')) return joinParts(broken);
+  const stacks = desired.stacks.map((stack) => planStack(stack, nodes, context));
+  const present = joinParts([...broken, ...stacks]);
+  return joinParts([present, planPrune(context, present.steps)]);
+}
+
+/** Steps of which services must not run ahead: they decide where tasks are placed, and with what. */
+const preparesPlacement = new Set<Step['kind']>([
+  'init-swarm',
+  'join-swarm',
+  'label-node',
+  'set-role',
+  'deliver-images',
+]);
+
+function planStack(stack: DesiredStack, nodes: readonly Step[], context: PlanContext): PlanPart {
+  const missing = missingExternals(stack, context);
+  if (missing.length > 0)
+    return problem(stack.name, 'StackRefused', `needs ${missing.join(', ')}, which the swarm lacks`);
+  const init = nodes.filter(({ kind }) => kind === 'init-swarm');
+  const objects = joinParts([planNetworks(stack, init, context), planFiles(stack, init, context)]);
+  const before = [...nodes.filter(({ kind }) => preparesPlacement.has(kind)), ...objects.steps];
+  return joinParts([objects, ...stack.services.map((service) => planService(service, before, context))]);
+}
+
+function missingExternals(
+  { externals }: DesiredStack,
+  { observed: { swarm } }: PlanContext,
+): readonly string[] {
+  const absent = (kind: string, wanted: readonly string[], have: readonly string[] = []) =>
+    wanted.filter((name) => !have.includes(name)).map((name) => `${kind} ${name}`);
+  return [
+    ...absent(
+      'network',
+      externals.networks,
+      swarm?.networks.map(({ Name }) => Name),
+    ),
+    ...absent(
+      'config',
+      externals.configs,
+      swarm?.configs.map(({ Spec }) => Spec.Name),
+    ),
+    ...absent(
+      'secret',
+      externals.secrets,
+      swarm?.secrets.map(({ Spec }) => Spec.Name),
+    ),
+  ];
+}
+
+function planNetworks(
+  stack: DesiredStack,
+  init: readonly Step[],
+  { desired, observed }: PlanContext,
+): PlanPart {
+  return joinParts(
+    stack.networks.map((spec) => {
+      const live = observed.swarm?.networks.find(({ Name }) => Name === spec.Name);
+      if (!live) {
+        return {
+          steps: [step(spec.Name, 'the network does not exist', init, { kind: 'create-network', spec })],
+        };
+      }
+      if (!isOwned(live.Labels, desired.name)) return foreign(spec.Name, 'network');
+      const paths = diffNetwork(spec, live).map(({ path }) => path);
+      if (paths.length === 0) return {};
+      const message = `differs in ${paths.join(', ')}, and a network cannot be changed: remove it by hand to have it made anew`;
+      return problem(spec.Name, 'StackRefused', message);
+    }),
+  );
+}
+
+/** Configs and secrets carry the hash of their content in their names: one that exists is right. */
+function planFiles(
+  stack: DesiredStack,
+  init: readonly Step[],
+  { observed: { swarm } }: PlanContext,
+): PlanPart {
+  const configs = new Set(swarm?.configs.map(({ Spec }) => Spec.Name));
+  const secrets = new Set(swarm?.secrets.map(({ Spec }) => Spec.Name));
+  const reason = 'no revision with this content exists';
+  const steps = [
+    ...stack.configs
+      .filter(({ Name }) => !configs.has(Name))
+      .map((spec) => step(spec.Name, reason, init, { kind: 'create-config', spec })),
+    ...stack.secrets
+      .filter(({ Name }) => !secrets.has(Name))
+      .map((spec) => step(spec.Name, reason, init, { kind: 'create-secret', spec })),
+  ];
+  return { steps };
+}
+
+function planService(spec: ServiceSpec, before: readonly Step[], context: PlanContext): PlanPart {
+  const owner = serviceHolder(spec.Name, context);
+  if (owner !== undefined) return { held: [{ target: spec.Name, owner }] };
+  const live = context.observed.swarm?.services.find(({ Spec }) => Spec.Name === spec.Name);
+  if (!live) {
+    return {
+      steps: [step(spec.Name, 'the service does not exist', before, { kind: 'create-service', spec })],
+    };
+  }
+  if (!isOwned(live.Spec.Labels, context.desired.name)) return foreign(spec.Name, 'service');
+  if (needsReplacement(spec, live.Spec)) {
+    const message =
+      'cannot change between replicated and global: remove the service by hand to have it made anew';
+    return problem(spec.Name, 'StackRefused', message);
+  }
+  const networks = context.observed.swarm?.networks ?? [];
+  const differences = diffService(spec, live.Spec, new Map(networks.map(({ Id, Name }) => [Id, Name])));
+  if (differences.length === 0) return convergence(live);
+  const reason = `differs in ${differences.map(({ path }) => path).join(', ')}`;
+  return { steps: [step(spec.Name, reason, before, { kind: 'update-service', live, spec, differences })] };
+}
+
+function convergence({ Spec, ServiceStatus, UpdateStatus }: LiveService): PlanPart {
+  const state = UpdateStatus?.State ?? '';
+  if (state === 'paused' || state.startsWith('rollback')) {
+    return problem(Spec.Name, 'TasksNotRunning', `its update ended ${state}: ${UpdateStatus?.Message ?? ''}`);
+  }
+  const { RunningTasks = 0, DesiredTasks = 0 } = ServiceStatus ?? {};
+  if (RunningTasks >= DesiredTasks && state !== 'updating') return {};
+  return waiting(Spec.Name, 'TasksNotRunning', `${RunningTasks} of ${DesiredTasks} tasks run`);
+}
+
+function foreign(name: string, kind: string): PlanPart {
+  return problem(
+    name,
+    'StackRefused',
+    `a ${kind} of this name exists that this cluster's manifest did not make`,
+  );
+}
+
+function isOwned(labels: Labels | undefined, cluster: string): boolean {
+  return labels?.[CLUSTER_LABEL] === cluster;
+}

@@ -1,0 +1,39 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { ClusterStatus } from '../../crds/status.ts';
+import type { StatusStore } from '../status/status-store.ts';
+
+/** The status of one cluster as it is on the disk: read once, written only when it says something new. */
+export class SavedStatus {
+  readonly #store: StatusStore<ClusterStatus>;
+  readonly #name: string;
+  #saved: ClusterStatus | undefined;
+  #read = false;
+
+  constructor(store: StatusStore<ClusterStatus>, name: string) {
+    this.#store = store;
+    this.#name = name;
+  }
+
+  get current(): ClusterStatus | undefined {
+    return this.#saved;
+  }
+
+  /** Reads what an earlier process saved; one that cannot be read counts as none: labels then say what is ours. */
+  async restore(): Promise<void> {
+    if (this.#read) return;
+    const { status } = await this.#store.read(this.#name);
+    this.#saved = status;
+    this.#read = true;
+  }
+
+  async save(status: ClusterStatus): Promise<void> {
+    if (isDeepStrictEqual(status, this.#saved)) return;
+    await this.#store.write(this.#name, status);
+    this.#saved = status;
+  }
+
+  async remove(): Promise<void> {
+    await this.#store.remove(this.#name);
+    this.#saved = undefined;
+  }
+}
