@@ -22,8 +22,11 @@ import { journalPath, openRunJournal, readRunJournal } from '../controller/statu
 import { stateWriteError } from '../controller/status/state-error.ts';
 import { lockState, readLockHolder } from '../controller/status/state-lock.ts';
 import { openStatusStore } from '../controller/status/status-store.ts';
+import type { Clock } from '../state-machines/contract.ts';
 import { exampleRun } from './support/example-run.ts';
 
+/** Tries again at once where the product waits a little. */
+const hasty: Clock = { now: systemClock.now, sleep: (_, signal) => systemClock.sleep(1, signal) };
 const never = new AbortController().signal;
 const CHILD = join(import.meta.dirname, 'support', 'state-child.js');
 
@@ -366,9 +369,9 @@ t.test('state lock', async (t) => {
   t.test('refuses a second writer by the name of the first, until it releases', async (t) => {
     const stateDir = join(t.testdir(), 'made', 'on-demand');
     t.equal(await readLockHolder(stateDir), undefined);
-    const lock = await lockState(stateDir, 'watch', systemClock, never);
+    const lock = await lockState(stateDir, 'watch', hasty, never);
     t.match(await readLockHolder(stateDir), { pid: process.pid, verb: 'watch' });
-    await t.rejects(lockState(stateDir, 'apply', systemClock, never), {
+    await t.rejects(lockState(stateDir, 'apply', hasty, never), {
       code: 'STATE_LOCKED',
       message: new RegExp(`in use by \`controller watch\`, pid ${process.pid} on .*, since 20`),
     });
@@ -376,7 +379,7 @@ t.test('state lock', async (t) => {
     lock.release();
     lock.release();
     t.equal(await readLockHolder(stateDir), undefined);
-    (await lockState(stateDir, 'apply', systemClock, never)).release();
+    (await lockState(stateDir, 'apply', hasty, never)).release();
   });
 
   t.test('goes with a process that is killed -9', { timeout: 60_000 }, async (t) => {
@@ -384,25 +387,25 @@ t.test('state lock', async (t) => {
     const { child, lines } = startChild(t, 'lock', stateDir);
     t.equal((await lines.next()).value, 'ready');
     t.match(await readLockHolder(stateDir), { pid: child.pid, verb: 'watch' });
-    await t.rejects(lockState(stateDir, 'apply', systemClock, never), {
+    await t.rejects(lockState(stateDir, 'apply', hasty, never), {
       message: new RegExp(`pid ${child.pid}`),
     });
     child.kill('SIGSTOP');
     await t.rejects(
-      lockState(stateDir, 'apply', systemClock, never),
+      lockState(stateDir, 'apply', hasty, never),
       { code: 'STATE_LOCKED' },
       'a stopped one holds it',
     );
     await kill9(child);
     t.equal(await readLockHolder(stateDir), undefined);
-    const lock = await lockState(stateDir, 'apply', systemClock, never);
+    const lock = await lockState(stateDir, 'apply', hasty, never);
     t.match(await readLockHolder(stateDir), { pid: process.pid, verb: 'apply' });
     lock.release();
   });
 
   t.test('does not stay with a child that its holder started', { timeout: 60_000 }, async (t) => {
     const stateDir = t.testdir();
-    const lock = await lockState(stateDir, 'watch', systemClock, never);
+    const lock = await lockState(stateDir, 'watch', hasty, never);
     const child = spawn('sleep', ['30']);
     t.teardown(() => child.kill('SIGKILL'));
     lock.release();
@@ -411,7 +414,7 @@ t.test('state lock', async (t) => {
 
   t.test('of many that want it at once exactly one gets it', { timeout: 60_000 }, async (t) => {
     const stateDir = t.testdir();
-    const tries = Array.from({ length: 5 }, () => lockState(stateDir, 'apply', systemClock, never));
+    const tries = Array.from({ length: 5 }, () => lockState(stateDir, 'apply', hasty, never));
     const results = await Promise.allSettled(tries);
     const won = results.filter((result) => result.status === 'fulfilled');
     t.equal(won.length, 1);
@@ -420,8 +423,8 @@ t.test('state lock', async (t) => {
 
   t.test('gives up when told to', async (t) => {
     const stateDir = t.testdir();
-    const lock = await lockState(stateDir, 'watch', systemClock, never);
-    await t.rejects(lockState(stateDir, 'apply', systemClock, AbortSignal.abort(new Error('told to'))), {
+    const lock = await lockState(stateDir, 'watch', hasty, never);
+    await t.rejects(lockState(stateDir, 'apply', hasty, AbortSignal.abort(new Error('told to'))), {
       message: 'told to',
     });
     lock.release();
@@ -429,7 +432,7 @@ t.test('state lock', async (t) => {
 
   t.test('says that a state directory cannot be made', async (t) => {
     const folder = t.testdir({ file: 'not a folder' });
-    await t.rejects(lockState(join(folder, 'file'), 'watch', systemClock, never), {
+    await t.rejects(lockState(join(folder, 'file'), 'watch', hasty, never), {
       code: 'STATE_UNWRITABLE',
     });
   });

@@ -40,7 +40,7 @@ export async function lockState(
   const path = lockPath(stateDir);
   const descriptor = await openLockFile(stateDir, path);
   try {
-    for (let tries = 1; !(await flock(descriptor, '-x')); tries++) {
+    for (let tries = 1; !(await flock(path, descriptor, '-x')); tries++) {
       if (tries === TRIES) throw lockedError(path, await readHolder(path), clock.now());
       await clock.sleep(BETWEEN_TRIES_MS, signal);
     }
@@ -74,7 +74,7 @@ export async function readLockHolder(stateDir: string): Promise<LockHolder | und
     throw error;
   }
   try {
-    const free = await flock(descriptor, '-s');
+    const free = await flock(path, descriptor, '-s');
     return free ? undefined : ((await readHolder(path)) ?? UNNAMED);
   } finally {
     closeSync(descriptor);
@@ -115,13 +115,16 @@ async function readHolder(path: string): Promise<LockHolder | undefined> {
 }
 
 /** Whether the lock on the open file is ours now; false when another holds it. */
-function flock(descriptor: number, mode: '-x' | '-s'): Promise<boolean> {
+function flock(path: string, descriptor: number, mode: '-x' | '-s'): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const child = spawn('flock', ['-n', mode, '3'], { stdio: ['ignore', 'ignore', 'ignore', descriptor] });
     child.once('error', (cause) =>
       reject(new StateError('FLOCK_MISSING', 'flock', 'cannot be run; it is part of util-linux', { cause })),
     );
-    child.once('close', (code) => resolve(code === 0));
+    child.once('close', (code) => {
+      if (code === 0 || code === 1) resolve(code === 0);
+      else reject(new StateError('STATE_UNWRITABLE', path, `cannot be locked: flock ended with ${code}`));
+    });
   });
 }
 
