@@ -36,14 +36,21 @@ export interface StatusStore<S> {
 
 export interface StatusStoreOptions<S> {
   readonly stateDir: string;
+  /** Below the state directory; `status` when nothing is said. */
+  readonly folder?: string;
   readonly kind: string;
   /** Checks what was read; throws when it is no status of this kind. */
   readonly parse: (value: unknown) => S;
 }
 
-/** Keeps `<state>/status/<Kind>/<name>.json`. */
-export function openStatusStore<S>({ stateDir, kind, parse }: StatusStoreOptions<S>): StatusStore<S> {
-  const folder = join(stateDir, 'status', kind);
+/** Keeps `<state>/<folder>/<Kind>/<name>.json`. */
+export function openStatusStore<S>({
+  stateDir,
+  folder: parent = 'status',
+  kind,
+  parse,
+}: StatusStoreOptions<S>): StatusStore<S> {
+  const folder = join(stateDir, parent, kind);
   const writes = new Map<string, Promise<void>>();
   const pathOf = (name: string) => join(folder, `${fileSafe(name)}.json`);
 
