@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { link, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -28,13 +29,15 @@ export async function ensureImages(
   options: ImageOptions,
   signal: AbortSignal,
 ): Promise<Map<string, string>> {
+  const stop = AbortSignal.any([signal]);
+  setMaxListeners(0, stop); // as many as there are images at work
   const catalogue = new Map((await resolveImages(options.assetsDir)).map((image) => [image.tag, image]));
   const site = createSite(options);
   const underWay = new Map<string, Promise<string>>();
   const ensure = (tag: string): Promise<string> => {
     const image = catalogue.get(tag);
     const work =
-      underWay.get(tag) ?? (image ? ensureListed(image, ensure, site, signal) : ensureForeign(tag, signal));
+      underWay.get(tag) ?? (image ? ensureListed(image, ensure, site, stop) : ensureForeign(tag, stop));
     underWay.set(tag, work);
     return work;
   };
