@@ -182,7 +182,7 @@ t.test('an error carries every problem', async (t) => {
   const error = new ManifestError(problems);
   t.equal(error.code, 'MANIFEST_INVALID');
   t.equal(error.problems.length, 2);
-  t.match(error.message, /a\.yaml:9:28: .*\n.*a\.yaml:\d+:\d+: spec\.faults\[0\]\.hold/);
+  t.match(error.message, /a\.yaml:10:28: .*\n.*a\.yaml:\d+:\d+: spec\.faults\[0\]\.hold/);
   t.equal(formatPath(['spec', 'nodes', 2, 'labels', 'a.b/c']), 'spec.nodes[2].labels["a.b/c"]');
 });
 

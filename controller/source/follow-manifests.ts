@@ -32,7 +32,8 @@ export async function followManifests(options: FollowOptions, signal: AbortSigna
   const onLook = async (look: FolderLook): Promise<LookAgain> => {
     store.update(await readListing(look, options, signal));
     report(store.problems());
-    return { afterMs: store.hasUnconfirmed ? CONFIRM_MS : RELIST_MS, alsoWatch: store.inputs() };
+    const soon = store.hasUnconfirmed || 'error' in look;
+    return { afterMs: soon ? CONFIRM_MS : RELIST_MS, alsoWatch: store.inputs() };
   };
   const watchOptions = { root, recursive, debounceMs: DEBOUNCE_MS, clock, onLook, onWatchError };
   await watchFolder({ ...watchOptions, ...(openHints && { openHints }) }, signal);
