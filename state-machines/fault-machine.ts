@@ -25,6 +25,9 @@ export interface FaultInput {
 /** Seen by the independent check. */
 export type Effect = Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'effResolutionMs'>>;
 
+/** Where a run is, as told to `onState` of the runner's ports. */
+export type FaultState = 'prepare' | 'inject' | 'hold' | 'heal' | 'verify' | 'healed' | 'stuck';
+
 /** Heals that are tried before a run is called stuck: with the runner's backoff, about a minute and a half. */
 const maxHeals = 10;
 

@@ -15,13 +15,13 @@ import {
   type StepPorts,
   type StepRun,
 } from './dead-man/step-actions.ts';
-import { type FaultInput, faultMachine } from './fault-machine.ts';
+import { type FaultInput, type FaultState, faultMachine } from './fault-machine.ts';
 import { all, awaitGone, holdUntil, injectAll } from './observe-effect.ts';
 
 export interface RunnerPorts extends StepPorts {
   readonly journal: RunJournal;
-  /** Told of each phase as it begins, and of the close: for metrics and events. */
-  readonly onPhase?: (record: RunRecord) => void;
+  /** Told of each state of the machine as it is entered, `healed` or `stuck` last: for metrics and events. */
+  readonly onState?: (run: FaultRun, state: FaultState, atMs: number) => void;
 }
 
 const healBackoffMs = { first: 500, most: 15_000 };
@@ -55,6 +55,15 @@ async function operate(
 ): Promise<RunResult> {
   const actor = createActor(bindMachine(run, ports), { input });
   const abort = () => actor.send({ type: 'ABORT', reason: messageOf(signal.reason) });
+  let state: FaultState | 'start' = 'start';
+  actor.subscribe({
+    next({ value }) {
+      if (value === state || value === 'start') return;
+      state = value;
+      ports.onState?.(run, state, ports.clock.now());
+    },
+    error: () => undefined, // `ended` rejects with it
+  });
   const ended = toPromise(actor);
   actor.start();
   signal.addEventListener('abort', abort, { once: true });
@@ -119,7 +128,7 @@ function backoffMs(attempt: number): number {
 
 /** Write ahead: the record is on the disk before the phase does anything. */
 async function enter(run: FaultRun, ports: RunnerPorts, phase: RunPhase): Promise<void> {
-  await write(ports, { schemaVersion: 1, ...run, phase, atMs: ports.clock.now() });
+  await ports.journal.write({ schemaVersion: 1, ...run, phase, atMs: ports.clock.now() });
 }
 
 /** A stuck run is not closed: it stays visible, and the next `healUnfinished` tries again. */
@@ -135,7 +144,7 @@ async function close(run: FaultRun, ports: RunnerPorts, result: RunResult): Prom
     ...(message !== undefined && { message }),
   };
   try {
-    await write(ports, record);
+    await ports.journal.write(record);
     return result;
   } catch (error) {
     // The run stays unfinished in the journal and is healed once more at the next start, which changes nothing.
@@ -144,11 +153,6 @@ async function close(run: FaultRun, ports: RunnerPorts, result: RunResult): Prom
       message: [message, `journal not closed: ${messageOf(error)}`].filter(Boolean).join('; '),
     };
   }
-}
-
-async function write({ journal, onPhase }: RunnerPorts, record: RunRecord): Promise<void> {
-  await journal.write(record);
-  onPhase?.(record);
 }
 
 function runOf({

@@ -1,0 +1,39 @@
+import type { Calibration } from './calibrate.ts';
+import type { Sample } from './sample.ts';
+import { quantile, slope, visibleAge } from './signal.ts';
+
+const maxSlope = 0.01;
+const p99Factor = 1.25;
+const maxRateError = 0.01;
+
+/**
+ * Why the rows are no steady state to inject a fault into; empty when they are. Over the window of length T:
+ * - least-squares slope of F_visible within 0.01 s/s, plus what a sawtooth of one commit gap P can fake: 2 P^2 / T^2
+ *   (its exact maximum is 1.75 P^2 / T^2; 0.0006 at P = 2 s, T = 120 s, and only felt in short windows);
+ * - p99 of F_visible within 1.25 x the calibration's;
+ * - offered rate within 1 % of plan: the generator's lag behind its own schedule grows by less than 0.01 s/s.
+ */
+export function gateProblems(rows: readonly Sample[], calibration: Calibration): readonly string[] {
+  const points = rows.flatMap((row): [number, number][] => {
+    const age = visibleAge(row);
+    return age === null ? [] : [[row.atMs, age]];
+  });
+  if (points.length < 2) return ['no result was visible'];
+  const windowMs = rows.at(-1)!.atMs - rows[0]!.atMs;
+  const sawtooth = 2 * (calibration.commitGapMs / windowMs) ** 2;
+  const drift = slope(points);
+  const ages = points.map(([, age]) => age);
+  const p99Ms = quantile(ages, 0.99);
+  const lag = slope(rows.map(({ atMs, generatorBehindMs }) => [atMs, generatorBehindMs]));
+  return [
+    ...(Math.abs(drift) > maxSlope + sawtooth
+      ? [`results age by ${drift.toFixed(3)} s/s, allowed is ${(maxSlope + sawtooth).toFixed(3)}`]
+      : []),
+    ...(p99Ms > p99Factor * calibration.p99Ms
+      ? [`p99 of the results' age is ${p99Ms} ms, calibrated were ${calibration.p99Ms} ms`]
+      : []),
+    ...(Math.abs(lag) > maxRateError
+      ? [`the generator drifts from its plan by ${(lag * 100).toFixed(1)} %`]
+      : []),
+  ];
+}

@@ -1,0 +1,46 @@
+import type { Sample, SystemView } from './sample.ts';
+
+/** What became of the system's spare parts, on the observer's clock. */
+export interface Redundancy {
+  /** `kept`: never seen below what it was; `unknown`: nobody could be asked at the end. */
+  readonly state: 'kept' | 'restored' | 'lost' | 'unknown';
+  /** When the system itself first showed a loss, and the finest distinction of its answers around it. */
+  readonly detectedMs?: number;
+  readonly detectedResolutionMs?: number;
+  /** From when on everything was as before, to the end of the rows. */
+  readonly restoredMs?: number;
+  readonly restoredResolutionMs?: number;
+}
+
+const parts = ['mastersAlive', 'workersAlive', 'executors', 'cores'] as const;
+
+/** Compares the control plane's answers after `effMs` with the last one before it. */
+export function judgeRedundancy(rows: readonly Sample[], effMs: number): Redundancy {
+  const views = distinctViews(rows);
+  const before = views.filter(({ atMs }) => atMs <= effMs).at(-1);
+  const after = views.filter(({ atMs }) => atMs > effMs);
+  const last = rows.at(-1)?.system;
+  if (!before || after.length === 0) return { state: 'unknown' };
+  const whole = (view: SystemView) => parts.every((part) => view[part] >= before[part]);
+  const firstLoss = after.findIndex((view) => !whole(view));
+  if (firstLoss < 0) return { state: last ? 'kept' : 'unknown' };
+  const detected = {
+    detectedMs: after[firstLoss]!.atMs,
+    detectedResolutionMs: after[firstLoss]!.atMs - (after[firstLoss - 1] ?? before).atMs,
+  };
+  const lastLoss = after.findLastIndex((view) => !whole(view));
+  const restored = after[lastLoss + 1];
+  if (!restored) return { state: 'lost', ...detected };
+  if (!last) return { state: 'unknown', ...detected };
+  return {
+    state: 'restored',
+    ...detected,
+    restoredMs: restored.atMs,
+    restoredResolutionMs: restored.atMs - after[lastLoss]!.atMs,
+  };
+}
+
+function distinctViews(rows: readonly Sample[]): readonly SystemView[] {
+  const byTime = new Map(rows.flatMap(({ system }) => (system ? [[system.atMs, system] as const] : [])));
+  return [...byTime.values()];
+}

@@ -1,0 +1,51 @@
+import type { Sample } from './sample.ts';
+import type { Crossings } from './violations.ts';
+
+/** H: recovery is believed after so long without a violation. */
+export const cleanMs = 30_000;
+
+/** How long a fault could still be noticed for the first time: seconds for a crash, timers for silence. */
+export const noticedWithinMs = { crash: 60_000, silence: 240_000 } as const;
+
+/** Until when recovery is watched, on the observer's clock. */
+export interface WatchLimits {
+  /** t_eff, or t_end for a fault with a hold. */
+  readonly originMs: number;
+  readonly noticedWithinMs: number;
+  /** T_max. */
+  readonly maxRecoveryMs: number;
+}
+
+/** Watching may go on, has ended in a clean stretch at `atMs`, or was cut off at T_max. */
+export type WatchEnd =
+  | { readonly state: 'watching'; readonly cleanForMs: number }
+  | { readonly state: 'clean'; readonly atMs: number }
+  | { readonly state: 'censored'; readonly atMs: number };
+
+/**
+ * The first row at which watching stops: H clean, not above theta at that row, and the time within which the fault
+ * could still be noticed is over; or T_max. What comes later belongs to no recovery of this fault.
+ */
+export function findWatchEnd(
+  rows: readonly Sample[],
+  { violations, excursions }: Crossings,
+  limits: WatchLimits,
+): WatchEnd {
+  const crossings = [...violations, ...excursions];
+  let cleanForMs = 0;
+  for (const { atMs } of rows) {
+    if (atMs < limits.originMs) continue;
+    const dirtyUntilMs = violations
+      .filter(({ fromMs }) => fromMs <= atMs)
+      .reduce(
+        (latest, { toMs, open }) => Math.max(latest, open ? atMs : Math.min(toMs, atMs)),
+        limits.originMs,
+      );
+    const above = crossings.some(({ fromMs, toMs, open }) => fromMs <= atMs && (open || atMs < toMs));
+    cleanForMs = above ? 0 : atMs - dirtyUntilMs;
+    const sinceMs = atMs - limits.originMs;
+    if (cleanForMs >= cleanMs && sinceMs >= limits.noticedWithinMs) return { state: 'clean', atMs };
+    if (sinceMs >= limits.maxRecoveryMs) return { state: 'censored', atMs };
+  }
+  return { state: 'watching', cleanForMs };
+}

@@ -1,0 +1,192 @@
+import type { Claims, FaultKind, FaultRun, RunResult, Workload } from './contract.ts';
+import { type RunnerPorts, runFault } from './fault-runner.ts';
+import { analyzeRecovery, type Recovery } from './recovery/analyze-recovery.ts';
+import { type Calibration, calibrate } from './recovery/calibrate.ts';
+import { gateProblems } from './recovery/gate.ts';
+import { judgeRedundancy } from './recovery/redundancy.ts';
+import type { Sample } from './recovery/sample.ts';
+import { layOut, type Observation } from './recovery/timeline.ts';
+import { SampleFeed } from './sample-feed.ts';
+
+/** How a trial is measured. */
+export interface TrialParameters {
+  /** Steady time without a fault that theta is computed from; not used when a calibration is given. */
+  readonly calibrationMs: number;
+  /** Steady time demanded before the fault; a calibration that has just ended counts. */
+  readonly gateMs: number;
+  /** T_max. */
+  readonly maxRecoveryMs: number;
+  /** The job's trigger interval. */
+  readonly triggerMs: number;
+}
+
+export interface Trial {
+  /** Whose claims they are: unique among running trials. */
+  readonly owner: string;
+  readonly kind: Pick<FaultKind, 'death'>;
+  /** Resolves targets and plans, at the last moment before the fault: tasks move while one waits. */
+  readonly plan: (signal: AbortSignal) => Promise<FaultRun>;
+  /** Absent: the fault is run and nothing measured. */
+  readonly measure?: TrialParameters;
+  /** Of an earlier trial of the same campaign. */
+  readonly calibration?: Calibration;
+}
+
+/** What a trial is waiting for, for people. */
+export interface Progress {
+  readonly awaiting: 'samples' | 'calibration' | 'gate' | 'fault' | 'recovery' | 'redundancy';
+  readonly elapsedMs: number;
+  /** At least so much longer; absent when nobody can know. */
+  readonly leftMs?: number;
+}
+
+export interface TrialPorts extends RunnerPorts {
+  readonly workload: Workload;
+  readonly claims: Claims;
+  readonly onSample?: (sample: Sample) => void;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+/** What came of a trial. */
+export interface TrialResult {
+  /** Both are absent when it did not come to the fault. */
+  readonly plan?: FaultRun;
+  readonly run?: RunResult;
+  readonly calibration?: Calibration;
+  readonly recovery?: Recovery;
+  /** Why there is no recovery to report: the trial is Invalid. */
+  readonly problem?: string;
+}
+
+/** How long a job may take to become steady enough to be calibrated. */
+const settleLimitMs = 300_000;
+/** How long redundancy is awaited after the recovery. */
+const redundancyLimitMs = 60_000;
+const tickMs = 500;
+
+/**
+ * One trial: calibrate unless that was done, gate, fault, recovery, redundancy. Never rejects: what went wrong is a
+ * `problem`, and what was broken is healed. An abort by the signal ends it at any time, healed.
+ */
+export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSignal): Promise<TrialResult> {
+  const feed =
+    trial.measure && new SampleFeed(ports.workload, ports.clock, ports.onSample ?? (() => undefined));
+  let result: TrialResult = {};
+  try {
+    let observe: ((run: RunResult) => Observation) | undefined;
+    if (feed && trial.measure) {
+      const { measure, kind } = trial;
+      const calibration = trial.calibration ?? (await calibrateSteady(feed, measure, ports, signal));
+      result = { calibration };
+      await passGate(feed, measure, { calibration, justCalibrated: !trial.calibration }, ports, signal);
+      const clock = await ports.workload.clockBound(signal);
+      observe = ({ instants }) => ({
+        ...{ rows: feed.rows, death: kind.death, calibration, clock, triggerMs: measure.triggerMs },
+        maxRecoveryMs: measure.maxRecoveryMs,
+        instants: { ...instants, effMs: instants.effMs! },
+      });
+    }
+    const plan = await trial.plan(signal);
+    ports.claims.hold(trial.owner, claimsOf(plan));
+    const run = await during(runFault(plan, ports, signal), 'fault', ports);
+    result = { ...result, plan, run };
+    if (!observe) return result;
+    if (run.outcome !== 'Healed') return { ...result, problem: run.message ?? run.outcome };
+    await watch(() => observe(run), ports, signal);
+    return { ...result, recovery: analyzeRecovery(observe(run)) };
+  } catch (error) {
+    return { ...result, problem: error instanceof Error ? error.message : String(error) };
+  } finally {
+    await feed?.stop();
+    ports.claims.release(trial.owner);
+  }
+}
+
+/** The first window that is steady by itself: a backlog from the start must not widen the threshold. */
+async function calibrateSteady(
+  feed: SampleFeed,
+  { calibrationMs }: TrialParameters,
+  ports: TrialPorts,
+  signal: AbortSignal,
+): Promise<Calibration> {
+  const startMs = ports.clock.now();
+  for (let problem = 'the observer gives no rows'; ; ) {
+    const elapsedMs = ports.clock.now() - startMs;
+    if (elapsedMs > settleLimitMs + calibrationMs)
+      throw new Error(`the job did not become steady: ${problem}`);
+    const rows = feed.last(calibrationMs);
+    if (rows) {
+      const calibration = calibrate(rows);
+      const problems = 'problem' in calibration ? [calibration.problem] : gateProblems(rows, calibration);
+      if (problems.length === 0 && !('problem' in calibration)) return calibration;
+      problem = problems.join('; ');
+    }
+    const awaiting = feed.rows.length === 0 ? 'samples' : 'calibration';
+    ports.onProgress?.({ awaiting, elapsedMs, leftMs: Math.max(0, calibrationMs - elapsedMs) });
+    await ports.clock.sleep(tickMs, signal);
+  }
+}
+
+/** A steady window right before the fault; extended once. */
+async function passGate(
+  feed: SampleFeed,
+  { gateMs }: TrialParameters,
+  { calibration, justCalibrated }: { readonly calibration: Calibration; readonly justCalibrated: boolean },
+  ports: TrialPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  let problems: readonly string[] = ['the observer gives no rows'];
+  for (const waitMs of justCalibrated ? [0, gateMs] : [gateMs, gateMs]) {
+    const startMs = ports.clock.now();
+    for (let elapsedMs = 0; elapsedMs < waitMs; elapsedMs = ports.clock.now() - startMs) {
+      ports.onProgress?.({ awaiting: 'gate', elapsedMs, leftMs: waitMs - elapsedMs });
+      await ports.clock.sleep(tickMs, signal);
+    }
+    const rows = feed.last(gateMs);
+    problems = rows ? gateProblems(rows, calibration) : ['the observer gives no rows'];
+    if (problems.length === 0) return;
+  }
+  throw new Error(`not steady before the fault: ${problems.join('; ')}`);
+}
+
+/** Waits until recovery is judged by its own rule, and then for redundancy as long as that is worth. */
+async function watch(observe: () => Observation, ports: TrialPorts, signal: AbortSignal): Promise<void> {
+  const startMs = ports.clock.now();
+  const limitMs = observe().maxRecoveryMs + tickMs + redundancyLimitMs;
+  let recoveredMs: number | undefined;
+  for (let elapsedMs = 0; elapsedMs < limitMs; elapsedMs = ports.clock.now() - startMs) {
+    const observation = observe();
+    const { watch: state, effMs } = layOut(observation);
+    if (state.state === 'censored') return;
+    if (state.state === 'clean') {
+      recoveredMs ??= elapsedMs;
+      const { state: redundancy } = judgeRedundancy(observation.rows, effMs);
+      if (redundancy !== 'lost' || elapsedMs - recoveredMs >= redundancyLimitMs) return;
+    }
+    ports.onProgress?.({ awaiting: recoveredMs === undefined ? 'recovery' : 'redundancy', elapsedMs });
+    await ports.clock.sleep(tickMs, signal);
+  }
+}
+
+/** Says once per second that it is still awaited. */
+async function during<T>(work: Promise<T>, awaiting: Progress['awaiting'], ports: TrialPorts): Promise<T> {
+  const startMs = ports.clock.now();
+  const over = new AbortController();
+  const tell = async () => {
+    for (;;) {
+      ports.onProgress?.({ awaiting, elapsedMs: ports.clock.now() - startMs });
+      await ports.clock.sleep(2 * tickMs, over.signal);
+    }
+  };
+  tell().catch(() => undefined); // over
+  try {
+    return await work;
+  } finally {
+    over.abort();
+  }
+}
+
+/** A node, or a task of a service on a node: as the reconciler asks. */
+function claimsOf({ steps }: FaultRun): readonly string[] {
+  return [...new Set(steps.map(({ target }) => target))];
+}
