@@ -74,6 +74,7 @@ async function attempt(step: Step, execute: ExecuteStep, signal: AbortSignal): P
     return await execute(step, signal);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
+    if (signal.aborted) return { state: 'skipped', message };
     return error instanceof HeldError ? { state: 'held', message } : { state: 'failed', message, error };
   }
 }

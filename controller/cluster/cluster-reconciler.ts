@@ -215,7 +215,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     results: readonly StepResult[],
   ): number {
     const states = new Set(results.map(({ outcome }) => outcome.state));
-    if (states.has('done')) session.waitingSinceMs = undefined;
+    if (states.has('done') || plan.waiting.length === 0) session.waitingSinceMs = undefined;
     if (states.has('done') || (!observed.swarm && states.size > 0)) return soonMs;
     if (states.has('pending') || states.has('held')) return pendingMs;
     const retryMs = Math.min(resyncMs, session.backoff.nextRetryMs(plan.steps) ?? resyncMs);

@@ -12,6 +12,8 @@ import { watchSwarm } from './watch-swarm.ts';
 
 /** An image that was built anew here is noticed after this long. */
 const imageAgeMs = 30_000;
+/** One change in the swarm comes as several events. */
+const settleMs = 50;
 
 interface Sourced {
   readonly references: readonly string[];
@@ -46,7 +48,7 @@ export class ClusterSession {
     this.pool = new NodePool({ provisioner: { connect }, openEngine: deps.openEngine, clock: deps.clock });
     this.status = new SavedStatus(deps.statuses, name);
     this.backoff = new StepBackoff(deps.clock);
-    const changed = () => deps.wake(this.key, 0);
+    const changed = () => deps.wake(this.key, settleMs);
     void watchSwarm({ pool: this.pool, clock: deps.clock, changed }, this.#end.signal);
   }
 

@@ -76,8 +76,6 @@ function setConditions(
 
 function judge(report: PassWithResults): Verdict {
   const { plan, results, desired } = report;
-  if (report.deleting)
-    return notReady('Deleting', summary(plan, results) || 'all that was made is being removed');
   const failed = results.find(({ outcome }) => outcome.state === 'failed');
   if (failed?.outcome.state === 'failed') {
     return notReady(
@@ -85,6 +83,7 @@ function judge(report: PassWithResults): Verdict {
       `${failed.step.id}: ${failed.outcome.message}`,
     );
   }
+  if (report.deleting) return notReady('Deleting', leftToDo(plan, results));
   if (report.reportOnly) return { ...notReady('DriftReported', stepList(plan)), stalled: true };
   const [problem] = plan.problems;
   if (problem) {
@@ -117,9 +116,14 @@ const failureReasons: { readonly [kind in StepKind]?: ConditionReason } = {
   'deliver-images': 'ImagesMissing',
 };
 
+function leftToDo(plan: ClusterPlan, results: readonly StepResult[]): string {
+  const blocked = [...plan.problems, ...plan.waiting];
+  return blocked.length > 0 ? listFindings(blocked) : summary(plan, results);
+}
+
 function summary({ steps }: ClusterPlan, results: readonly StepResult[]): string {
   const done = results.filter(({ outcome }) => outcome.state === 'done').length;
-  return steps.length === 0 ? '' : `${done} of ${steps.length} steps done`;
+  return `${done} of ${steps.length} steps done`;
 }
 
 const stepList = ({ steps }: ClusterPlan): string => `left as it is: ${steps.map(({ id }) => id).join(', ')}`;

@@ -1,0 +1,1079 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { applyPlan, type StepOutcome } from '../controller/cluster/apply-plan.ts';
+import type { ClusterPlan, Step } from '../controller/cluster/cluster-plan.ts';
+import { ClusterReconciler } from '../controller/cluster/cluster-reconciler.ts';
+import type { DesiredCluster } from '../controller/cluster/desired-cluster.ts';
+import { formatPlan } from '../controller/cluster/format-plan.ts';
+import type { ObservedCluster, ObservedMachine } from '../controller/cluster/observed-cluster.ts';
+import { planCluster } from '../controller/cluster/plan-cluster.ts';
+import type { StoredResource } from '../controller/source/resource-store.ts';
+import type { DesiredStack } from '../controller/stack/desired-stack.ts';
+import { createClaims } from '../controller/status/claims.ts';
+import type { StatusStore } from '../controller/status/status-store.ts';
+import { CLUSTER_LABEL, NODE_LABEL, STACK_LABEL } from '../controller/swarm/labels.ts';
+import type { ConfigSpec, EngineInfo, LiveNode, ServiceSpec } from '../controller/swarm/swarm-types.ts';
+import type { ClusterSpec } from '../crds/cluster-spec.ts';
+import { ManifestError } from '../crds/problem.ts';
+import type { ClusterStatus } from '../crds/status.ts';
+import { ProvisionError } from '../provisioners/contract.ts';
+import { FakeClock, settle } from './support/fake-clock.ts';
+import { FakeProvisioner } from './support/fake-provisioner.ts';
+import { FakeSwarm } from './support/fake-swarm.ts';
+
+type NodeEntry = ClusterSpec['spec']['nodes'][number];
+
+const live = new AbortController().signal;
+
+function node(
+  name: string,
+  role: 'manager' | 'worker' = 'worker',
+  labels: Record<string, string> = {},
+): NodeEntry {
+  return { name, role, labels };
+}
+
+const threeNodes = [
+  node('node1', 'manager', { place: 'control' }),
+  node('node2', 'worker', { place: 'compute', slot: '1' }),
+  node('node3', 'worker', { place: 'compute', slot: '2' }),
+];
+
+function stackLabels(stack: string) {
+  return { [CLUSTER_LABEL]: 'small', [STACK_LABEL]: stack };
+}
+
+function service(
+  stack: string,
+  name: string,
+  change: Partial<ServiceSpec['TaskTemplate']> = {},
+): ServiceSpec {
+  return {
+    Name: `${stack}_${name}`,
+    Labels: stackLabels(stack),
+    TaskTemplate: {
+      ContainerSpec: { Image: `lab/${name}:1` },
+      Networks: [{ Target: `${stack}_default`, Aliases: [name] }],
+      ...change,
+    },
+    Mode: { Replicated: { Replicas: 1 } },
+    EndpointSpec: { Mode: 'dnsrr' },
+  };
+}
+
+function stack(
+  name: string,
+  services: readonly ServiceSpec[],
+  configs: readonly ConfigSpec[] = [],
+): DesiredStack {
+  const network = {
+    Name: `${name}_default`,
+    Driver: 'overlay',
+    Labels: stackLabels(name),
+    Attachable: false,
+    Internal: false,
+  };
+  const externals = { networks: [], configs: [], secrets: [] };
+  return { name, networks: [network], configs, secrets: [], services, externals };
+}
+
+function config(stackName: string, name: string, hash: string): ConfigSpec {
+  return { Name: `${stackName}_${name}-${hash}`, Labels: stackLabels(stackName), Data: '' };
+}
+
+const app = stack('app', [service('app', 'web'), service('app', 'db'), service('app', 'queue')]);
+
+/** A cluster in memory: machines, engines, a swarm, and the reconciler that looks after them. */
+class World {
+  readonly clock = new FakeClock();
+  readonly swarm = new FakeSwarm();
+  readonly provisioner = new FakeProvisioner(this.swarm);
+  readonly claims = createClaims();
+  readonly statuses = new Map<string, ClusterStatus>();
+  readonly stacks = new Map<string, DesiredStack | Error>();
+  readonly images = new Map<string, string>();
+  readonly woken: string[] = [];
+  reconciler = this.#start();
+  generation = 1;
+  nodes: NodeEntry[];
+  annotations: Record<string, string> = {};
+  spec: Partial<ClusterSpec['spec']> = {};
+
+  constructor(nodes: readonly NodeEntry[] = threeNodes, stacks: readonly DesiredStack[] = [app]) {
+    this.nodes = [...nodes];
+    for (const each of stacks) this.stacks.set(each.name, each);
+  }
+
+  /** The process dies and comes back: what it kept in memory is gone. */
+  restart(): void {
+    this.reconciler.close();
+    this.reconciler = this.#start();
+  }
+
+  #start(): ClusterReconciler {
+    const store: StatusStore<ClusterStatus> = {
+      read: async (name) => {
+        const status = this.statuses.get(name);
+        return status ? { status } : {};
+      },
+      list: async () => ({ found: this.statuses, unreadable: [] }),
+      write: async (name, status) => void this.statuses.set(name, status),
+      remove: async (name) => void this.statuses.delete(name),
+    };
+    return new ClusterReconciler({
+      clock: this.clock,
+      log: { info: () => {}, warn: () => {}, debug: () => {} },
+      statuses: store,
+      claimsOf: () => this.claims,
+      bindProvisioner: () => this.provisioner,
+      openEngine: this.provisioner.openEngine,
+      loadStack: async ({ name }) => {
+        const found = this.stacks.get(name);
+        if (found && !(found instanceof Error)) return found;
+        throw found ?? new Error(`no stack ${name}`);
+      },
+      images: {
+        deliver: async (references, engine) => {
+          const { ID } = await engine.info(live);
+          this.swarm.write(`deliver ${ID} ${references.join(' ')}`);
+          const store = this.swarm.engineState(ID.replace('engine-', ''));
+          for (const reference of references) store.images.set(reference, this.images.get(reference) ?? '');
+        },
+      },
+      imageSource: {
+        imageId: async (reference) => this.images.get(reference),
+        save: () => Promise.reject(new Error('not used')),
+      },
+      variables: {},
+      controllerPort: 9464,
+      wake: (key) => void this.woken.push(key),
+    });
+  }
+
+  stored(deleting = false): StoredResource {
+    const resource = {
+      apiVersion: 'spark-failures.io/v1alpha1',
+      kind: 'ClusterSpec',
+      metadata: { name: 'small', annotations: this.annotations },
+      spec: {
+        provisioner: { lab: {} },
+        nodes: this.nodes,
+        stacks: [...this.stacks.keys()].map((name) => ({ name, compose: `/${name}.yaml`, env: {} })),
+        drift: 'correct',
+        prune: true,
+        ...this.spec,
+      },
+    } as ClusterSpec;
+    const { generation } = this;
+    return {
+      key: 'ClusterSpec/small',
+      kind: 'ClusterSpec',
+      name: 'small',
+      uid: 'u1',
+      generation,
+      deleting,
+      resource,
+      problems: [],
+    };
+  }
+
+  plan(): Promise<ClusterPlan> {
+    return this.reconciler.plan(this.stored(), live);
+  }
+
+  pass(deleting = false) {
+    return this.reconciler.reconcile(this.stored(deleting), live);
+  }
+
+  /** Passes until one finds nothing to do; failed passes are tried again, as the loop would. */
+  async converge(): Promise<void> {
+    for (let passes = 0; passes < 30; passes++) {
+      const result = await this.pass().catch(() => ({ requeueAfterMs: 1000 }));
+      if ((result.requeueAfterMs ?? 0) >= 2500) return;
+      await this.clock.advance(result.requeueAfterMs ?? 0);
+    }
+    throw new Error(`does not converge: ${JSON.stringify(this.condition('Ready'))}`);
+  }
+
+  condition(type: string) {
+    return this.statuses.get('small')?.conditions.find((each) => each.type === type);
+  }
+
+  /** The writes of `work`. */
+  async writesOf(work: () => Promise<unknown>): Promise<readonly string[]> {
+    const before = this.swarm.writes.length;
+    await work();
+    return this.swarm.writes.slice(before);
+  }
+
+  service(name: string) {
+    return [...this.swarm.services.values()].find(({ Spec }) => Spec.Name === name);
+  }
+
+  memberOf(name: string): LiveNode | undefined {
+    return this.swarm.nodes.get(this.swarm.engineState(name).nodeId);
+  }
+}
+
+async function convergedWorld(...args: ConstructorParameters<typeof World>): Promise<World> {
+  const world = new World(...args);
+  await world.converge();
+  return world;
+}
+
+const ids = ({ steps }: Pick<ClusterPlan, 'steps'>): readonly string[] => steps.map(({ id }) => id);
+
+t.test('plan of a cluster', async (t) => {
+  t.test(
+    'of which nothing exists makes each machine, the swarm and the stacks, each as soon as it can',
+    async (t) => {
+      const world = new World();
+      world.images.set('lab/web:1', 'sha256:web');
+      const text = formatPlan('small', await world.plan());
+      t.equal(
+        text,
+        `small: 19 steps
+  + create-machine  node1: manager, the machine does not exist
+  ~ verify-engine   node1: the machine is new
+  + init-swarm      node1: no machine is in a swarm yet
+  ~ label-node      node1: it joins the swarm
+  ~ deliver-images  node1: lab/web:1: the machine is new
+  + create-machine  node2: worker, the machine does not exist
+  ~ verify-engine   node2: the machine is new
+  + join-swarm      node2: as a worker: it is in no swarm
+  ~ label-node      node2: it joins the swarm
+  ~ deliver-images  node2: lab/web:1: the machine is new
+  + create-machine  node3: worker, the machine does not exist
+  ~ verify-engine   node3: the machine is new
+  + join-swarm      node3: as a worker: it is in no swarm
+  ~ label-node      node3: it joins the swarm
+  ~ deliver-images  node3: lab/web:1: the machine is new
+  + create-network  app_default: the network does not exist
+  + create-service  app_web: the service does not exist
+  + create-service  app_db: the service does not exist
+  + create-service  app_queue: the service does not exist
+`,
+      );
+      const after = new Map((await world.plan()).steps.map((step) => [step.id, step.after]));
+      t.same(
+        after.get('join-swarm/node2'),
+        ['verify-engine/node2', 'init-swarm/node1'],
+        'no barrier over all machines',
+      );
+      t.same(world.swarm.writes, [], 'a plan changes nothing');
+      world.reconciler.close();
+    },
+  );
+
+  t.test('that is as desired is empty', async (t) => {
+    const world = await convergedWorld();
+    const plan = await world.plan();
+    t.same(plan, { steps: [], held: [], waiting: [], problems: [], notes: [] });
+    world.reconciler.close();
+  });
+
+  t.test('that got a node and lost another says both', async (t) => {
+    const world = await convergedWorld();
+    world.nodes = [threeNodes[0]!, threeNodes[1]!, node('node4', 'worker', { place: 'compute', slot: '3' })];
+    t.same(ids(await world.plan()), [
+      'create-machine/node4',
+      'verify-engine/node4',
+      'join-swarm/node4',
+      'label-node/node4',
+      'leave-swarm/node3',
+      'remove-node/node3',
+      'destroy-machine/node3',
+    ]);
+    world.reconciler.close();
+  });
+
+  t.test('whose manager goes demotes it after the new one has come', async (t) => {
+    const world = await convergedWorld();
+    world.nodes = [node('node9', 'manager'), threeNodes[1]!, threeNodes[2]!];
+    const { steps } = await world.plan();
+    const demotion = steps.find(({ id }) => id === 'set-role/node1');
+    t.same(demotion?.after, ['join-swarm/node9']);
+    await world.converge();
+    t.same([...world.provisioner.machines.keys()].sort(), ['node2', 'node3', 'node9']);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('corrects a label that someone changed', async (t) => {
+    const world = await convergedWorld();
+    const { ID } = world.memberOf('node2')!;
+    world.swarm.editNode(ID, (member) => ({
+      ...member,
+      Spec: { ...member.Spec, Labels: { ...member.Spec.Labels, slot: '9', odd: 'x' } },
+    }));
+    const { steps } = await world.plan();
+    t.same(
+      steps.map(({ id, reason }) => [id, reason]),
+      [['label-node/node2', 'labels differ: odd, slot']],
+    );
+    world.reconciler.close();
+  });
+
+  t.test('makes a service anew that someone removed', async (t) => {
+    const world = await convergedWorld();
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    t.same(ids(await world.plan()), ['create-service/app_db']);
+    world.reconciler.close();
+  });
+
+  t.test('updates a service that someone changed, naming the field', async (t) => {
+    const world = await convergedWorld();
+    world.swarm.editService('app_db', (spec) => ({ ...spec, Mode: { Replicated: { Replicas: 3 } } }));
+    t.equal(
+      formatPlan('small', await world.plan()),
+      'small: 1 step\n  ~ update-service  app_db: 1 difference\n      Mode.Replicas: 3 -> 1\n',
+    );
+    world.reconciler.close();
+  });
+
+  t.test('removes the stale twin of a node that came back, and only once it is ready', async (t) => {
+    const world = await convergedWorld();
+    const old = world.memberOf('node3')!;
+    await world.provisioner
+      .openEngine(await world.provisioner.connect(world.provisioner.machines.get('node3')!), undefined, live)
+      .then(({ engine }) => engine.leaveSwarm({ force: true }, live));
+    t.same(ids(await world.plan()), ['join-swarm/node3', 'label-node/node3'], 'not yet');
+    await world.pass();
+    t.same(ids(await world.plan()), [`remove-twin/${old.ID}`]);
+    await world.converge();
+    t.equal(world.swarm.nodes.size, 3);
+    world.reconciler.close();
+  });
+
+  t.test('makes a machine anew that someone removed', async (t) => {
+    const world = await convergedWorld();
+    world.provisioner.lose('node2');
+    await world.converge();
+    t.same([...world.provisioner.machines.keys()].sort(), ['node1', 'node2', 'node3']);
+    t.equal(world.swarm.nodes.size, 3);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('powers a machine on that is off', async (t) => {
+    const world = await convergedWorld();
+    const machine = world.provisioner.machines.get('node2')!;
+    world.provisioner.machines.set('node2', { ...machine, power: 'off' });
+    t.same(ids(await world.plan()), ['create-machine/node2', 'verify-engine/node2']);
+    world.reconciler.close();
+  });
+
+  t.test('leaves alone what a trial holds, and says so', async (t) => {
+    const world = await convergedWorld();
+    world.claims.hold('trial-1', ['node2', 'node3/app_db']);
+    world.provisioner.lose('node2');
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    const plan = await world.plan();
+    t.same(plan.steps, []);
+    t.same(plan.held, [
+      { target: 'node2', owner: 'trial-1' },
+      { target: 'app_db', owner: 'trial-1' },
+    ]);
+    await world.pass();
+    t.match(world.condition('Ready'), { status: 'False', reason: 'HeldByTrial' });
+    world.claims.release('trial-1');
+    await world.converge();
+    t.equal(world.condition('Ready')?.status, 'True', 'repaired when the trial has ended');
+    world.reconciler.close();
+  });
+
+  t.test('stays Ready while a trial holds what is as it should be', async (t) => {
+    const world = await convergedWorld();
+    world.claims.hold('trial-1', ['node2']);
+    await world.pass();
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('prunes what no stack asks for any more', async (t) => {
+    const world = await convergedWorld();
+    world.stacks.set('app', stack('app', [service('app', 'web'), service('app', 'db')]));
+    t.same(ids(await world.plan()), ['remove-service/app_queue']);
+    world.spec = { prune: false };
+    t.same(ids(await world.plan()), [], 'unless it is told not to');
+    world.reconciler.close();
+  });
+
+  t.test('refuses to prune more than half of the services without the annotation', async (t) => {
+    const world = await convergedWorld();
+    world.stacks.set('app', stack('app', [service('app', 'web')]));
+    const plan = await world.plan();
+    t.same(plan.steps, []);
+    t.match(plan.problems, [{ reason: 'PruneRefused', message: /2 of 3 services/ }]);
+    world.annotations = { 'spark-failures.io/allow-prune': 'true' };
+    t.same(ids(await world.plan()), ['remove-service/app_db', 'remove-service/app_queue']);
+    world.reconciler.close();
+  });
+
+  t.test('removes nothing at all while a compose file cannot be read', async (t) => {
+    const world = await convergedWorld(threeNodes, [app, stack('extra', [service('extra', 'one')])]);
+    const problem = { file: 'app.yaml', line: 3, column: 1, path: '', message: 'not valid YAML' };
+    world.stacks.set('app', new ManifestError([problem]));
+    world.stacks.set('extra', stack('extra', [service('extra', 'two')]));
+    const plan = await world.plan();
+    t.same(ids(plan), ['create-service/extra_two'], 'the other stack goes on, without removals');
+    t.match(plan.problems, [
+      { target: 'app', reason: 'StackRefused', message: 'app.yaml:3:1: not valid YAML' },
+    ]);
+    world.reconciler.close();
+  });
+
+  t.test('takes a compose file without any service for broken', async (t) => {
+    const world = await convergedWorld();
+    world.stacks.set('app', stack('app', []));
+    const plan = await world.plan();
+    t.same(plan.steps, []);
+    t.match(plan.problems, [{ reason: 'StackRefused', message: /no service/ }]);
+    world.reconciler.close();
+  });
+
+  t.test('keeps one earlier revision of a config, and removes older ones', async (t) => {
+    const world = await convergedWorld(threeNodes, [
+      stack('app', app.services, [config('app', 'job', '00000001')]),
+    ]);
+    for (const hash of ['00000002', '00000003']) {
+      world.stacks.set('app', stack('app', app.services, [config('app', 'job', hash)]));
+      const plan = await world.plan();
+      if (hash === '00000003')
+        t.same(ids(plan), ['create-config/app_job-00000003', 'remove-config/app_job-00000001']);
+      await world.converge();
+    }
+    t.same([...world.swarm.configs.values()].map(({ Spec }) => Spec.Name).sort(), [
+      'app_job-00000002',
+      'app_job-00000003',
+    ]);
+    world.reconciler.close();
+  });
+
+  t.test('never touches an object of that name which it did not make', async (t) => {
+    const world = await convergedWorld();
+    world.swarm.editService('app_db', (spec) => ({
+      ...spec,
+      Labels: {},
+      Mode: { Replicated: { Replicas: 5 } },
+    }));
+    const plan = await world.plan();
+    t.same(plan.steps, []);
+    t.match(plan.problems, [{ target: 'app_db', reason: 'StackRefused' }]);
+    world.reconciler.close();
+  });
+
+  t.test('never removes what carries our labels and is in no inventory', async (t) => {
+    const world = await convergedWorld();
+    await world.swarm.gateway.createService(
+      { ...service('app', 'copy'), TaskTemplate: { ContainerSpec: { Image: 'x' } } },
+      live,
+    );
+    t.same((await world.plan()).steps, []);
+    world.reconciler.close();
+  });
+
+  t.test('takes the labels for the inventory when the status was lost', async (t) => {
+    const world = await convergedWorld();
+    world.statuses.clear();
+    world.restart();
+    world.stacks.set('app', stack('app', [service('app', 'web'), service('app', 'db')]));
+    t.same(ids(await world.plan()), ['remove-service/app_queue']);
+    world.reconciler.close();
+  });
+
+  t.test(
+    'says that a machine was made with other settings, and replaces workers one by one when told to',
+    async (t) => {
+      const world = await convergedWorld();
+      world.provisioner.settings = 'settings-2';
+      const plan = await world.plan();
+      t.same(plan.steps, []);
+      t.same(
+        plan.notes.map(({ target }) => target),
+        ['node1', 'node2', 'node3'],
+      );
+      world.annotations = { 'spark-failures.io/replace-nodes': 'true' };
+      t.same(ids(await world.plan()), ['leave-swarm/node2', 'remove-node/node2', 'destroy-machine/node2']);
+      await world.converge();
+      const hashes = [...world.provisioner.machines.values()].map(
+        ({ name, settingsHash }) => `${name} ${settingsHash}`,
+      );
+      t.same(hashes.sort(), ['node1 settings-1', 'node2 settings-2', 'node3 settings-2'], 'managers stay');
+      world.reconciler.close();
+    },
+  );
+
+  t.test('delivers an image only to nodes that may run it and lack it', async (t) => {
+    const pinned = service('app', 'web', { Placement: { Constraints: ['node.labels.slot==2'] } });
+    const world = await convergedWorld(threeNodes, [stack('app', [pinned, service('app', 'db')])]);
+    world.images.set('lab/web:1', 'sha256:web');
+    await world.clock.advance(31_000);
+    t.same(ids(await world.plan()), ['deliver-images/node3']);
+    await world.converge();
+    t.same((await world.plan()).steps, []);
+    world.reconciler.close();
+  });
+});
+
+t.test('plan from what was seen', async (t) => {
+  const desired: DesiredCluster = {
+    name: 'small',
+    nodes: threeNodes.map(({ name, role, labels }) => ({ name, role, labels, settingsHash: 's' })),
+    stacks: [],
+    brokenStacks: [],
+    images: [],
+    prune: true,
+    allowLargePrune: false,
+    replaceNodes: false,
+  };
+  const plan = (observed: ObservedCluster) =>
+    planCluster({ desired, observed, heldBy: () => undefined, inventory: undefined });
+
+  t.test('never makes a second swarm while a manager cannot be asked', async (t) => {
+    const machines = [
+      seen('node1', { state: 'unreachable', message: 'timed out' }),
+      seen('node2', up({ LocalNodeState: 'inactive' })),
+      seen('node3', up({ LocalNodeState: 'inactive' })),
+    ];
+    const { steps, problems } = plan({ machines });
+    t.same(steps, []);
+    t.same(
+      problems.map(({ reason }) => reason),
+      ['SwarmUnavailable', 'NodeUnreachable'],
+    );
+  });
+
+  t.test(
+    'makes a new swarm when the only manager lost it, and brings the stranded workers over',
+    async (t) => {
+      const stranded = {
+        LocalNodeState: 'active',
+        NodeID: 'lost',
+        RemoteManagers: [{ NodeID: 'x', Addr: '10.98.0.1:2377' }],
+      } as const;
+      const machines = [
+        seen('node1', up({ LocalNodeState: 'inactive' })),
+        seen('node2', up(stranded)),
+        seen('node3', up({ LocalNodeState: 'inactive' })),
+      ];
+      const { steps } = plan({ machines });
+      t.match(
+        steps.find(({ id }) => id === 'join-swarm/node2'),
+        { leaveFirst: true, after: ['init-swarm/node1'] },
+      );
+    },
+  );
+
+  t.test('never makes an engine leave a swarm that is not ours', async (t) => {
+    const foreign = {
+      LocalNodeState: 'active',
+      NodeID: 'f',
+      RemoteManagers: [{ NodeID: 'x', Addr: '192.0.2.1:2377' }],
+    } as const;
+    const machines = [
+      seen('node1', up({ LocalNodeState: 'active', NodeID: 'n1', ControlAvailable: true })),
+      seen('node2', up(foreign)),
+      seen('node3', up({ LocalNodeState: 'active', NodeID: 'n3' })),
+    ];
+    const swarm = {
+      manager: 'node1',
+      nodes: [member('n1', 'node1', 'manager'), member('n3', 'node3')],
+      networks: [],
+      configs: [],
+      secrets: [],
+      services: [],
+    };
+    const { steps, problems } = plan({ machines, swarm });
+    t.same(steps, []);
+    t.match(problems, [{ target: 'node2', message: /another swarm/ }]);
+  });
+
+  t.test('waits for a join that goes on in the background', async (t) => {
+    const machines = [
+      seen('node1', up({ LocalNodeState: 'active', NodeID: 'n1', ControlAvailable: true })),
+      seen('node2', up({ LocalNodeState: 'pending' })),
+      seen('node3', up({ LocalNodeState: 'active', NodeID: 'n3' })),
+    ];
+    const nodes = [member('n1', 'node1', 'manager'), member('n3', 'node3')];
+    const swarm = { manager: 'node1', nodes, networks: [], configs: [], secrets: [], services: [] };
+    const { steps, waiting, problems } = plan({ machines, swarm });
+    t.same([steps, problems], [[], []]);
+    t.match(waiting, [{ target: 'node2', reason: 'JoinPending' }]);
+  });
+});
+
+function seen(name: string, look: ObservedMachine['look']): ObservedMachine {
+  const address = `10.98.0.${name.slice(-1)}`;
+  return { machine: { name, power: 'on', address, incarnation: name, settingsHash: 's' }, look };
+}
+
+function up(swarm: Partial<EngineInfo['Swarm']>): ObservedMachine['look'] {
+  const none = {
+    NodeID: '',
+    NodeAddr: '',
+    LocalNodeState: 'inactive',
+    ControlAvailable: false,
+    Error: '',
+  } as const;
+  return {
+    state: 'up',
+    info: { ID: 'e', Name: 'e', ServerVersion: '26', Swarm: { ...none, ...swarm } },
+    images: {},
+  };
+}
+
+function member(ID: string, name: string, Role: 'manager' | 'worker' = 'worker'): LiveNode {
+  const labels = threeNodes.find((entry) => entry.name === name)?.labels ?? {};
+  return {
+    ID,
+    Version: { Index: 1 },
+    CreatedAt: '2026-01-01T00:00:00Z',
+    Spec: {
+      Role,
+      Availability: 'active',
+      Labels: { ...labels, [CLUSTER_LABEL]: 'small', [NODE_LABEL]: name },
+    },
+    Description: { Hostname: name },
+    Status: { State: 'ready' },
+  };
+}
+
+t.test('plans in general', async (t) => {
+  t.test('depend only on steps of their own, and on nothing in a circle', async () => {
+    await fc.assert(
+      fc.asyncProperty(changes(), async (change) => {
+        const world = await changedWorld(change);
+        for (const { steps } of [await new World().plan(), await world.plan()]) {
+          const known = new Set(ids({ steps }));
+          if (known.size !== steps.length) throw new Error('two steps of one id');
+          for (const { after } of steps)
+            for (const id of after) if (!known.has(id)) throw new Error(`no step ${id}`);
+          if (!isAcyclic(steps)) throw new Error('a circle');
+        }
+        world.reconciler.close();
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  t.test('never name what a trial holds', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        changes(),
+        fc.subarray(['node2', 'node3', 'app_db', 'node2/app_web']),
+        async (change, held) => {
+          const world = await changedWorld(change);
+          world.claims.hold('trial', held);
+          const targets = new Set(held.map((target) => target.split('/').at(-1)));
+          const writes = await world.writesOf(() => world.pass().catch(() => {}));
+          const { steps } = await world.plan();
+          if (steps.some(({ target }) => targets.has(target))) throw new Error('a step on a held target');
+          if (writes.some((write) => targets.has(write.split(' ').at(-1))))
+            throw new Error(`wrote ${writes}`);
+          world.reconciler.close();
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  t.test('once carried out leave nothing to plan, whatever someone did', async () => {
+    await fc.assert(
+      fc.asyncProperty(changes(), async (change) => {
+        const world = await changedWorld(change);
+        await world.converge();
+        const plan = await world.plan();
+        if (plan.steps.length > 0) throw new Error(formatPlan('small', plan));
+        const writes = await world.writesOf(() => world.pass());
+        if (writes.length > 0) throw new Error(`an idle pass wrote ${writes}`);
+        world.reconciler.close();
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+type Change =
+  | 'service'
+  | 'replicas'
+  | 'label'
+  | 'machine'
+  | 'network'
+  | 'config'
+  | 'node added'
+  | 'node removed'
+  | 'edit';
+
+function changes(): fc.Arbitrary<readonly Change[]> {
+  const all: Change[] = [
+    'service',
+    'replicas',
+    'label',
+    'machine',
+    'network',
+    'config',
+    'node added',
+    'node removed',
+    'edit',
+  ];
+  return fc.uniqueArray(fc.constantFrom(...all), { maxLength: 4 });
+}
+
+async function changedWorld(list: readonly Change[]): Promise<World> {
+  const withConfig = (hash: string) => stack('app', app.services, [config('app', 'job', hash)]);
+  const world = await convergedWorld(threeNodes, [withConfig('00000001')]);
+  for (const change of list) makeChange(world, change, withConfig);
+  return world;
+}
+
+function makeChange(world: World, change: Change, withConfig: (hash: string) => DesiredStack): void {
+  const { swarm } = world;
+  switch (change) {
+    case 'service':
+      swarm.services.delete(world.service('app_db')?.ID ?? '');
+      break;
+    case 'replicas':
+      if (world.service('app_web')) {
+        swarm.editService('app_web', (spec) => ({ ...spec, Mode: { Replicated: { Replicas: 4 } } }));
+      }
+      break;
+    case 'label':
+      swarm.editNode(world.memberOf('node3')!.ID, (each) => ({
+        ...each,
+        Spec: { ...each.Spec, Labels: {} },
+      }));
+      break;
+    case 'machine':
+      world.provisioner.lose('node2');
+      break;
+    case 'network':
+      swarm.services.clear();
+      swarm.networks.clear();
+      break;
+    case 'config':
+      swarm.configs.clear();
+      break;
+    case 'node added':
+      world.nodes.push(node('node7'));
+      break;
+    case 'node removed':
+      world.nodes = world.nodes.filter(({ name }) => name !== 'node3');
+      break;
+    case 'edit':
+      world.stacks.set('app', withConfig('00000002'));
+      break;
+    default:
+      change satisfies never;
+  }
+}
+
+function isAcyclic(steps: readonly Step[]): boolean {
+  let left = [...steps];
+  for (;;) {
+    const waiting = new Set(left.map(({ id }) => id));
+    const next = left.filter(({ after }) => after.some((id) => waiting.has(id)));
+    if (next.length === left.length) return left.length === 0;
+    left = next;
+  }
+}
+
+t.test('carrying out a plan', async (t) => {
+  const step = (id: string, after: readonly string[] = []): Step => {
+    return { id, target: id, reason: '', after, kind: 'verify-engine' };
+  };
+  const run = (steps: readonly Step[], execute: (id: string) => Promise<StepOutcome>, signal = live) =>
+    applyPlan(
+      { steps },
+      ({ id }) => execute(id),
+      () => {},
+      signal,
+    );
+  const done: StepOutcome = { state: 'done' };
+
+  t.test('starts each step when those that it names are done, and not later', async (t) => {
+    const started: string[] = [];
+    const slow = new AbortController();
+    const result = run([step('slow'), step('a'), step('b', ['a']), step('c', ['b', 'slow'])], async (id) => {
+      started.push(id);
+      if (id === 'slow') await new Promise((resolve) => slow.signal.addEventListener('abort', resolve));
+      return done;
+    });
+    await settle();
+    t.same(started, ['slow', 'a', 'b'], 'b did not wait for the slow one');
+    slow.abort();
+    await result;
+    t.same(started, ['slow', 'a', 'b', 'c']);
+  });
+
+  t.test('skips what follows a failed, pending or left out step, and does all else', async (t) => {
+    const steps = [
+      step('bad'),
+      step('late'),
+      step('good'),
+      step('x', ['bad']),
+      step('y', ['late']),
+      step('z', ['gone']),
+    ];
+    const results = await run(steps, async (id) => {
+      if (id === 'bad') throw new Error('no disk');
+      return id === 'late' ? { state: 'pending', message: 'soon' } : done;
+    });
+    t.same(
+      results.map(({ outcome }) => outcome.state),
+      ['failed', 'pending', 'done', 'skipped', 'skipped', 'skipped'],
+    );
+  });
+
+  t.test('rejects with the reason of the signal, after the steps have returned', async (t) => {
+    const abort = new AbortController();
+    let returned = false;
+    const result = run(
+      [step('a'), step('b', ['a'])],
+      async () => {
+        await settle();
+        returned = true;
+        return done;
+      },
+      abort.signal,
+    );
+    await Promise.resolve();
+    await Promise.resolve();
+    abort.abort(new Error('a newer edit'));
+    await t.rejects(result, { message: 'a newer edit' });
+    t.ok(returned);
+  });
+});
+
+t.test('the reconciler', async (t) => {
+  t.test('makes a cluster Ready and then writes nothing more', async (t) => {
+    const world = new World();
+    await world.converge();
+    t.match(world.condition('Ready'), { status: 'True', reason: 'Converged', observedGeneration: 1 });
+    t.notOk(world.condition('Reconciling'));
+    t.same(world.statuses.get('small')?.nodes, { desired: 3, ready: 3, managers: 1, unreachable: [] });
+    const before = JSON.stringify(world.statuses.get('small'));
+    const writes = await world.writesOf(async () => {
+      for (let pass = 0; pass < 5; pass++) await world.pass();
+    });
+    t.same(writes, []);
+    t.equal(JSON.stringify(world.statuses.get('small')), before, 'not even the status');
+    world.reconciler.close();
+  });
+
+  t.test('lists in the inventory what it is about to make, before it makes it', async (t) => {
+    const world = new World();
+    let listed: readonly string[] | undefined;
+    world.provisioner.beforeCall = (call) => {
+      if (call === 'create node3') listed = world.statuses.get('small')?.inventory.nodes;
+    };
+    await world.converge();
+    t.same(listed, ['node1', 'node2', 'node3']);
+    world.reconciler.close();
+  });
+
+  t.test('is Ready only when all desired tasks run', async (t) => {
+    const world = new World();
+    let state = 'starting';
+    world.swarm.taskState = () => state;
+    let requeueAfterMs: number | undefined;
+    for (let pass = 0; pass < 5; pass++) ({ requeueAfterMs } = await world.pass());
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'TasksNotRunning',
+      message: /app_web: 0 of 1/,
+    });
+    t.equal(requeueAfterMs, 250, 'watched closely');
+    state = 'running';
+    await world.pass();
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('goes on with the others when a node cannot be reached, and notices when it can', async (t) => {
+    const world = await convergedWorld();
+    world.provisioner.unreachable.add('node3');
+    world.restart();
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    await world.converge();
+    t.ok(world.service('app_db'), 'the swarm is kept as it should be');
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'NodeUnreachable',
+      message: /node3: node3: connect failed/,
+    });
+    t.same(world.statuses.get('small')?.nodes.unreachable, ['node3']);
+    world.provisioner.unreachable.clear();
+    for (let pass = 0; pass < 3; pass++) {
+      await world.clock.advance(2500);
+      await world.pass();
+    }
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('tells a dead engine from a dead machine', async (t) => {
+    const world = await convergedWorld();
+    const { ID } = world.memberOf('node2')!;
+    world.swarm.editNode(ID, (each) => ({ ...each, Status: { State: 'down' } }));
+    world.provisioner.engineDown.add('node2');
+    await world.pass();
+    t.match(world.condition('Ready'), { status: 'False', reason: 'EngineUnavailable' });
+    world.provisioner.engineDown.clear();
+    world.swarm.editNode(ID, (each) => ({ ...each, Status: { State: 'ready' } }));
+    for (let pass = 0; pass < 3; pass++) {
+      await world.clock.advance(2500);
+      await world.pass();
+    }
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('tries a failed step again with backoff, and goes on with everything else', async (t) => {
+    const world = new World(threeNodes, []);
+    let failures = 0;
+    world.provisioner.beforeCall = (call) => {
+      if (call !== 'create node3' || failures >= 3) return;
+      failures += 1;
+      throw new ProvisionError(['no memory left']);
+    };
+    await t.rejects(world.pass(), { message: 'no memory left' });
+    t.equal(world.swarm.nodes.size, 2, 'the others joined');
+    t.match(world.condition('Ready'), { status: 'False', reason: 'ProvisionFailed', message: /node3/ });
+    t.same(world.woken.slice(0, 1), ['ClusterSpec/small']);
+    await world.pass();
+    t.equal(failures, 1, 'not tried again at once');
+    await world.converge();
+    t.equal(failures, 3);
+    t.equal(world.condition('Ready')?.status, 'True');
+    const events = world.statuses.get('small')?.events ?? [];
+    t.match(
+      events.find(({ reason }) => reason === 'CreateMachineFailed'),
+      { type: 'Warning', count: 3 },
+    );
+    world.reconciler.close();
+  });
+
+  t.test('asks for the claim again before the write', async (t) => {
+    const world = await convergedWorld();
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    world.swarm.beforeCall = (call) => {
+      if (call === 'listNetworks') world.claims.hold('late', ['app_db']);
+    };
+    const writes = await world.writesOf(() => world.pass());
+    t.same(writes, []);
+    world.reconciler.close();
+  });
+
+  t.test('only reports drift when it is told so, but carries out edits', async (t) => {
+    const world = new World();
+    world.spec = { drift: 'report' };
+    await world.converge();
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'DriftReported',
+      message: /create-service\/app_db/,
+    });
+    world.restart();
+    t.same(await world.writesOf(() => world.pass()), [], 'also after a restart');
+    world.generation = 2;
+    await world.converge();
+    t.ok(world.service('app_db'));
+    world.reconciler.close();
+  });
+
+  t.test('keeps the last good text in force while the newest is wrong', async (t) => {
+    const world = await convergedWorld();
+    const problems = [{ file: 'm.yaml', line: 1, column: 1, path: 'spec', message: 'missing' }];
+    await world.reconciler.reconcile({ ...world.stored(), problems }, live);
+    t.match(world.condition('Accepted'), {
+      status: 'False',
+      reason: 'InvalidManifest',
+      message: 'm.yaml:1:1: spec: missing',
+    });
+    t.equal(world.condition('Ready')?.status, 'True');
+    const { resource: _, ...unknown } = world.stored();
+    await world.reconciler.reconcile({ ...unknown, problems }, live);
+    t.equal(world.swarm.services.size, 3, 'nothing is removed for want of a text');
+    world.reconciler.close();
+  });
+
+  t.test('wakes up for an event of the swarm', async (t) => {
+    const world = await convergedWorld();
+    await world.clock.advance(1000);
+    world.woken.length = 0;
+    world.swarm.emit({ type: 'service', action: 'remove' });
+    await settle();
+    t.same(world.woken, ['ClusterSpec/small']);
+    world.reconciler.close();
+  });
+
+  t.test('shares its connections with those who run faults', async (t) => {
+    const world = await convergedWorld();
+    const { connections } = world.provisioner;
+    const { resource } = world.stored();
+    const handle = await world.reconciler.nodes(resource as ClusterSpec)('node2');
+    t.match(await handle.exec('true', [], {}, live), { code: 0 });
+    t.equal(world.provisioner.connections, connections);
+    await t.rejects(world.reconciler.nodes(resource as ClusterSpec)('node9'), {
+      message: /no machine node9/,
+    });
+    world.reconciler.close();
+  });
+});
+
+t.test('a manifest that is gone', async (t) => {
+  async function destroy(world: World): Promise<boolean> {
+    for (let pass = 0; pass < 10; pass++) {
+      const { finalized } = await world.pass(true);
+      if (finalized) return true;
+      await world.clock.advance(1000);
+    }
+    return false;
+  }
+
+  t.test('takes everything with it, in order, and its status last', async (t) => {
+    const world = await convergedWorld();
+    const writes = await world.writesOf(async () => t.ok(await destroy(world)));
+    t.equal(writes.at(-1), 'destroyShared');
+    t.ok(writes.indexOf('removeService app_db') < writes.indexOf('removeNetwork app_default'));
+    t.ok(writes.indexOf('removeNetwork app_default') < writes.indexOf('destroy node1'));
+    t.equal(world.provisioner.machines.size, 0);
+    t.equal(world.statuses.size, 0);
+  });
+
+  t.test('leaves the machines when they are to be retained', async (t) => {
+    const world = await convergedWorld();
+    world.spec = { deletionPolicy: 'retain' };
+    t.ok(await destroy(world));
+    t.equal(world.provisioner.machines.size, 3);
+    t.equal(world.swarm.services.size + world.swarm.networks.size, 0);
+  });
+
+  t.test('waits for a trial to end before anything goes', async (t) => {
+    const world = await convergedWorld();
+    world.claims.hold('trial', ['node2']);
+    t.same(await world.writesOf(() => world.pass(true)), []);
+    t.match(world.condition('Ready'), { reason: 'Deleting', message: /held by trial/ });
+    world.claims.release('trial');
+    t.ok(await destroy(world));
+  });
+
+  t.test('goes even when no manager answers', async (t) => {
+    const world = await convergedWorld();
+    world.provisioner.unreachable.add('node1');
+    world.restart();
+    t.ok(await destroy(world));
+    t.equal(world.provisioner.machines.size, 0);
+  });
+
+  t.test('destroys only what the inventory lists', async (t) => {
+    const world = await convergedWorld();
+    const machine = world.provisioner.machines.get('node3')!;
+    world.provisioner.machines.set('other', { ...machine, name: 'other', incarnation: 'other' });
+    t.ok(await destroy(world));
+    t.same([...world.provisioner.machines.keys()], ['other']);
+  });
+});
