@@ -435,9 +435,21 @@ t.test('a partition that is stuck shows, however healthy the others are', async 
   t.equal(row.intended, row.acked);
 });
 
+t.test('rows begin when the topics were read up to the present', async (t) => {
+  const feed = observedStream();
+  feed.generatorAt(schedule.baseMs + 10_000, [100, 0, 0]);
+  feed.store(0, 60, schedule.baseMs + 10_000);
+  t.equal(feed.stream.sample(schedule.baseMs + 10_000), null, 'an observer that starts late is no stall');
+  feed.store(0, 101, schedule.baseMs + 10_100);
+  t.ok(feed.stream.sample(schedule.baseMs + 10_250));
+  feed.generatorAt(schedule.baseMs + 11_000, [110, 0, 0]);
+  t.ok(feed.stream.sample(schedule.baseMs + 11_000), 'and go on when reading is late');
+});
+
 t.test('ages go on when the generator is silent', async (t) => {
   const feed = observedStream();
   feed.generatorAt(schedule.baseMs + 10_000, [50, 50, 50]);
+  for (const partition of [0, 1, 2]) feed.store(partition, 50, schedule.baseMs + 10_000);
   const row = feed.stream.sample(schedule.baseMs + 40_000)!;
   t.equal(row.ackedMs, intendedMs(schedule, 0, 50));
   t.equal(row.generatorBehindMs, row.atMs - row.ackedMs);
@@ -447,7 +459,7 @@ t.test('ages go on when the generator is silent', async (t) => {
 t.test('what a committed batch did not count is short once its results must have been read', async (t) => {
   const feed = observedStream();
   const atMs = schedule.baseMs + 10_000;
-  feed.generatorAt(atMs, [100, 100, 100]);
+  feed.generatorAt(atMs, [100, 0, 0]);
   feed.store(0, 100, atMs);
   feed.count(0, 90, atMs);
   feed.commit(1, [100, 0, 0], atMs);

@@ -47,7 +47,8 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
       isDefinite: certainlyNotStored,
       onFailure: (failed, error) => {
         // One line per outage and partition, not per attempt.
-        if (!failing.has(failed)) log.warn({ partition: failed, err: error }, 'records not acknowledged');
+        if (!failing.has(failed))
+          log.warn({ partition: failed, reason: String(error) }, 'records not acknowledged');
         failing.add(failed);
       },
       send: async (to, range) => {

@@ -69,6 +69,8 @@ async function readUntilCrash(reader: TopicReader, signal: AbortSignal): Promise
       autoCommit: false,
       eachBatch: async (payload) => reader.onBatch(toBatch(payload)),
     });
+    // `run` resolves although it could not join: then there is nothing to seek in.
+    await Promise.race([ended, undefined]);
     for (const { topic, partition, offset } of reader.nextOffsets()) {
       consumer.seek({ topic, partition, offset: String(offset) });
     }

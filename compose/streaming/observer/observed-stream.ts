@@ -29,6 +29,9 @@ export class ObservedStream {
   private batchAtMs: number | null = null;
   private system: SystemView | null = null;
   private foreign = 0;
+  /** Partitions of the output topic with results that have not been read. */
+  private readonly behind = new Set<number>();
+  private caughtUp = false;
 
   generatorAnswered(frontier: GeneratorFrontier, nowMs: number): void {
     this.generator = frontier;
@@ -66,10 +69,15 @@ export class ObservedStream {
     else this.resultsRead(batch, nowMs);
   }
 
-  /** The row of this instant; null until the generator has told its schedule. */
+  /** True once the generator has told its schedule: before that, records cannot be judged. */
+  canRead(): boolean {
+    return this.generator !== null;
+  }
+
+  /** The row of this instant; null until the topics have been read up to the present once. */
   sample(atMs: number): Sample | null {
     const { generator, logs, progress } = this;
-    if (generator === null) return null;
+    if (generator === null || !this.hasCaughtUp(generator)) return null;
     const { schedule } = generator;
     this.check.settle(Math.min(...logs.map((log) => log.drainedAtMs)) - drainMarginMs);
     const ackedMs = ackedFrontier(generator, atMs);
@@ -89,6 +97,15 @@ export class ObservedStream {
       system: this.system,
       correctness: this.correctness(atMs),
     };
+  }
+
+  /** What was written before our own start is no stall of the job. */
+  private hasCaughtUp({ perPartition }: GeneratorFrontier): boolean {
+    const inputRead = perPartition.every(
+      ({ partition, ackedSeq }) => this.logs[partition]!.nextSeq > ackedSeq,
+    );
+    this.caughtUp ||= inputRead && this.behind.size === 0;
+    return this.caughtUp;
   }
 
   private correctness(atMs: number): Correctness {
@@ -124,7 +141,7 @@ export class ObservedStream {
     if (log.nextOffset >= endOffset) log.drainedAtMs = nowMs;
   }
 
-  private resultsRead({ partition, records }: ReadBatch, nowMs: number): void {
+  private resultsRead({ partition, records, endOffset }: ReadBatch, nowMs: number): void {
     for (const { offset, value } of records) {
       if (offset < (this.nextResults.get(partition) ?? 0)) continue;
       this.nextResults.set(partition, offset + 1);
@@ -132,6 +149,8 @@ export class ObservedStream {
       if (result === null) this.foreign++;
       else this.check.addResult(result, nowMs);
     }
+    if ((this.nextResults.get(partition) ?? 0) >= endOffset) this.behind.delete(partition);
+    else this.behind.add(partition);
   }
 
   private isGenuine({ partition, seq, product, cents, quantity }: StoredRecord): boolean {

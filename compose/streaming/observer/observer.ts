@@ -51,14 +51,23 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   }, stop.signal);
   const asking = askEveryone(stream, env, stop.signal);
   await scheduleKnown(stream, stop.signal);
+  let interrupted = false;
   const reading = readTopics(
     {
       kafka,
       groupPrefix: 'observer',
       topics: Object.values(topics),
       nextOffsets: () => stream.nextOffsets(),
-      onBatch: (batch) => stream.batchRead(batch, Date.now()),
-      onInterrupted: (error) => log.warn({ err: error }, 'reading interrupted'),
+      onBatch: (batch) => {
+        stream.batchRead(batch, Date.now());
+        if (interrupted) log.warn('reading again');
+        interrupted = false;
+      },
+      onInterrupted: (error) => {
+        // One line per outage, not per attempt.
+        if (!interrupted) log.warn({ reason: String(error) }, 'reading interrupted');
+        interrupted = true;
+      },
     },
     stop.signal,
   );
@@ -67,7 +76,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
 
 /** The schedule tells how to read the records: nothing can be judged before. */
 async function scheduleKnown(stream: ObservedStream, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && stream.sample(Date.now()) === null) await quietSleep(100, signal);
+  while (!signal.aborted && !stream.canRead()) await quietSleep(100, signal);
 }
 
 /** Ticks on whole multiples of the sample time; a late tick does not move the next one. */
