@@ -9,10 +9,16 @@ export interface KeyPair {
   readonly publicKey: string;
 }
 
-/** Makes a new ed25519 key pair. */
+/**
+ * Makes a new ed25519 key pair. ssh2 1.17 drops the first byte of a public key when it is zero, one time in 256, and
+ * then cannot read its own work: such a pair is thrown away.
+ */
 export const generateKeyPair = (comment: string): KeyPair => {
-  const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
-  return { privateKey: pair.private, publicKey: pair.public };
+  for (;;) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
+    const readable = !(ssh2.utils.parseKey(pair.private) instanceof Error);
+    if (readable) return { privateKey: pair.private, publicKey: pair.public };
+  }
 };
 
 /** Reads the private key at `path`, or makes one (0600, its folder 0700) when there is none. */

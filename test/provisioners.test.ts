@@ -1,0 +1,382 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Duplex, PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import { provisionerCatalog } from '../provisioners/catalog.ts';
+import { ExecError, ProvisionError } from '../provisioners/contract.ts';
+import { nodeAddress, overlap, parseSubnet, subnetOf } from '../provisioners/lab/addresses.ts';
+import { labConfigSchema, quantityBytes } from '../provisioners/lab/config.ts';
+import { machineHostConfig, nodeContainerOptions } from '../provisioners/lab/node-container.ts';
+import { ChannelSlots, type Lane } from '../provisioners/shared/channel-slots.ts';
+import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
+import { generateKeyPair, loadOrCreateKeyPair, pinOf } from '../provisioners/shared/keys.ts';
+import { LateStream } from '../provisioners/shared/late-stream.ts';
+import { parseMachineFacts, readMachineFacts } from '../provisioners/shared/node-facts.ts';
+import { quoteWord, sudoCommand } from '../provisioners/shared/shell-command.ts';
+import { SshNode } from '../provisioners/shared/ssh-node.ts';
+import { FakeEngine } from './support/fake-engine.ts';
+import { FakeSshd, type FakeSshdOptions } from './support/fake-sshd.ts';
+
+const run = promisify(execFile);
+const never = new AbortController().signal;
+const words = fc.array(
+  fc.string({ unit: 'grapheme' }).map((word) => word.replaceAll('\0', '')),
+  { maxLength: 5 },
+);
+
+const sshd = async (t: Test, options: FakeSshdOptions = {}) => {
+  const server = await new FakeSshd(options).listen();
+  const node = new SshNode(server.target());
+  t.teardown(async () => {
+    node.close();
+    await server.close();
+  });
+  return { server, node };
+};
+
+const folder = async (t: Test) => {
+  const path = await mkdtemp(join(tmpdir(), 'sf-test-'));
+  t.teardown(() => rm(path, { recursive: true, force: true }));
+  return path;
+};
+
+/** Waits for a state, with a deadline. */
+const until = async (holds: () => boolean, whatMs = 5_000) => {
+  const deadline = Date.now() + whatMs;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error('the state did not come');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+};
+
+t.test('words reach a program through a shell as they were', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(words, async (given) => {
+      const { stdout } = await run('/bin/sh', ['-c', `printf '%s\\n' x ${given.map(quoteWord).join(' ')}`]);
+      assert.equal(stdout, ['x', ...given].map((word) => `${word}\n`).join(''));
+    }),
+    { numRuns: 100 },
+  );
+  t.pass('100 times');
+});
+
+t.test('a command that no shell could take is refused', async (t) => {
+  t.throws(() => quoteWord('a\0b'), TypeError);
+  t.throws(() => sudoCommand('true', ['x'.repeat(140_000)]), RangeError);
+  t.equal(sudoCommand('echo "$1"', ["it's"]), `sudo -n sh -c 'echo "$1"' sh 'it'\\''s'`);
+});
+
+t.test('channel slots never pass their ceilings, and heal always has one', async (t) => {
+  const lanes = fc.array(fc.constantFrom<Lane>('work', 'dial', 'heal'), { maxLength: 40 });
+  await fc.assert(
+    fc.asyncProperty(lanes, async (asked) => {
+      const slots = new ChannelSlots();
+      const held: { lane: Lane; release: () => void }[] = [];
+      for (const lane of asked)
+        void slots.acquire(lane, never).then((release) => held.push({ lane, release }));
+      for (let served = 0; served < asked.length; served += 1) {
+        await new Promise(setImmediate);
+        const ordinary = held.filter(({ lane }) => lane !== 'heal').length;
+        assert.ok(
+          held.length <= 8 && ordinary <= 7 && held.filter(({ lane }) => lane === 'dial').length <= 4,
+        );
+        held.shift()?.release();
+      }
+      assert.equal(held.length, 0);
+    }),
+    { numRuns: 50 },
+  );
+  t.pass('50 times');
+});
+
+t.test('one who no longer waits for a slot does not get it', async (t) => {
+  const slots = new ChannelSlots();
+  const releases = await Promise.all(Array.from({ length: 7 }, () => slots.acquire('work', never)));
+  const gone = new AbortController();
+  const waiting = slots.acquire('work', gone.signal);
+  gone.abort(new Error('enough'));
+  await t.rejects(waiting, { message: 'enough' });
+  releases[0]?.();
+  await slots.acquire('work', never);
+});
+
+t.test('a script gets its arguments and its input, and its end is a value', async (t) => {
+  const { server, node } = await sshd(t);
+  const echo = await node.exec(
+    'printf "%s," "$@"; cat; echo oops >&2; exit 3',
+    ["a b'c", '$(x)'],
+    { stdin: 'in' },
+    never,
+  );
+  t.same(echo, { code: 3, signal: null, stdout: "a b'c,$(x),in", stderr: 'oops\n' });
+  const killed = await node.exec('kill -9 $$', [], {}, never);
+  t.match(killed, { code: null, signal: 'SIGKILL' });
+  const big = 'x'.repeat(3_000_000);
+  t.equal((await node.exec('cat', [], { stdin: big }, never)).stdout, big);
+  t.match(server.commands[0], /^sudo -n sh -c /);
+  t.equal(server.logins, 1, 'one connection for all');
+});
+
+t.test('many scripts at once stay below the server limit of sessions', async (t) => {
+  const { server, node } = await sshd(t);
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, (_, index) => node.exec('sleep 0.02; echo "$1"', [String(index)], {}, never)),
+  );
+  t.same(
+    answers.map(({ stdout }) => stdout.trim()),
+    Array.from({ length: 30 }, (_, index) => String(index)),
+  );
+  t.ok(server.mostSessions <= 7, `${server.mostSessions} sessions`);
+});
+
+t.test('healing gets through when all other channels hang', async (t) => {
+  const { server, node } = await sshd(t);
+  const hung = new AbortController();
+  const hanging = Array.from({ length: 9 }, () => node.exec('sleep 60', [], {}, hung.signal));
+  for (const each of hanging) each.catch(() => {});
+  await until(() => server.sessions === 7);
+  const { stdout } = await node.exec('echo healed', [], { lane: 'heal' }, never);
+  t.equal(stdout, 'healed\n');
+  hung.abort(new Error('enough'));
+  for (const each of hanging) await t.rejects(each, { message: 'enough' });
+  const after = await node.exec('echo free', [], {}, never);
+  t.equal(after.stdout, 'free\n', 'aborted scripts give their channels back');
+});
+
+t.test('a host with another key than the pinned one is refused before anything is sent', async (t) => {
+  const { server } = await sshd(t);
+  const node = new SshNode({ ...server.target(), hostKey: pinOf(generateKeyPair('other').publicKey) });
+  const error = await node.exec('true', [], {}, never).catch((caught: unknown) => caught);
+  t.ok(error instanceof ExecError);
+  t.match(error, { node: 'node1', cause: { level: 'handshake' } });
+  t.same(server.commands, []);
+  t.equal(server.logins, 0);
+});
+
+t.test('a node that cannot be reached is an ExecError that names the cause', async (t) => {
+  const { server } = await sshd(t);
+  await server.close();
+  const node = new SshNode(server.target());
+  const error = await node.exec('true', [], {}, never).catch((caught: unknown) => caught);
+  t.ok(error instanceof ExecError);
+  t.match(error, { code: 'EXEC_FAILED', cause: { code: 'ECONNREFUSED' } });
+});
+
+t.test('a lost connection fails what was under way, and the next use makes a new one', async (t) => {
+  const { server, node } = await sshd(t);
+  const under = Promise.allSettled([
+    node.exec('sleep 60', [], {}, never),
+    node.exec('sleep 60', [], { lane: 'heal' }, never),
+  ]);
+  await until(() => server.sessions === 2);
+  server.drop();
+  for (const outcome of await under)
+    t.ok(outcome.status === 'rejected' && outcome.reason instanceof ExecError);
+  t.equal((await node.exec('echo back', [], {}, never)).stdout, 'back\n');
+  t.equal(server.logins, 2);
+});
+
+t.test('a frozen peer is noticed in seconds', async (t) => {
+  const { server, node } = await sshd(t);
+  await node.connect(never);
+  const under = node.exec('sleep 60', [], {}, never);
+  await until(() => server.sessions === 1);
+  server.freeze();
+  const error = await under.catch((caught: unknown) => caught);
+  t.ok(error instanceof ExecError);
+  t.match((error as ExecError).message, /[Kk]eepalive/);
+});
+
+t.test('a closed handle stays closed', async (t) => {
+  const { node } = await sshd(t);
+  await node.connect(never);
+  node.close();
+  await t.rejects(node.exec('true', [], {}, never), ExecError);
+});
+
+t.test('the controller is where the ssh connection comes from, or on the node itself', async (t) => {
+  const remote = await sshd(t, { clientAddress: '10.98.0.1' });
+  t.equal(await remote.node.controllerAddress(never), '10.98.0.1');
+  t.notMatch(remote.server.commands[0], /sudo/, 'sudo would drop the variable');
+  const local = await sshd(t, { clientAddress: '127.0.0.1' });
+  t.equal(await local.node.controllerAddress(never), '10.98.0.11');
+});
+
+t.test('a TCP port of the node is dialled by a forward', async (t) => {
+  const { node } = await sshd(t);
+  const echo = net.createServer((socket) => socket.pipe(socket));
+  await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => echo.close());
+  const { port } = echo.address() as net.AddressInfo;
+  const stream = await node.dial({ host: '127.0.0.1', port }, never);
+  stream.end('hello');
+  t.equal(await text(stream), 'hello');
+  await t.rejects(
+    node.dial({ socketPath: '/nowhere' }, never),
+    ExecError,
+    'a socket that does not answer is told, not awaited',
+  );
+});
+
+for (const mayUseEngine of [true, false]) {
+  const way = mayUseEngine ? 'a forward where the user may' : 'sudo where the user may not';
+  t.test(`the engine is reached by ${way}, and its connections are used again`, async (t) => {
+    const engine = await new FakeEngine(await folder(t), 'ENGINE').listen();
+    t.teardown(() => engine.close());
+    const { node, server } = await sshd(t, { mayUseEngine, engineSocket: engine.socketPath });
+    const client = await dockerOver(node, 'ENGINE', never);
+    t.teardown(() => client.close());
+    for (let call = 0; call < 20; call += 1) await client.docker.listServices();
+    t.equal(engine.connections, 1, 'one after another: one connection');
+    await Promise.all(Array.from({ length: 40 }, () => client.docker.listServices()));
+    t.ok(engine.connections <= 3, `${engine.connections} connections for 40 calls at once`);
+    t.equal(server.commands.filter((command) => command.includes('dial-stdio')).length > 0, !mayUseEngine);
+    server.drop();
+    await t.rejects(client.docker.listServices(), 'what was lost is told');
+    t.same(await client.docker.listServices(), [], 'and made anew');
+  });
+}
+
+t.test('an engine with another identity is refused before any other call', async (t) => {
+  const engine = await new FakeEngine(await folder(t), 'OTHER').listen();
+  t.teardown(() => engine.close());
+  const { node } = await sshd(t, { engineSocket: engine.socketPath });
+  await t.rejects(dockerOver(node, 'RECORDED', never), ProvisionError);
+  t.same(engine.requests, ['GET /info']);
+});
+
+t.test('no docker client is built towards nowhere, whatever the environment says', async (t) => {
+  const nowhere = { name: 'node1', address: '', dial: () => t.fail('dialled') } as unknown as SshNode;
+  await t.rejects(dockerOver(nowhere, undefined, never), ProvisionError);
+  process.env.DOCKER_HOST = 'tcp://192.0.2.1:2375';
+  process.env.DOCKER_CERT_PATH = '/nowhere';
+  t.match(localDocker().modem, { socketPath: '/var/run/docker.sock', host: undefined });
+});
+
+t.test('a late stream loses nothing that was received before an orderly end', async (t) => {
+  const inner = new PassThrough();
+  const stream = new LateStream(async () => inner);
+  inner.end('last words');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(await text(stream), 'last words');
+});
+
+t.test('a late stream that is destroyed before it opens lets its connection go', async (t) => {
+  const gate: { open?: (stream: Duplex) => void } = {};
+  const stream = new LateStream(() => new Promise((resolve) => (gate.open = resolve)));
+  stream.on('error', () => {});
+  await until(() => gate.open !== undefined);
+  stream.destroy();
+  const inner = new PassThrough();
+  gate.open?.(inner);
+  await until(() => inner.destroyed);
+  t.ok(stream.destroyed);
+});
+
+t.test('keys are made once, kept private, and pinned by their bytes', async (t) => {
+  const path = join(await folder(t), 'keys', 'id_ed25519');
+  const made = await loadOrCreateKeyPair(path, 'sf-six');
+  t.equal((await stat(path)).mode & 0o777, 0o600);
+  t.same(await loadOrCreateKeyPair(path, 'another'), made);
+  t.match(await readFile(path, 'utf8'), /^-----BEGIN OPENSSH PRIVATE KEY-----/);
+  t.match(made.publicKey, /^ssh-ed25519 AAAA\S+ sf-six$/);
+  t.equal(pinOf(made.publicKey).subarray(4, 15).toString(), 'ssh-ed25519');
+});
+
+t.test('every key that is made can be read again', async (t) => {
+  for (let made = 0; made < 700; made += 1)
+    pinOf(generateKeyPair('x').publicKey).length === 51 || t.fail('short key');
+  t.pass('ssh2 itself gets one in 256 wrong');
+});
+
+t.test('nodes get fixed addresses that never meet', async (t) => {
+  const indexes = fc.uniqueArray(fc.integer({ min: 0, max: 63 }), { maxLength: 12 });
+  const taken = fc.uniqueArray(fc.integer({ min: 11, max: 74 }), { maxLength: 12 });
+  fc.assert(
+    fc.property(indexes, taken, (wanted, used) => {
+      const busy = new Set(used.map((last) => `10.98.0.${last}`));
+      const given = wanted.map((index) => nodeAddress('10.98.0.0/24', index, busy));
+      assert.equal(new Set(given).size, wanted.length);
+      assert.ok(given.every((address) => address !== undefined && !busy.has(address)));
+    }),
+  );
+  t.equal(nodeAddress('10.98.0.0/24', 0, new Set()), '10.98.0.11');
+  t.equal(nodeAddress('10.98.0.0/28', 9, new Set()), undefined);
+  t.throws(() => parseSubnet('10.98.0.1/24'), RangeError);
+  t.ok(overlap(parseSubnet('10.98.0.0/24'), subnetOf('10.0.0.7/8')!));
+  t.notOk(overlap(parseSubnet('10.98.0.0/24'), subnetOf('10.98.1.7/24')!));
+});
+
+t.test('the settings of the lab all have defaults, and refuse what no machine could have', async (t) => {
+  const config = labConfigSchema.parse({});
+  t.equal(config.subnet, '10.98.0.0/24');
+  t.equal(quantityBytes('512Mi'), 536_870_912);
+  for (const bad of [
+    { memory: '3GB' },
+    { cpus: 0 },
+    { pids: 1 },
+    { subnet: '10.98.0.0' },
+    { colour: 'red' },
+  ]) {
+    t.notOk(labConfigSchema.safeParse(bad).success, JSON.stringify(bad));
+  }
+});
+
+t.test('a machine may do what systemd needs, and never move the clock of the host', async (t) => {
+  const hostConfig = machineHostConfig(labConfigSchema.parse({ cpus: 64 }), { cpus: 2, reachable: true }, [
+    '/a:/b',
+  ]);
+  t.notOk(hostConfig.Privileged);
+  t.ok(hostConfig.CapAdd?.includes('SYS_ADMIN'));
+  t.notOk(hostConfig.CapAdd?.some((name: string) => /SYS_TIME|ALL/.test(name)));
+  t.equal(hostConfig.NanoCpus, 2e9, 'no more processors than there are');
+  const node = {
+    ...{ image: 'node', hostname: 'node1', network: 'sf-six', address: '10.98.0.11', labels: {}, hostConfig },
+    ...{ authorizedKey: 'ssh-ed25519 AAAA', hostPrivateKey: 'secret' },
+  };
+  t.notOk(
+    nodeContainerOptions(node, false).HostConfig?.PortBindings,
+    'no port where the network is reachable',
+  );
+  t.match(nodeContainerOptions(node, true).HostConfig?.PortBindings, { '22/tcp': [{ HostIp: '127.0.0.1' }] });
+});
+
+t.test('what a machine offers is read in one round trip', async (t) => {
+  const { server, node } = await sshd(t);
+  const facts = await readMachineFacts(node, never);
+  t.ok(facts.kernel.length > 0);
+  t.equal(server.commands.length, 1);
+  t.same(
+    parseMachineFacts(
+      'kernel 6.1\nsystem Debian 13\ncgroup 2\noffers docker\nengine 26.1.5\naddress 10.98.0.11\n',
+    ),
+    {
+      kernel: '6.1',
+      operatingSystem: 'Debian 13',
+      cgroupVersion: 2,
+      engineVersion: '26.1.5',
+      capabilities: ['docker'],
+      addresses: ['10.98.0.11'],
+    },
+  );
+});
+
+t.test('every provisioner of the catalogue can be bound with its default settings', async (t) => {
+  const context = {
+    ...{ cluster: 'six', stateDir: '/nowhere', cacheDir: '/nowhere' },
+    ...{ images: { node: 'node', seed: [] }, progress: () => {} },
+  };
+  for (const { name, config, load } of provisionerCatalog) {
+    const provisioner = (await load())(config.parse({}), context);
+    t.equal(provisioner.name, name);
+    const spec = { name: 'node1', role: 'manager', index: 0 } as const;
+    t.equal(provisioner.settingsHash(spec), provisioner.settingsHash({ ...spec, role: 'worker', index: 3 }));
+  }
+});
