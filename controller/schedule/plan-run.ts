@@ -1,0 +1,54 @@
+import type { FaultEntry, FaultSchedule } from '../../crds/fault-schedule.ts';
+import { parseDuration } from '../../crds/parse-duration.ts';
+import { type FaultKind, type FaultRun, type Nodes, RefusedError } from '../../state-machines/contract.ts';
+import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
+import { gatherFacts, gatherInventory } from './gather-facts.ts';
+import { guardRun } from './guard-run.ts';
+import { selectTargets, targetName } from './select-targets.ts';
+
+/** Time after the hold within which a controller that lives heals before the node does. */
+const graceMs = 15_000;
+
+/** What a plan of one run is made from. */
+export interface Planning {
+  readonly schedule: FaultSchedule;
+  readonly fault: FaultEntry;
+  readonly cluster: {
+    readonly nodeNames: readonly string[];
+    readonly nodes: Nodes;
+    swarm(signal: AbortSignal): Promise<SwarmGateway>;
+  };
+  readonly runId: string;
+  readonly faultKind: FaultKind;
+  readonly params: unknown;
+  readonly random: () => number;
+}
+
+/** Targets, guards and steps of one run, from what is so at this moment; changes nothing. Throws RefusedError. */
+export async function planRun(planning: Planning, signal: AbortSignal): Promise<FaultRun> {
+  const { fault, cluster, faultKind, random } = planning;
+  const { metadata, spec } = planning.schedule;
+  const inventory = await gatherInventory(await cluster.swarm(signal), signal);
+  const targets = selectTargets(fault.target, inventory, random);
+  if (targets.length === 0) throw new RefusedError(`${fault.name}: nothing that runs now matches its target`);
+  const reasons = guardRun(faultKind, targets, inventory, spec);
+  if (reasons.length > 0) throw new RefusedError(reasons.join('; '));
+  const facts = await gatherFacts(targets, cluster.nodeNames, cluster.nodes, signal);
+  for (const target of targets) {
+    const offered = facts.nodes.find(({ name }) => name === target.node)?.capabilities ?? [];
+    const lacking = faultKind.needs.filter((need) => !offered.includes(need));
+    if (lacking.length > 0)
+      throw new RefusedError(`${targetName(target)}: the node lacks ${lacking.join(', ')}`);
+  }
+  return {
+    runId: planning.runId,
+    cluster: spec.clusterRef.name,
+    schedule: metadata.name,
+    fault: fault.name,
+    kind: faultKind.name,
+    instant: faultKind.instant,
+    steps: faultKind.plan(planning.params, facts),
+    holdMs: parseDuration(fault.hold),
+    graceMs,
+  };
+}

@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto';
+import { type FaultEntry, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
+import { measurementPlan } from '../../crds/presets.ts';
+import type { ScheduleStatus } from '../../crds/status.ts';
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import type {
+  Claims,
+  FaultKind,
+  Nodes,
+  RunJournal,
+  RunRecord,
+  Workload,
+} from '../../state-machines/contract.ts';
+import type { FaultState } from '../../state-machines/fault-machine.ts';
+import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
+import type { Sample } from '../../state-machines/recovery/sample.ts';
+import {
+  type Progress,
+  runTrial,
+  type Trial,
+  type TrialPorts,
+  type TrialResult,
+} from '../../state-machines/run-trial.ts';
+import { seededRandom } from '../../state-machines/seeded-random.ts';
+import type { TrialMetrics } from '../metrics.ts';
+import { type ConditionUpdate, setCondition } from '../status/conditions.ts';
+import type { StatusStore } from '../status/status-store.ts';
+import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
+import { planRun } from './plan-run.ts';
+import { toCalibrationStatus, toTrialRecord } from './to-trial-record.ts';
+
+/** A Ready cluster, as a schedule's run uses it. */
+export interface ClusterAccess {
+  readonly nodeNames: readonly string[];
+  readonly nodes: Nodes;
+  readonly claims: Claims;
+  readonly workload: Workload;
+  /** Interval of the job's trigger, ms. */
+  readonly triggerMs: number;
+  /** What governs detection and recovery, for the record. */
+  readonly settings: Readonly<Record<string, string>>;
+  swarm(signal: AbortSignal): Promise<SwarmGateway>;
+}
+
+export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
+  readonly kinds: Readonly<Record<string, FaultKind>>;
+  readonly cluster: (name: string) => ClusterAccess;
+  readonly journal: RunJournal;
+  readonly status: StatusStore<ScheduleStatus>;
+  readonly metrics: TrialMetrics;
+  /** Keeps a trial's raw rows; gives the file's path below the state directory. */
+  readonly openSamples: (runId: string) => {
+    readonly path: string;
+    write(sample: Sample): void;
+    close(): Promise<void>;
+  };
+  /** One line for people: what goes on, what is awaited. */
+  readonly progress: (schedule: string, line: string) => void;
+}
+
+/** One activation of a schedule: its status so far says that it runs, with this seed. */
+export interface ScheduledRun {
+  readonly name: string;
+  readonly generation: number;
+  readonly schedule: FaultSchedule;
+  readonly seed: number;
+  readonly status: ScheduleStatus;
+}
+
+/** Runs all trials of a schedule and closes its status; aborting heals first. Rejects only when status cannot be kept. */
+export type RunSchedule = (run: ScheduledRun, signal: AbortSignal) => Promise<void>;
+
+/** Binds the runs of schedules to the world that they act in. */
+export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
+  return async (run, signal) => {
+    const { spec } = run.schedule;
+    const cluster = deps.cluster(spec.clusterRef.name);
+    const trials = Math.max(1, measurementPlan(spec).trials);
+    let { status } = run;
+    let calibration: Calibration | undefined;
+    const plan = Array.from({ length: trials }, () => spec.faults).flat();
+    for (const [index, fault] of plan.entries()) {
+      if (signal.aborted) break;
+      const trial = { run, fault, cluster, number: index + 1, calibration };
+      const { record, result } = await runOne(trial, deps, signal);
+      calibration = result.calibration ?? calibration;
+      deps.metrics.runEnded(fault.name, record.outcome);
+      if (spec.preset !== 'none') deps.metrics.trialEnded(run.name, record);
+      status = {
+        ...status,
+        trials: [...status.trials, record],
+        ...(calibration && { calibration: toCalibrationStatus(calibration, record) }),
+      };
+      await deps.status.write(run.name, status);
+    }
+    await deps.status.write(run.name, closed(run, status, signal, deps.clock.now()));
+  };
+}
+
+interface OneTrial {
+  readonly run: ScheduledRun;
+  readonly fault: FaultEntry;
+  readonly cluster: ClusterAccess;
+  readonly number: number;
+  readonly calibration: Calibration | undefined;
+}
+
+async function runOne(
+  one: OneTrial,
+  deps: RunScheduleDeps,
+  signal: AbortSignal,
+): Promise<{ readonly record: TrialRecord; readonly result: TrialResult }> {
+  const { run, fault, cluster, number } = one;
+  const { clock, scripts, journal } = deps;
+  const runId = `${run.name}-${run.generation}-${fault.name}-${number}-${randomBytes(3).toString('hex')}`;
+  const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(runId);
+  const started = {
+    ...{ number, fault: fault.name, kind: faultOf(fault).kind, runId, seed: run.seed + number - 1 },
+    ...{ startedMs: clock.now(), settings: cluster.settings, samples: samples?.path },
+  };
+  const { nodes, claims, workload } = cluster;
+  const ports: TrialPorts = {
+    ...{ clock, scripts, journal, nodes, claims, workload },
+    onState: stateReporter(run.name, deps),
+    onProgress: progressReporter(run.name, number, deps),
+    ...(samples && { onSample: (sample: Sample) => samples.write(sample) }),
+  };
+  try {
+    const result = await runTrial(toTrial(one, started, deps), ports, signal);
+    const unrun = signal.aborted ? 'Aborted' : 'Refused';
+    return { record: toTrialRecord(started, result, unrun, clock.now()), result };
+  } finally {
+    await samples?.close();
+  }
+}
+
+function toTrial(
+  { run, fault, cluster, calibration }: OneTrial,
+  { runId, seed, kind }: { readonly runId: string; readonly seed: number; readonly kind: string },
+  { kinds }: RunScheduleDeps,
+): Trial {
+  const { schedule } = run;
+  const faultKind = kinds[kind]!; // the schema admits no other
+  const { params } = faultOf(fault);
+  const random = seededRandom(seed);
+  return {
+    owner: `FaultSchedule/${run.name}`,
+    kind: faultKind,
+    plan: (signal) => planRun({ schedule, fault, cluster, runId, faultKind, params, random }, signal),
+    ...(schedule.spec.preset !== 'none' && {
+      measure: { ...measurementPlan(schedule.spec), triggerMs: cluster.triggerMs },
+    }),
+    ...(calibration && { calibration }),
+  };
+}
+
+/** The last word on a run: what is left in force outweighs how far it came. */
+function closed(
+  { generation }: ScheduledRun,
+  status: ScheduleStatus,
+  signal: AbortSignal,
+  nowMs: number,
+): ScheduleStatus {
+  const about = { observedGeneration: generation };
+  const left = status.trials.filter(({ outcome }) => outcome === 'Stuck');
+  const refused = status.trials.length > 0 && status.trials.every(({ outcome }) => outcome === 'Refused');
+  const aborted = signal.aborted || status.trials.some(({ outcome }) => outcome === 'Aborted');
+  const reason = aborted ? 'Aborted' : refused ? 'Refused' : 'Finished';
+  const last = status.trials.at(-1);
+  const message = aborted
+    ? messageOf(signal.reason)
+    : (last?.message ?? `${status.trials.length} trials ended`);
+  const updates: ConditionUpdate[] = [
+    { type: 'Active', status: 'False', reason: 'Idle', message: 'no run is in progress', ...about },
+    { type: 'Complete', status: 'True', reason, message, ...about },
+  ];
+  if (left.length > 0) {
+    const targets = left.flatMap((trial) => trial.targets).join(', ');
+    updates.push({
+      type: 'Stalled',
+      status: 'True',
+      reason: 'FaultNotHealed',
+      message: `not healed: ${targets}`,
+      ...about,
+    });
+  }
+  const conditions = updates.reduce((all, update) => setCondition(all, update, nowMs), status.conditions);
+  return { ...status, conditions };
+}
+
+/** A fault is active from when it is seen until it is verified gone. */
+function stateReporter(
+  schedule: string,
+  { metrics, progress }: RunScheduleDeps,
+): (run: FaultRun, state: FaultState, atMs: number) => void {
+  let last: { readonly state: FaultState; readonly atMs: number } | undefined;
+  return ({ fault, steps }, state, atMs) => {
+    if (last) metrics.phaseEnded(fault, last.state, (atMs - last.atMs) / 1000);
+    last = { state, atMs };
+    const active = ['hold', 'heal', 'verify', 'stuck'].includes(state);
+    for (const { target } of steps) metrics.faultActive(schedule, fault, target, active);
+    progress(schedule, `${fault} on ${steps.map(({ target }) => target).join(', ')}: ${state}`);
+  };
+}
+
+function progressReporter(
+  schedule: string,
+  number: number,
+  { progress }: RunScheduleDeps,
+): (progress: Progress) => void {
+  return ({ awaiting, elapsedMs, leftMs }) => {
+    const left = leftMs === undefined ? '' : `, at least ${Math.ceil(leftMs / 1000)} s to go`;
+    progress(schedule, `trial ${number}: awaiting ${awaiting}, ${Math.round(elapsedMs / 1000)} s${left}`);
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,72 @@
+import type { ScheduleStatus } from '../../crds/status.ts';
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import type { Outcome, RunInstants } from '../../state-machines/contract.ts';
+import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
+import type { TrialResult } from '../../state-machines/run-trial.ts';
+
+/** What is known of a trial before it begins. */
+export interface StartedTrial {
+  readonly number: number;
+  readonly fault: string;
+  readonly kind: string;
+  readonly runId: string;
+  readonly seed: number;
+  readonly startedMs: number;
+  readonly settings: Readonly<Record<string, string>>;
+  /** File of the raw rows; absent when nothing is measured. */
+  readonly samples: string | undefined;
+}
+
+/** A trial as its status keeps it; `unrun` is the outcome when nothing was injected. */
+export function toTrialRecord(
+  started: StartedTrial,
+  result: TrialResult,
+  unrun: Outcome,
+  nowMs: number,
+): TrialRecord {
+  const { run, recovery, plan, problem } = result;
+  const message = [run?.message, problem, recovery?.message].filter(Boolean).join('; ');
+  const { startedMs, samples, settings, ...identity } = started;
+  return {
+    ...identity,
+    targets: plan?.steps.map(({ target }) => target) ?? [],
+    outcome: run?.outcome ?? unrun,
+    startedAt: new Date(startedMs).toISOString(),
+    finishedAt: new Date(nowMs).toISOString(),
+    instants: recovery?.instants ?? injected(run?.instants),
+    figures: recovery?.figures ?? {},
+    ...(recovery && {
+      recoveryBand: [...recovery.recoveryBand],
+      thetaMs: recovery.thetaMs,
+      excursions: recovery.excursions,
+      verdict: recovery.verdict,
+      correctness: { ...recovery.correctness },
+      ...(recovery.smallestStallMs !== undefined && { smallestStallMs: recovery.smallestStallMs }),
+    }),
+    ...(!recovery &&
+      problem !== undefined && {
+        verdict: { recovery: 'Invalid' as const, correctness: 'Unknown' as const },
+      }),
+    settings: { ...settings },
+    ...(samples !== undefined && { samples }),
+    ...(message !== '' && { message }),
+  };
+}
+
+/** The instants of a run whose recovery was not measured. */
+function injected(instants: RunInstants = {}): TrialRecord['instants'] {
+  const { cmdMs, effMs, effResolutionMs = 0, endMs } = instants;
+  return {
+    ...(cmdMs !== undefined && { cmd: { atMs: cmdMs, source: 'controller', resolutionMs: 0 } }),
+    ...(effMs !== undefined && { eff: { atMs: effMs, source: 'check', resolutionMs: effResolutionMs } }),
+    ...(endMs !== undefined && { end: { atMs: endMs, source: 'check', resolutionMs: 0 } }),
+  };
+}
+
+/** The threshold of a campaign as the status shows it. */
+export function toCalibrationStatus(
+  { p99Ms, commitGapMs, durationMs }: Calibration,
+  { thetaMs }: TrialRecord,
+): NonNullable<ScheduleStatus['calibration']> {
+  return { thetaMs: thetaMs ?? 0, p99Ms, commitGapMs, durationMs };
+}
