@@ -26,7 +26,7 @@ export function didYouMean(word: unknown, candidates: readonly string[]): string
 }
 
 /** `expected X, got Y`, or `missing, expected X` where there is nothing. */
-export function expectedGot(expected: string, input: unknown): string {
+function expectedGot(expected: string, input: unknown): string {
   return input === undefined ? `missing, expected ${expected}` : `expected ${expected}, got ${shown(input)}`;
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { API_GROUP } from './group.ts';
 
 /** What a CRD says besides its schemas. */
-export interface CrdNames {
+interface CrdNames {
   readonly kind: string;
   readonly plural: string;
   readonly shortNames: readonly string[];
@@ -33,7 +33,7 @@ const ageColumn: PrinterColumn = {
 };
 
 /** Names and columns of the ClusterSpec CRD. */
-export const clusterSpecNames: CrdNames = {
+const clusterSpecNames: CrdNames = {
   kind: 'ClusterSpec',
   plural: 'clusterspecs',
   shortNames: ['sfcluster'],
@@ -50,7 +50,7 @@ export const clusterSpecNames: CrdNames = {
 };
 
 /** Names and columns of the FaultSchedule CRD. */
-export const faultScheduleNames: CrdNames = {
+const faultScheduleNames: CrdNames = {
   kind: 'FaultSchedule',
   plural: 'faultschedules',
   shortNames: ['sfschedule'],
@@ -68,7 +68,7 @@ export const faultScheduleNames: CrdNames = {
 };
 
 /** The CustomResourceDefinition (apiextensions.k8s.io/v1, structural) of a kind, as YAML. */
-export function renderCrd(names: CrdNames, resource: z.ZodObject, status: z.ZodType): string {
+function renderCrd(names: CrdNames, resource: z.ZodObject, status: z.ZodType): string {
   const singular = names.kind.toLowerCase();
   const whole = structural(z.toJSONSchema(resource, { io: 'input', target: 'openapi-3.0' })) as Json;
   const properties = {

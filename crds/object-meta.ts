@@ -5,7 +5,7 @@ import { API_VERSION } from './group.ts';
 const annotations = z.record(z.string(), z.string());
 
 /** `metadata` as every kind has it. */
-export const objectMetaSchema = z
+const objectMetaSchema = z
   .strictObject({
     name: nameField().describe('Names the resource; unique among its kind.'),
     labels: annotations.exactOptional().describe('Free labels for people and tools.'),

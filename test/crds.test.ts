@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { resourceKinds, statusKinds } from '../controller/resource-kinds.ts';
 import { type ClusterSpec, clusterSpecSchema, provisionerOf } from '../crds/cluster-spec.ts';
 import { type FaultSchedule, faultOf } from '../crds/fault-schedule.ts';
 import { renderAll } from '../crds/generate.ts';
@@ -12,8 +13,6 @@ import { formatDuration, parseDuration } from '../crds/parse-duration.ts';
 import { parseManifests } from '../crds/parse-resource.ts';
 import { measurementPlan } from '../crds/presets.ts';
 import { formatPath, formatProblem, ManifestError } from '../crds/problem.ts';
-import { clusterStatusSchema, scheduleStatusSchema } from '../crds/status.ts';
-import { manifestKinds } from './support/manifest-kinds.ts';
 
 const example = `
 apiVersion: spark-failures.io/v1alpha1
@@ -49,7 +48,7 @@ spec:
       killContainer: { signal: SIGKILL }
 `;
 
-const read = (text: string) => parseManifests<Manifest>(text, 'a.yaml', { ...manifestKinds });
+const read = (text: string) => parseManifests<Manifest>(text, 'a.yaml', { ...resourceKinds });
 
 t.test('durations', async (t) => {
   const known: readonly (readonly [string, number])[] = [
@@ -187,10 +186,7 @@ t.test('an error carries every problem', async (t) => {
 });
 
 t.test('the generated files', async (t) => {
-  const files = renderAll(manifestKinds, {
-    ClusterSpec: clusterStatusSchema,
-    FaultSchedule: scheduleStatusSchema,
-  });
+  const files = renderAll(resourceKinds, statusKinds);
   t.test('are those that are committed: else run npm run generate', async (t) => {
     for (const [name, text] of files)
       t.equal(await readFile(`crds/${name}`, 'utf8').catch(String), text, name);

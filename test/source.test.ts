@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../controller/clock.ts';
+import { resourceKinds } from '../controller/resource-kinds.ts';
 import { CONFIRM_MS, followManifests, SETTLE_MS } from '../controller/source/follow-manifests.ts';
 import { type LoadedFile, manifestLoader } from '../controller/source/load-manifest.ts';
 import { readManifests } from '../controller/source/read-manifests.ts';
@@ -23,14 +24,13 @@ import {
   type KnownResource,
   ResourceStore,
   type StoredResource,
-  type StoreListing,
 } from '../controller/source/resource-store.ts';
+import type { StoreListing } from '../controller/source/sort-listing.ts';
 import type { OpenHints } from '../controller/source/watch-hints.ts';
 import type { Manifest } from '../crds/manifest.ts';
 import { parseManifests } from '../crds/parse-resource.ts';
 import { formatProblem, type Problem } from '../crds/problem.ts';
 import { FakeClock } from './support/fake-clock.ts';
-import { manifestKinds } from './support/manifest-kinds.ts';
 
 const never = new AbortController().signal;
 
@@ -72,7 +72,7 @@ function makeStore(known: ReadonlyMap<string, KnownResource> = new Map()) {
 
 /** As the loader does it, but for compose files. */
 function loaded(path: string, text: string): LoadedFile {
-  const { documents, problems } = parseManifests<Manifest>(text, path, { ...manifestKinds });
+  const { documents, problems } = parseManifests<Manifest>(text, path, { ...resourceKinds });
   const empty = documents.length + problems.length === 0;
   const nothing = { file: path, line: 0, column: 0, path: '', message: 'holds no resource' };
   return {
@@ -88,7 +88,7 @@ t.test('every bad manifest is refused with the problems that its first lines pro
   const folder = 'test/bad-manifests';
   const names = (await readdir(folder)).filter((name) => name.endsWith('.yaml'));
   t.ok(names.length >= 35);
-  const load = manifestLoader(manifestKinds, settledReader(0, systemClock));
+  const load = manifestLoader(resourceKinds, settledReader(0, systemClock));
   for (const name of names) {
     const path = join(folder, name);
     const { store } = makeStore();
@@ -304,7 +304,7 @@ async function until(what: string, holds: () => boolean): Promise<void> {
 }
 
 t.test('the loader', async (t) => {
-  const load = manifestLoader(manifestKinds, settledReader(0, systemClock));
+  const load = manifestLoader(resourceKinds, settledReader(0, systemClock));
   const stacks = 'stacks: [{ name: s, compose: ../compose/stack.yaml, env: { PROFILE: fast } }]';
 
   /** `<folder>/manifests/a.yaml` with a stack whose config depends on a variable. */
@@ -395,7 +395,7 @@ function follow(
     confirmMs: CONFIRM_MS,
   });
   const stop = new AbortController();
-  const load = manifestLoader(manifestKinds, settledReader(options.clock ? 0 : SETTLE_MS, clock));
+  const load = manifestLoader(resourceKinds, settledReader(options.clock ? 0 : SETTLE_MS, clock));
   const onProblems = (all: readonly Problem[]) => problems.push(all.map(formatProblem));
   const errors: unknown[] = [];
   const onWatchError = (error: unknown) => errors.push(error);

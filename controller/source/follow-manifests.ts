@@ -1,7 +1,8 @@
 import { formatProblem, type Problem } from '../../crds/problem.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import { fileProblem, type LoadManifest } from './load-manifest.ts';
-import type { ResourceStore, StoreListing } from './resource-store.ts';
+import type { ResourceStore } from './resource-store.ts';
+import type { StoreListing } from './sort-listing.ts';
 import { type FolderLook, type LookAgain, watchFolder } from './watch-folder.ts';
 import type { OpenHints } from './watch-hints.ts';
 
@@ -18,7 +19,7 @@ export interface FollowOptions {
 }
 
 /** Long enough for an editor to finish, short enough not to be felt. */
-export const DEBOUNCE_MS = 50;
+const DEBOUNCE_MS = 50;
 /** A file younger than this is read again later; a little less than the debounce, which has passed by then. */
 export const SETTLE_MS = 40;
 /** Between two absences that make a deletion. */

@@ -2,7 +2,8 @@ import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { Manifest } from '../../crds/manifest.ts';
 import { formatProblem, type Problem } from '../../crds/problem.ts';
 import { duplicateProblems, scheduleProblems } from './cross-checks.ts';
-import type { LoadedDocument, LoadedFile } from './load-manifest.ts';
+import type { LoadedDocument } from './load-manifest.ts';
+import { type Seen, type StoreListing, sortListing } from './sort-listing.ts';
 
 /** What the last run of the process knew of a resource, from its status: a restart is neither an edit nor a birth. */
 export interface KnownResource {
@@ -30,16 +31,6 @@ export interface StoredResource {
   /** Where it was last seen. */
   readonly file?: string;
   /** Why the newest text is not in force, or cannot be acted upon; empty: accepted. */
-  readonly problems: readonly Problem[];
-}
-
-/** One look at all manifests. */
-export interface StoreListing {
-  readonly atMs: number;
-  /** False when the folder could not be read to its end: what it lacks then means nothing. */
-  readonly complete: boolean;
-  readonly files: readonly LoadedFile[];
-  /** Of the listing itself. */
   readonly problems: readonly Problem[];
 }
 
@@ -99,7 +90,7 @@ export class ResourceStore {
 
   /** Takes one look at all manifests and reports what changed by it. */
   update(listing: StoreListing): void {
-    const seen = sortOut(listing);
+    const seen = sortListing(listing);
     const keys = new Set([...this.#entries.keys(), ...seen.documents.keys(), ...seen.problems.keys()]);
     const next = new Map<string, Entry>();
     for (const key of keys) next.set(key, this.#nextEntry(key, seen, listing.atMs));
@@ -163,37 +154,6 @@ export class ResourceStore {
     if (atMs - missingSinceMs < this.#options.confirmMs) return entry;
     return { ...entry, stored: { ...entry.stored, deleting: true, problems: [] } };
   }
-}
-
-interface Seen {
-  readonly documents: ReadonlyMap<string, readonly LoadedDocument[]>;
-  /** By the key of the resource that is meant. */
-  readonly problems: ReadonlyMap<string, readonly Problem[]>;
-  readonly byFile: ReadonlyMap<string, readonly Problem[]>;
-  /** True when nothing was left unread or misunderstood, so that an absence means something. */
-  readonly clean: boolean;
-}
-
-/** A file with a problem is not taken at all: its good documents keep their last good text like its bad ones. */
-function sortOut(listing: StoreListing): Seen {
-  const documents = new Map<string, LoadedDocument[]>();
-  const problems = new Map<string, Problem[]>();
-  const byFile = new Map<string, readonly Problem[]>();
-  for (const file of listing.files) {
-    const bad = file.problems.length > 0;
-    if (bad) byFile.set(file.path, file.problems);
-    for (const document of file.documents) {
-      if (bad) append(problems, document.key, file.problems);
-      else append(documents, document.key, [document]);
-    }
-    for (const problem of file.problems)
-      if (problem.resource !== undefined) append(problems, problem.resource, [problem]);
-  }
-  return { documents, problems, byFile, clean: listing.complete && byFile.size === 0 };
-}
-
-function append<T>(map: Map<string, T[]>, key: string, values: readonly T[]): void {
-  map.set(key, [...(map.get(key) ?? []), ...values]);
 }
 
 function remembered(key: string, known: KnownResource): StoredResource {
