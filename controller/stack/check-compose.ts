@@ -78,7 +78,7 @@ function checkDuplicates(service: ComposeService, at: Path): readonly ComposeIss
     ),
     ...twice(
       'configs',
-      (service.configs ?? []).map((it) => it.target ?? `/${it.source}`),
+      (service.configs ?? []).map((it) => (it.target ?? it.source).replace(/^\/?/, '/')),
     ),
     ...twice(
       'secrets',

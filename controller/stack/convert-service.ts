@@ -110,12 +110,12 @@ function convertContainer(service: ComposeService, model: ComposeModel, scope: S
     DNSConfig: Object.keys(dns).length > 0 ? dns : undefined,
     Configs: service.configs
       ?.map((it) => ({
-        File: mountedFile(it, `/${it.source}`),
+        File: mountedFile(it),
         ConfigName: scope.fileName('configs', it.source),
       }))
       .sort((a, b) => compare(a.ConfigName, b.ConfigName)),
     Secrets: service.secrets
-      ?.map((it) => ({ File: mountedFile(it, it.source), SecretName: scope.fileName('secrets', it.source) }))
+      ?.map((it) => ({ File: mountedFile(it), SecretName: scope.fileName('secrets', it.source) }))
       .sort((a, b) => compare(a.SecretName, b.SecretName)),
     ReadOnly: service.read_only,
     Init: service.init,
@@ -132,8 +132,9 @@ function convertContainer(service: ComposeService, model: ComposeModel, scope: S
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-const mountedFile = (file: MountedComposeFile, Name: string): MountedFile => ({
-  Name: file.target ?? Name,
+/** Without a target, a config lies in the root folder and a secret in /run/secrets: the engine puts them there. */
+const mountedFile = (file: MountedComposeFile): MountedFile => ({
+  Name: file.target ?? file.source,
   UID: file.uid ?? '0',
   GID: file.gid ?? '0',
   Mode: file.mode ?? DEFAULT_MODE,

@@ -60,7 +60,7 @@ function interpolateTree(
 
 const toIssue = (issue: z.core.$ZodIssue): ComposeIssue => ({
   path: issue.path,
-  message: issue.message,
+  message: issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message,
   keyIsWrong: issue.code === 'invalid_key' || (issue.code === 'custom' && issue.params?.keyIsWrong === true),
 });
 

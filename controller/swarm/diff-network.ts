@@ -11,8 +11,19 @@ const CHOSEN_BY_ENGINE = 'com.docker.network.driver.overlay.vxlanid_list';
  */
 export function diffNetwork(want: NetworkSpec, have: LiveNetwork): readonly Difference[] {
   const addressed = (want.IPAM?.Config ?? []).length > 0;
-  return diffTrees(normalNetwork(want, addressed), normalNetwork(have, addressed));
+  // Until the swarm has allocated it, a network shows neither driver nor options nor addresses.
+  const seen = isAllocated(have) ? have : { ...have, ...pick(want) };
+  return diffTrees(normalNetwork(want, addressed), normalNetwork(seen, addressed));
 }
+
+const isAllocated = ({ Driver, Options }: LiveNetwork): boolean =>
+  Driver === 'overlay' ? Options?.[CHOSEN_BY_ENGINE] !== undefined : Driver !== '';
+
+const pick = ({ Driver, Options, IPAM }: NetworkSpec) => ({
+  Driver,
+  ...(Options && { Options }),
+  ...(IPAM && { IPAM }),
+});
 
 function normalNetwork(network: NetworkSpec, addressed: boolean): Tree {
   const { [CHOSEN_BY_ENGINE]: _, ...Options } = network.Options ?? {};

@@ -1,0 +1,860 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import fc from 'fast-check';
+import t from 'tap';
+import { convertStack } from '../controller/stack/convert-stack.ts';
+import { type ImageSource, imageDelivery, sourcedImages } from '../controller/stack/deliver-images.ts';
+import type { DesiredStack } from '../controller/stack/desired-stack.ts';
+import { interpolate } from '../controller/stack/interpolate.ts';
+import { loadCompose } from '../controller/stack/load-compose.ts';
+import { stackLoader } from '../controller/stack/load-stack.ts';
+import { mayRunOn, neededImages } from '../controller/stack/needed-images.ts';
+import { splitCommand } from '../controller/stack/split-command.ts';
+import { SPEC_HASH_LABEL } from '../controller/swarm/labels.ts';
+import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
+import { formatProblem, ManifestError } from '../crds/problem.ts';
+import { FakeSwarm } from './support/fake-swarm.ts';
+
+const STACK_LABELS = {
+  'spark-failures.io/cluster': 'six',
+  'spark-failures.io/stack': 'app',
+  'com.docker.stack.namespace': 'app',
+};
+const SECOND = 1_000_000_000;
+const never = new AbortController().signal;
+
+/** The stack of a compose text; `files` by the path that the text gives. */
+function stackOf(
+  text: string,
+  variables: Record<string, string> = {},
+  files: Record<string, string> = {},
+): DesiredStack {
+  const contents = new Map(Object.entries(files).map(([path, content]) => [path, Buffer.from(content)]));
+  const { model } = loadCompose('stack.yaml', text, variables);
+  return convertStack(model, { cluster: 'six', stack: 'app', files: contents });
+}
+
+/** The one service `web` with these lines under it. */
+function serviceOf(lines: string, more = '', variables: Record<string, string> = {}): ServiceSpec {
+  const indented = lines.replace(/^/gm, '    ');
+  const [service] = stackOf(`services:\n  web:\n    image: web:1\n${indented}\n${more}`, variables).services;
+  if (service === undefined) throw new Error('no service');
+  return service;
+}
+
+function problemsOf(text: string, variables: Record<string, string> = {}): readonly string[] {
+  try {
+    loadCompose('stack.yaml', text, variables);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ManifestError)) throw error;
+    return error.problems.map(formatProblem);
+  }
+}
+
+t.test('interpolation', async (t) => {
+  const variables = { V: 'v', EMPTY: '', W: 'w' };
+  const cases: readonly (readonly [string, string])[] = [
+    ['plain', 'plain'],
+    ['$V and ${V}', 'v and v'],
+    ['a$$b $${V}', 'a$b ${V}'],
+    ['${V:-d}|${EMPTY:-d}|${NOPE:-d}', 'v|d|d'],
+    ['${V-d}|${EMPTY-d}|${NOPE-d}', 'v||d'],
+    ['${V:+r}|${EMPTY:+r}|${NOPE:+r}', 'r||'],
+    ['${V+r}|${EMPTY+r}|${NOPE+r}', 'r|r|'],
+    ['${V:?gone}${EMPTY?gone}', 'v'],
+    ['${NOPE:-${W}-${ALSO:-x}}', 'w-x'],
+    ['${NOPE:-}', ''],
+    ['${NOPE:-a:b?c}', 'a:b?c'],
+  ];
+  for (const [text, want] of cases)
+    t.test(`reads ${text}`, async (t) => t.equal(interpolate(text, variables), want));
+
+  const failures: readonly (readonly [string, RegExp])[] = [
+    ['${NOPE}', /variable NOPE is not set/],
+    ['$NOPE', /variable NOPE is not set/],
+    ['${NOPE:?give it}', /variable NOPE must be set: give it/],
+    ['${EMPTY:?}', /variable EMPTY must be set/],
+    ['${NOPE?}', /variable NOPE must be set/],
+    ['costs 5$', /write \$\$/],
+    ['${V', /without its }/],
+    ['${1x}', /not a variable/],
+    ['${toString}', /variable toString is not set/],
+  ];
+  for (const [text, want] of failures)
+    t.test(`refuses ${text}`, async (t) => t.throws(() => interpolate(text, variables), { message: want }));
+
+  t.test('leaves every text without a dollar as it is', async () => {
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        const safe = text.replaceAll('$', '');
+        return interpolate(safe, {}) === safe && interpolate(text.replaceAll('$', '$$$$'), {}) === text;
+      }),
+    );
+  });
+});
+
+t.test('a command written as text', async (t) => {
+  t.same(splitCommand('sh -c "echo \'a b\' && x"'), ['sh', '-c', "echo 'a b' && x"]);
+  t.same(splitCommand(`a\\ b 'c d'e "" "x\\"y"`), ['a b', 'c de', '', 'x"y']);
+  t.same(splitCommand('  '), []);
+  t.throws(() => splitCommand('echo a | b'), { message: /\| needs a shell/ });
+  t.throws(() => splitCommand('echo "a'), { message: /never closed/ });
+});
+
+t.test('what each key of a service becomes', async (t) => {
+  const container = (lines: string, more = '') => serviceOf(lines, more).TaskTemplate.ContainerSpec;
+  const cases: readonly (readonly [string, string, (lines: string) => unknown, unknown])[] = [
+    ['image', '', (it) => container(it).Image, 'web:1'],
+    ['command as list', 'command: [a, "b c"]', (it) => container(it).Args, ['a', 'b c']],
+    ['command as text', 'command: a "b c"', (it) => container(it).Args, ['a', 'b c']],
+    ['entrypoint', 'entrypoint: ["/x"]', (it) => container(it).Command, ['/x']],
+    [
+      'environment as map, sorted',
+      'environment: { B: 1.10, A: "x=y", C: "" }',
+      (it) => container(it).Env,
+      ['A=x=y', 'B=1.10', 'C='],
+    ],
+    ['environment as list', 'environment: [B=2, "A=1"]', (it) => container(it).Env, ['A=1', 'B=2']],
+    ['hostname', 'hostname: h', (it) => container(it).Hostname, 'h'],
+    [
+      'labels of the container',
+      'labels: { a: b }',
+      (it) => container(it).Labels,
+      { a: 'b', ...STACK_LABELS },
+    ],
+    ['labels as list', 'labels: [a=b, c]', (it) => container(it).Labels, { a: 'b', c: '', ...STACK_LABELS }],
+    ['user', 'user: "1000:1000"', (it) => container(it).User, '1000:1000'],
+    ['working_dir', 'working_dir: /w', (it) => container(it).Dir, '/w'],
+    ['init', 'init: true', (it) => container(it).Init, true],
+    ['read_only', 'read_only: true', (it) => container(it).ReadOnly, true],
+    ['stop_grace_period', 'stop_grace_period: 1m30s', (it) => container(it).StopGracePeriod, 90 * SECOND],
+    ['stop_signal', 'stop_signal: SIGINT', (it) => container(it).StopSignal, 'SIGINT'],
+    [
+      'cap_add, as the engine spells it',
+      'cap_add: [net_admin, CAP_CHOWN]',
+      (it) => container(it).CapabilityAdd,
+      ['CAP_CHOWN', 'CAP_NET_ADMIN'],
+    ],
+    ['cap_drop', 'cap_drop: [ALL]', (it) => container(it).CapabilityDrop, ['ALL']],
+    [
+      'ulimits',
+      'ulimits: { nproc: 5, nofile: { soft: 1, hard: 2 } }',
+      (it) => container(it).Ulimits,
+      [
+        { Name: 'nofile', Soft: 1, Hard: 2 },
+        { Name: 'nproc', Soft: 5, Hard: 5 },
+      ],
+    ],
+    [
+      'sysctls',
+      'sysctls: { net.core.somaxconn: 1024 }',
+      (it) => container(it).Sysctls,
+      { 'net.core.somaxconn': '1024' },
+    ],
+    [
+      'extra_hosts as list',
+      'extra_hosts: ["a:1.2.3.4", "b=::1"]',
+      (it) => container(it).Hosts,
+      ['1.2.3.4 a', '::1 b'],
+    ],
+    ['extra_hosts as map', 'extra_hosts: { a: 1.2.3.4 }', (it) => container(it).Hosts, ['1.2.3.4 a']],
+    [
+      'dns',
+      'dns: 1.1.1.1\ndns_search: [a.b]',
+      (it) => container(it).DNSConfig,
+      { Nameservers: ['1.1.1.1'], Search: ['a.b'] },
+    ],
+    [
+      'healthcheck as text',
+      'healthcheck: { test: curl x, interval: 3s, retries: 4 }',
+      (it) => container(it).Healthcheck,
+      { Test: ['CMD-SHELL', 'curl x'], Interval: 3 * SECOND, Retries: 4 },
+    ],
+    [
+      'healthcheck as list',
+      'healthcheck: { test: [CMD, x], timeout: 1s, start_period: 2s }',
+      (it) => container(it).Healthcheck,
+      { Test: ['CMD', 'x'], Timeout: SECOND, StartPeriod: 2 * SECOND },
+    ],
+    [
+      'healthcheck off',
+      'healthcheck: { disable: true }',
+      (it) => container(it).Healthcheck,
+      { Test: ['NONE'] },
+    ],
+    [
+      'a bind mount',
+      'volumes: ["/a:/b:ro"]',
+      (it) => container(it).Mounts,
+      [{ Type: 'bind', Source: '/a', Target: '/b', ReadOnly: true }],
+    ],
+    [
+      'a bind mount in long form',
+      'volumes: [{ type: bind, source: /, target: /host, read_only: true, bind: { propagation: rslave } }]',
+      (it) => container(it).Mounts,
+      [
+        {
+          Type: 'bind',
+          Source: '/',
+          Target: '/host',
+          ReadOnly: true,
+          BindOptions: { Propagation: 'rslave' },
+        },
+      ],
+    ],
+    [
+      'a tmpfs',
+      'volumes: [{ type: tmpfs, target: /t, tmpfs: { size: 1k } }]',
+      (it) => container(it).Mounts,
+      [{ Type: 'tmpfs', Target: '/t', TmpfsOptions: { SizeBytes: 1024 } }],
+    ],
+    [
+      'an anonymous volume',
+      'volumes: [{ type: volume, target: /t }]',
+      (it) => container(it).Mounts,
+      [{ Type: 'volume', Target: '/t' }],
+    ],
+    [
+      'logging',
+      'logging: { driver: json-file, options: { max-size: 10m } }',
+      (it) => serviceOf(it).TaskTemplate.LogDriver,
+      { Name: 'json-file', Options: { 'max-size': '10m' } },
+    ],
+    [
+      'resources',
+      'deploy: { resources: { limits: { cpus: "0.5", memory: 1.5G, pids: 9 }, reservations: { cpus: "0.25", memory: 512M } } }',
+      (it) => serviceOf(it).TaskTemplate.Resources,
+      {
+        Limits: { NanoCPUs: 5e8, MemoryBytes: 1.5 * 2 ** 30, Pids: 9 },
+        Reservations: { NanoCPUs: 25e7, MemoryBytes: 2 ** 29 },
+      },
+    ],
+    [
+      'restart_policy',
+      'deploy: { restart_policy: { condition: any, delay: 3s, max_attempts: 4, window: 1m } }',
+      (it) => serviceOf(it).TaskTemplate.RestartPolicy,
+      { Condition: 'any', Delay: 3 * SECOND, MaxAttempts: 4, Window: 60 * SECOND },
+    ],
+    [
+      'placement',
+      'deploy: { placement: { constraints: ["node.labels.place == x"], max_replicas_per_node: 1 } }',
+      (it) => serviceOf(it).TaskTemplate.Placement,
+      { Constraints: ['node.labels.place == x'], MaxReplicas: 1 },
+    ],
+    ['one replica when none is said', '', (it) => serviceOf(it).Mode, { Replicated: { Replicas: 1 } }],
+    ['replicas', 'deploy: { replicas: 0 }', (it) => serviceOf(it).Mode, { Replicated: { Replicas: 0 } }],
+    ['global mode', 'deploy: { mode: global }', (it) => serviceOf(it).Mode, { Global: {} }],
+    [
+      'update_config',
+      'deploy: { update_config: { delay: 1s, failure_action: rollback, monitor: 2s, max_failure_ratio: 0.5, order: start-first } }',
+      (it) => serviceOf(it).UpdateConfig,
+      {
+        Parallelism: 1,
+        Delay: SECOND,
+        FailureAction: 'rollback',
+        Monitor: 2 * SECOND,
+        MaxFailureRatio: 0.5,
+        Order: 'start-first',
+      },
+    ],
+    [
+      'rollback_config',
+      'deploy: { rollback_config: { parallelism: 0 } }',
+      (it) => serviceOf(it).RollbackConfig,
+      { Parallelism: 0 },
+    ],
+    ['endpoint_mode', 'deploy: { endpoint_mode: dnsrr }', (it) => serviceOf(it).EndpointSpec.Mode, 'dnsrr'],
+    ['an explicit mode when none is said', '', (it) => serviceOf(it).EndpointSpec.Mode, 'vip'],
+    [
+      'ports, sorted',
+      'ports: ["90:9/udp", { target: 80, published: 8, mode: host }, 70]',
+      (it) => serviceOf(it).EndpointSpec.Ports,
+      [
+        { Protocol: 'tcp', TargetPort: 70, PublishMode: 'ingress' },
+        { Protocol: 'tcp', TargetPort: 80, PublishedPort: 8, PublishMode: 'host' },
+        { Protocol: 'udp', TargetPort: 9, PublishedPort: 90, PublishMode: 'ingress' },
+      ],
+    ],
+    [
+      'the default network',
+      '',
+      (it) => serviceOf(it).TaskTemplate.Networks,
+      [{ Target: 'app_default', Aliases: ['web'] }],
+    ],
+  ]; // prettier-ignore
+  for (const [title, lines, read, want] of cases) t.test(title, async (t) => t.same(read(lines), want));
+
+  t.test('labels of the service: its own, the stack, the hash', async (t) => {
+    const { [SPEC_HASH_LABEL]: hash, ...labels } = serviceOf('deploy: { labels: { role: x } }').Labels;
+    t.match(hash, /^[0-9a-f]{16}$/);
+    t.same(labels, { role: 'x', 'com.docker.stack.image': 'web:1', ...STACK_LABELS });
+  });
+
+  t.test('networks with aliases, by their names in the swarm, sorted', async (t) => {
+    const more = 'networks: { a: , z: { name: exact }, out: { external: true } }';
+    const { Networks } = serviceOf('networks: { z: { aliases: [q] }, a: , out: }', more).TaskTemplate;
+    t.same(Networks, [
+      { Target: 'app_a', Aliases: ['web'] },
+      { Target: 'exact', Aliases: ['q', 'web'] },
+      { Target: 'out', Aliases: ['web'] },
+    ]);
+  });
+
+  t.test('named volumes with driver, labels and nocopy', async (t) => {
+    const volumes =
+      'volumes: { data: { driver: local, driver_opts: { o: x }, labels: { l: "1" } }, ext: { external: true } }';
+    t.same(serviceOf('volumes: ["data:/d:nocopy", "ext:/e:rw"]', volumes).TaskTemplate.ContainerSpec.Mounts, [
+      {
+        Type: 'volume',
+        Source: 'app_data',
+        Target: '/d',
+        VolumeOptions: {
+          NoCopy: true,
+          Labels: { l: '1', ...STACK_LABELS },
+          DriverConfig: { Name: 'local', Options: { o: 'x' } },
+        },
+      },
+      { Type: 'volume', Source: 'ext', Target: '/e' },
+    ]);
+  });
+
+  t.test('x- fields anywhere are for others', async (t) => {
+    t.equal(serviceOf('x-note: { any: thing }\ndeploy: { x-a: 1 }', 'x-top: "costs 5$"').Name, 'app_web');
+  });
+});
+
+t.test('networks, configs and secrets', async (t) => {
+  t.test('a network is what the file says, and an overlay when it says nothing', async (t) => {
+    const text = `
+services: { web: { image: i, networks: [a, b] } }
+networks:
+  a: { driver_opts: { o: x }, attachable: true, internal: true, labels: { l: v }, ipam: { config: [{ subnet: 10.9.0.0/24 }] } }
+  b:
+  c: { external: true, name: theirs }`;
+    const { networks, externals } = stackOf(text);
+    t.same(networks, [
+      {
+        Name: 'app_a',
+        Driver: 'overlay',
+        Labels: { l: 'v', ...STACK_LABELS },
+        Attachable: true,
+        Internal: true,
+        Options: { o: 'x' },
+        IPAM: { Config: [{ Subnet: '10.9.0.0/24' }] },
+      },
+      { Name: 'app_b', Driver: 'overlay', Labels: STACK_LABELS, Attachable: false, Internal: false },
+    ]);
+    t.same(externals.networks, ['theirs']);
+  });
+
+  const withFiles = `
+services:
+  web:
+    image: i
+    configs: [b, { source: a, target: /etc/a, uid: "5", gid: "6", mode: 0640 }, { source: out }]
+    secrets: [s]
+configs: { a: { file: ./a.conf }, b: { content: "x=\${V}" }, out: { external: true, name: theirs } }
+secrets: { s: { file: ./s.txt, labels: { k: v } } }`;
+
+  t.test('names carry the hash of the content, references follow', async (t) => {
+    const stack = stackOf(withFiles, { V: '1' }, { './a.conf': 'A', './s.txt': 'S' });
+    const [a, b] = stack.configs;
+    t.match(a?.Name, /^app_a-[0-9a-f]{8}$/);
+    t.equal(Buffer.from(a?.Data ?? '', 'base64').toString(), 'A');
+    t.equal(Buffer.from(b?.Data ?? '', 'base64').toString(), 'x=1');
+    t.same(stack.secrets[0]?.Labels, { k: 'v', ...STACK_LABELS });
+    t.same(stack.externals.configs, ['theirs']);
+    const { Configs, Secrets } = stack.services[0]!.TaskTemplate.ContainerSpec;
+    t.same(Configs, [
+      { File: { Name: '/etc/a', UID: '5', GID: '6', Mode: 0o640 }, ConfigName: a?.Name },
+      { File: { Name: 'b', UID: '0', GID: '0', Mode: 0o444 }, ConfigName: b?.Name },
+      { File: { Name: 'out', UID: '0', GID: '0', Mode: 0o444 }, ConfigName: 'theirs' },
+    ]);
+    t.same(Secrets, [
+      { File: { Name: 's', UID: '0', GID: '0', Mode: 0o444 }, SecretName: stack.secrets[0]?.Name },
+    ]);
+  });
+
+  t.test('another content is another name and another service hash', async (t) => {
+    const one = stackOf(withFiles, { V: '1' }, { './a.conf': 'A', './s.txt': 'S' });
+    const two = stackOf(withFiles, { V: '1' }, { './a.conf': 'B', './s.txt': 'S' });
+    t.not(one.configs[0]?.Name, two.configs[0]?.Name);
+    t.equal(one.configs[1]?.Name, two.configs[1]?.Name);
+    t.not(one.services[0]?.Labels[SPEC_HASH_LABEL], two.services[0]?.Labels[SPEC_HASH_LABEL]);
+  });
+
+  t.test('the order of keys changes nothing', async (t) => {
+    const one = serviceOf('environment: { A: 1, B: 2 }\nlabels: { x: y, z: w }');
+    const two = serviceOf('labels: { z: w, x: y }\nenvironment: [B=2, A=1]');
+    t.equal(one.Labels[SPEC_HASH_LABEL], two.Labels[SPEC_HASH_LABEL]);
+  });
+});
+
+t.test('anchors and merges', async (t) => {
+  const text = `
+x-base: &base { image: i, environment: &env { A: 1 } }
+x-more: &more { hostname: h }
+services:
+  one: { <<: [*base, *more], environment: { <<: *env, B: 2 } }
+  two: { <<: *base, image: j }`;
+  const [one, two] = stackOf(text).services;
+  t.match(one?.TaskTemplate.ContainerSpec, { Image: 'i', Hostname: 'h', Env: ['A=1', 'B=2'] });
+  t.match(two?.TaskTemplate.ContainerSpec, { Image: 'j', Env: ['A=1'] });
+});
+
+t.test('what is refused, and where', async (t) => {
+  const head = 'services:\n  web:\n    image: i\n';
+  const under = (line: string) => `${head}    ${line}\n`;
+  const cases: readonly (readonly [string, string, ...string[]])[] = [
+    ['nothing at all', '', 'stack.yaml:1:1: the file is empty'],
+    ['a list', '- a', 'stack.yaml:1:1: expected a map, got a list'],
+    ['no service', 'services: {}', 'stack.yaml:1:1: services: a stack has at least one service'],
+    [
+      'two documents',
+      'services: {}\n---\nservices: {}',
+      'stack.yaml:2:1: a compose file holds one document, this is a second one',
+    ],
+    [
+      'broken YAML',
+      'services: {',
+      'stack.yaml:1:12: Flow map in block collection must be sufficiently indented and end with a }',
+    ],
+    ['a key twice', `${head}    image: j`, 'stack.yaml:4:5: Map keys must be unique'],
+    [
+      'an unknown alias',
+      'services: *x',
+      'stack.yaml:1:1: Unresolved alias (the anchor must be set before the alias): x',
+    ],
+    [
+      'an unknown top-level key',
+      'service: {}',
+      'stack.yaml:1:1: services: missing, expected a map',
+      'stack.yaml:1:1: service: unknown key (did you mean "services"?)',
+    ],
+    [
+      'a name for the stack',
+      `name: x\n${head}`,
+      'stack.yaml:1:1: name: not supported: the manifest names the stack',
+    ],
+    [
+      'a service without an image',
+      'services:\n  web: {}',
+      'stack.yaml:2:3: services.web.image: missing, expected a text that is not empty',
+    ],
+    [
+      'a service that is a text',
+      'services:\n  web: i',
+      'stack.yaml:2:8: services.web: expected a map, got "i"',
+    ],
+    [
+      'a service name with a space',
+      'services:\n  "a b": { image: i }',
+      'stack.yaml:2:3: services["a b"]: expected a service name of letters, digits, dots and dashes, got "a b"',
+    ],
+    [
+      'a misspelt key',
+      under('enviroment: {}'),
+      'stack.yaml:4:5: services.web.enviroment: unknown key (did you mean "environment"?)',
+    ],
+    [
+      'build',
+      under('build: .'),
+      'stack.yaml:4:5: services.web.build: not supported: nodes only run images that were built beforehand',
+    ],
+    [
+      'depends_on',
+      under('depends_on: [a]'),
+      'stack.yaml:4:5: services.web.depends_on: not supported: a swarm starts everything at once: let the service wait or fail and be restarted',
+    ],
+    [
+      'restart',
+      under('restart: always'),
+      'stack.yaml:4:5: services.web.restart: not supported: use deploy.restart_policy',
+    ],
+    [
+      'tmpfs',
+      under('tmpfs: /t'),
+      'stack.yaml:4:5: services.web.tmpfs: not supported: use a volume of type: tmpfs',
+    ],
+    [
+      'a variable that is not set',
+      under('hostname: ${H}'),
+      'stack.yaml:4:15: services.web.hostname: variable H is not set: give it under env, or a default as in ${H:-default}',
+    ],
+    [
+      'an environment name without a value',
+      under('environment: [A, B=1]'),
+      'stack.yaml:4:19: services.web.environment[0]: has no value: nothing of the outer environment comes in, write it out or as a variable',
+    ],
+    [
+      'an environment key without a value',
+      under('environment: { A: }'),
+      'stack.yaml:4:23: services.web.environment.A: has no value: nothing of the outer environment comes in, write it out or as a variable',
+    ],
+    [
+      'a command that needs a shell',
+      under('command: a && b'),
+      'stack.yaml:4:14: services.web.command: & needs a shell: quote it, or write ["sh", "-c", "..."]',
+    ],
+    [
+      'a duration without a unit',
+      under('stop_grace_period: 10'),
+      'stack.yaml:4:24: services.web.stop_grace_period: expected a duration such as 90s or 1m30s, got "10"',
+    ],
+    [
+      'a boolean of YAML 1.1',
+      under('init: yes'),
+      'stack.yaml:4:11: services.web.init: expected true or false, got "yes"',
+    ],
+    [
+      'a decimal mode',
+      `${under('configs: [{ source: c, mode: 444 }]')}configs: { c: { content: x } }`,
+      'stack.yaml:4:34: services.web.configs[0].mode: expected an octal mode such as 0444, got "444"',
+    ],
+    [
+      'a size that is none',
+      under('deploy: { resources: { limits: { memory: lots } } }'),
+      'stack.yaml:4:46: services.web.deploy.resources.limits.memory: expected a size such as 512M, got "lots"',
+    ],
+    [
+      'replicas that are none',
+      under('deploy: { replicas: many }'),
+      'stack.yaml:4:25: services.web.deploy.replicas: expected a whole number, got "many"',
+    ],
+    [
+      'an unknown mode',
+      under('deploy: { mode: globl }'),
+      'stack.yaml:4:21: services.web.deploy.mode: expected one of replicated, global, got "globl" (did you mean "global"?)',
+    ],
+    [
+      'placement preferences',
+      under('deploy: { placement: { preferences: [] } }'),
+      'stack.yaml:4:28: services.web.deploy.placement.preferences: unknown key',
+    ],
+    [
+      'a constraint on nothing',
+      under('deploy: { placement: { constraints: ["place==x"] } }'),
+      'stack.yaml:4:42: services.web.deploy.placement.constraints[0]: expected a constraint such as node.labels.place==compute, got "place==x"',
+    ],
+    [
+      'a network that is not declared',
+      `${under('networks: [apq]')}networks: { app: }`,
+      'stack.yaml:4:5: services.web.networks.apq: "apq" is not declared under networks (did you mean "app"?)',
+    ],
+    [
+      'a fixed address',
+      `${under('networks: { app: { ipv4_address: 10.0.0.2 } }')}networks: { app: }`,
+      'stack.yaml:4:24: services.web.networks.app.ipv4_address: not supported: a swarm service cannot have it',
+    ],
+    [
+      'a volume that is not declared',
+      under('volumes: ["data:/d"]'),
+      'stack.yaml:4:15: services.web.volumes[0]: "data" is not declared under volumes',
+    ],
+    [
+      'a relative bind',
+      under('volumes: ["./a:/d"]'),
+      'stack.yaml:4:15: services.web.volumes[0]: expected an absolute path on the node, got "./a"',
+    ],
+    [
+      'a relative target',
+      under('volumes: ["/a:d"]'),
+      'stack.yaml:4:15: services.web.volumes[0]: expected an absolute path in the container, got "d"',
+    ],
+    [
+      'an anonymous volume in short form',
+      under('volumes: ["/d"]'),
+      'stack.yaml:4:15: services.web.volumes[0]: expected source:target or source:target:ro, got "/d"',
+    ],
+    [
+      'an SELinux flag',
+      under('volumes: ["/a:/d:z"]'),
+      'stack.yaml:4:15: services.web.volumes[0]: volume option "z" is not supported: use ro, rw or nocopy',
+    ],
+    [
+      'options of another mount type',
+      under('volumes: [{ type: bind, source: /a, target: /d, volume: { nocopy: true } }]'),
+      'stack.yaml:4:15: services.web.volumes[0]: volume says nothing about a mount of type bind',
+    ],
+    [
+      'two mounts at one place',
+      under('volumes: ["/a:/d", "/b:/d"]'),
+      'stack.yaml:4:24: services.web.volumes[1]: /d is taken by an earlier entry',
+    ],
+    [
+      'a port on one address',
+      under('ports: ["127.0.0.1:80:80"]'),
+      'stack.yaml:4:13: services.web.ports[0]: expected a port such as "8080:80" (no address, no range), got "127.0.0.1:80:80"',
+    ],
+    [
+      'a port out of range',
+      under('ports: [{ target: 70000 }]'),
+      'stack.yaml:4:23: services.web.ports[0].target: expected at most 65535, got 70000',
+    ],
+    [
+      'one port twice',
+      under('ports: ["80:1", "80:2"]'),
+      'stack.yaml:4:21: services.web.ports[1]: port 80/tcp is taken by an earlier entry',
+    ],
+    [
+      'an ingress port under dnsrr',
+      `${head}    ports: ["80:80"]\n    deploy: { endpoint_mode: dnsrr }`,
+      'stack.yaml:4:13: services.web.ports[0]: endpoint_mode dnsrr has no ingress: publish with mode: host',
+    ],
+    [
+      'start-first with a host port',
+      `${head}    ports: [{ target: 80, published: 80, mode: host }]\n    deploy: { update_config: { order: start-first } }`,
+      'stack.yaml:4:13: services.web.ports[0]: with update order start-first the new task never gets a port of mode host',
+    ],
+    [
+      'replicas of a global service',
+      under('deploy: { mode: global, replicas: 2 }'),
+      'stack.yaml:4:39: services.web.deploy.replicas: a global service has one task a node',
+    ],
+    [
+      'a health check that is off and on',
+      under('healthcheck: { disable: true, test: x }'),
+      'stack.yaml:4:5: services.web.healthcheck: disable and test exclude each other',
+    ],
+    [
+      'start_interval',
+      under('healthcheck: { start_interval: 1s }'),
+      'stack.yaml:4:20: services.web.healthcheck.start_interval: not supported: engines before 25 ignore it',
+    ],
+    [
+      'a host without an address',
+      under('extra_hosts: ["a"]'),
+      'stack.yaml:4:19: services.web.extra_hosts[0]: expected host:address, got "a"',
+    ],
+    [
+      'a config that is not declared',
+      under('configs: [c]'),
+      'stack.yaml:4:15: services.web.configs[0]: "c" is not declared under configs',
+    ],
+    [
+      'a config from nowhere',
+      `${head}configs: { c: {} }`,
+      'stack.yaml:4:12: configs.c: expected one of file, content or external: true',
+    ],
+    [
+      'a config from two places',
+      `${head}configs: { c: { file: a, content: b } }`,
+      'stack.yaml:4:12: configs.c: expected one of file, content or external: true',
+    ],
+    [
+      'a secret in the file itself',
+      `${head}secrets: { s: { content: b } }`,
+      'stack.yaml:4:17: secrets.s.content: unknown key',
+    ],
+    [
+      'an external network with settings',
+      `${head}networks: { n: { external: true, driver: overlay } }`,
+      'stack.yaml:4:34: networks.n.driver: an external object is taken as it is',
+    ],
+    [
+      'a gateway',
+      `${head}networks: { n: { ipam: { config: [{ subnet: 10.0.0.0/24, gateway: 10.0.0.1 }] } } }`,
+      'stack.yaml:4:58: networks.n.ipam.config[0].gateway: unknown key',
+    ],
+  ]; // prettier-ignore
+  for (const [title, text, ...want] of cases) t.test(title, async (t) => t.same(problemsOf(text), want));
+
+  t.test('all at once, in the order of the file, merged keys where they stand', async (t) => {
+    const text = `
+x-base: &base
+  imagee: i
+services:
+  one: { <<: *base, image: i, ports: [x] }
+  two: { image: "\${A}", hostname: "\${B}" }
+`;
+    t.same(problemsOf(text), [
+      'stack.yaml:3:3: services.one.imagee: unknown key (did you mean "image"?)',
+      'stack.yaml:5:39: services.one.ports[0]: expected a port such as "8080:80" (no address, no range), got "x"',
+      'stack.yaml:6:17: services.two.image: variable A is not set: give it under env, or a default as in ${A:-default}',
+      'stack.yaml:6:35: services.two.hostname: variable B is not set: give it under env, or a default as in ${B:-default}',
+    ]);
+  });
+});
+
+t.test('loading from a folder', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'stack-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'stack.yaml');
+  const source = { cluster: 'six', name: 'app', path, variables: {} };
+  const text = 'services: { web: { image: i, configs: [c] } }\nconfigs: { c: { file: ./c.conf } }\n';
+
+  t.test('gives the very same stack again until something changes', async (t) => {
+    await writeFile(path, text);
+    await writeFile(join(folder, 'c.conf'), 'one');
+    const load = stackLoader();
+    const first = await load(source, never);
+    t.equal(await load(source, never), first);
+    await writeFile(join(folder, 'c.conf'), 'two');
+    const second = await load(source, never);
+    t.not(second.configs[0]?.Name, first.configs[0]?.Name);
+    t.not(await load({ ...source, variables: { A: 'b' } }, never), second);
+  });
+
+  t.test('says which file is missing, and where it is named', async (t) => {
+    await writeFile(path, text);
+    await rm(join(folder, 'c.conf'), { force: true });
+    await t.rejects(stackLoader()(source, never), {
+      message: /stack\.yaml:2:23: configs\.c\.file: cannot be read: ENOENT/,
+    });
+    await t.rejects(stackLoader()({ ...source, path: `${path}.gone` }, never), {
+      message: /gone: cannot be read/,
+    });
+  });
+
+  t.test('stops when told to', async (t) => {
+    await writeFile(path, text);
+    await t.rejects(stackLoader()(source, AbortSignal.abort(new Error('enough'))), { message: 'enough' });
+  });
+});
+
+t.test('our own stacks convert, and every service of them can be placed on the six nodes', async (t) => {
+  const variables = {
+    CONTROLLER_TARGET: '192.0.2.1:9464',
+    CHECKPOINT_DIR: '/var/lib/spark-failures/checkpoint',
+    CLUSTER: 'six',
+    GENERATOR_IMAGE: 'generator:1',
+    OBSERVER_IMAGE: 'observer:1',
+    SPARK_KAFKA_IMAGE: 'spark-kafka:1',
+    KAFKA_JMX_IMAGE: 'kafka-jmx:1',
+  };
+  const places = ['control', 'source', 'master', 'compute', 'compute', 'compute'];
+  const nodes = places.map((place, n) => ({
+    hostname: `node${n + 1}`,
+    role: n === 0 ? ('manager' as const) : ('worker' as const),
+    labels: { place, ...(place === 'compute' && { slot: String(n - 2) }) },
+  }));
+  for (const name of ['streaming', 'monitoring'])
+    for (const PROFILE of ['defaults', 'fast']) {
+      const source = {
+        cluster: 'six',
+        name,
+        path: `compose/${name}/stack.yaml`,
+        variables: { ...variables, PROFILE },
+      };
+      const stack = await stackLoader()(source, never);
+      for (const service of stack.services)
+        t.ok(
+          nodes.some((node) => mayRunOn(node, service)),
+          `${service.Name} has a node`,
+        );
+    }
+});
+
+t.test('which images a node needs', async (t) => {
+  const service = (image: string, ...constraints: string[]): ServiceSpec => {
+    const list = JSON.stringify(constraints);
+    return stackOf(`services: { web: { image: ${image}, deploy: { placement: { constraints: ${list} } } } }`)
+      .services[0]!;
+  };
+  const node = { hostname: 'node4', role: 'worker' as const, labels: { place: 'compute', slot: '1' } };
+  const services = [
+    service('everywhere'),
+    service('everywhere'),
+    service('here', 'node.labels.place==compute', 'node.labels.slot == 1'),
+    service('other-slot', 'node.labels.place==compute', 'node.labels.slot == 2'),
+    service('managers', 'node.role==manager'),
+    service('not-managers', 'node.role!=manager'),
+    service('by-name', 'node.hostname == NODE4'),
+    service('no-label', 'node.labels.none == x'),
+    service('not-labelled', 'node.labels.none != x'),
+    service('cannot-tell', 'node.platform.os == linux'),
+  ];
+  t.same(neededImages(node, services), [
+    'by-name',
+    'cannot-tell',
+    'everywhere',
+    'here',
+    'not-labelled',
+    'not-managers',
+  ]);
+});
+
+t.test('bringing images to nodes', async (t) => {
+  const stored = new Map([
+    ['ours:1', 'sha256:ours'],
+    ['ours:2', 'sha256:two'],
+  ]);
+  const saved: string[][] = [];
+  const source = (ids: ReadonlyMap<string, string> = stored): ImageSource => ({
+    imageId: async (reference) => stored.get(reference),
+    save: async (references) => {
+      saved.push([...references]);
+      return Readable.from(references.map((it) => `${it}=${ids.get(it)}\n`));
+    },
+  });
+
+  t.test('sends in one archive what is missing or other, and nothing that is there', async (t) => {
+    saved.length = 0;
+    const swarm = new FakeSwarm();
+    const engine = swarm.engine('node1');
+    swarm.engineState('node1').images.set('ours:2', 'sha256:older');
+    await imageDelivery(source()).deliver(['ours:1', 'ours:2', 'ours:1'], engine, never);
+    t.same(saved, [['ours:1', 'ours:2']]);
+    t.same([...swarm.engineState('node1').images].sort(), [...stored].sort());
+    await imageDelivery(source()).deliver(['ours:1', 'ours:2'], engine, never);
+    t.equal(saved.length, 1);
+    t.same(swarm.writes, ['loadImages node1']);
+  });
+
+  t.test('an image that is there and unknown here is left alone', async (t) => {
+    const swarm = new FakeSwarm();
+    swarm.engineState('node1').images.set('theirs:1', 'sha256:theirs');
+    await imageDelivery(source()).deliver(['theirs:1'], swarm.engine('node1'), never);
+    t.same(swarm.writes, []);
+  });
+
+  t.test('names every image that can neither be sent nor pulled', async (t) => {
+    const deliver = imageDelivery(source()).deliver(
+      ['gone:1', 'gone:2', 'ours:1'],
+      new FakeSwarm().engine('node1'),
+      never,
+    );
+    await t.rejects(deliver, {
+      code: 'NOT_FOUND',
+      message: /image gone:1 is not on this machine, and the node cannot pull it: .*; image gone:2/,
+    });
+  });
+
+  t.test('an engine that ends up with another image is a problem', async (t) => {
+    const liar = source(new Map([['ours:1', 'sha256:fake']]));
+    const deliver = imageDelivery(liar).deliver(['ours:1'], new FakeSwarm().engine('node1'), never);
+    await t.rejects(deliver, {
+      message: 'image ours:1 was sent as sha256:ours, and the engine holds sha256:fake',
+    });
+  });
+
+  t.test('serves no more engines at a time than it may', async (t) => {
+    let open = 0;
+    let most = 0;
+    const swarm = new FakeSwarm();
+    const slow: ImageSource = {
+      imageId: async () => 'sha256:ours',
+      save: async () => {
+        open += 1;
+        most = Math.max(most, open);
+        return Readable.from(['ours:1=sha256:ours\n']).once('close', () => {
+          open -= 1;
+        });
+      },
+    };
+    const { deliver } = imageDelivery(slow, 2);
+    await Promise.all(
+      ['a', 'b', 'c', 'd', 'e'].map((name) => deliver(['ours:1'], swarm.engine(name), never)),
+    );
+    t.equal(most, 2);
+  });
+
+  t.test('knows which images are for it to bring', async (t) => {
+    t.same(await sourcedImages(['ours:1', 'gone:1'], source(), never), [
+      { reference: 'ours:1', id: 'sha256:ours' },
+    ]);
+  });
+});
