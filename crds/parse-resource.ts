@@ -35,7 +35,7 @@ export function parseManifests<R extends Resource>(
   schemas: ResourceSchemas<R>,
 ): ParsedManifests<R> {
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, stringKeys: false });
+  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false });
   const documents: ParsedDocument<R>[] = [];
   const problems: Problem[] = [];
   for (const yaml of parsed) {
