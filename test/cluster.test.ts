@@ -125,6 +125,7 @@ class World {
       log: { info: () => {}, warn: () => {}, debug: () => {} },
       statuses: store,
       claimsOf: () => this.claims,
+      prepare: () => Promise.resolve(),
       bindProvisioner: () => this.provisioner,
       openEngine: this.provisioner.openEngine,
       loadStack: async ({ name }) => {

@@ -1,31 +1,6 @@
-import {
-  type ClusterStatus,
-  clusterStatusSchema,
-  type ScheduleStatus,
-  scheduleStatusSchema,
-} from '../../crds/status.ts';
-import { type FileProblem, openStatusStore, type StatusStore } from '../status/status-store.ts';
-
-export interface StatusStores {
-  readonly clusters: StatusStore<ClusterStatus>;
-  readonly schedules: StatusStore<ScheduleStatus>;
-}
-
-/** The two kinds' status files below a state directory. */
-export function openStatusStores(stateDir: string): StatusStores {
-  return {
-    clusters: openStatusStore({
-      stateDir,
-      kind: 'ClusterSpec',
-      parse: (value) => clusterStatusSchema.parse(value),
-    }),
-    schedules: openStatusStore({
-      stateDir,
-      kind: 'FaultSchedule',
-      parse: (value) => scheduleStatusSchema.parse(value),
-    }),
-  };
-}
+import type { ClusterStatus, ScheduleStatus } from '../../crds/status.ts';
+import type { FileProblem } from '../status/status-store.ts';
+import { openStatusStores } from '../status/status-stores.ts';
 
 export interface SavedState {
   readonly clusters: ReadonlyMap<string, ClusterStatus>;

@@ -55,6 +55,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const session = this.#session(cluster);
     await session.begin(stored.generation);
     try {
+      if (!stored.deleting) await this.#deps.prepare(cluster, signal);
       return await this.#pass(stored, cluster, session, signal);
     } catch (error) {
       if (!signal.aborted && !(error instanceof StepsFailed)) await this.#tellFailure(stored, session, error);

@@ -16,8 +16,13 @@ export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPa
     problem(name, 'StackRefused', problems.join('; ')),
   );
   if (!observed.swarm && !nodes.some(({ kind }) => kind === 'init-swarm')) return joinParts(broken);
-  const stacks = desired.stacks.map((stack) => planStack(stack, nodes, context));
-  const present = joinParts([...broken, ...stacks]);
+  const init = nodes.filter(({ kind }) => kind === 'init-swarm');
+  const objects = joinParts(
+    desired.stacks.flatMap((stack) => [planNetworks(stack, init, context), planFiles(stack, init, context)]),
+  );
+  const before = [...nodes.filter(({ kind }) => preparesPlacement.has(kind)), ...objects.steps];
+  const services = desired.stacks.map((stack) => planServices(stack, before, context));
+  const present = joinParts([...broken, objects, ...services]);
   return joinParts([present, planPrune(context, present.steps)]);
 }
 
@@ -30,37 +35,52 @@ const preparesPlacement = new Set<Step['kind']>([
   'deliver-images',
 ]);
 
-function planStack(stack: DesiredStack, nodes: readonly Step[], context: PlanContext): PlanPart {
+function planServices(stack: DesiredStack, before: readonly Step[], context: PlanContext): PlanPart {
   const missing = missingExternals(stack, context);
   if (missing.length > 0)
     return problem(stack.name, 'StackRefused', `needs ${missing.join(', ')}, which the swarm lacks`);
-  const init = nodes.filter(({ kind }) => kind === 'init-swarm');
-  const objects = joinParts([planNetworks(stack, init, context), planFiles(stack, init, context)]);
-  const before = [...nodes.filter(({ kind }) => preparesPlacement.has(kind)), ...objects.steps];
-  return joinParts([objects, ...stack.services.map((service) => planService(service, before, context))]);
+  const used = usedObjects(stack);
+  const first = before.filter(({ kind, target }) => preparesPlacement.has(kind) || used.has(target));
+  return joinParts(stack.services.map((service) => planService(service, first, context)));
 }
 
+function usedObjects({ networks, configs, secrets, externals }: DesiredStack): ReadonlySet<string> {
+  const own = [...networks, ...configs, ...secrets].map(({ Name }) => Name);
+  return new Set([...own, ...externals.networks, ...externals.configs, ...externals.secrets]);
+}
+
+/** What another stack makes need not be there yet. */
 function missingExternals(
   { externals }: DesiredStack,
-  { observed: { swarm } }: PlanContext,
+  { desired, observed: { swarm } }: PlanContext,
 ): readonly string[] {
-  const absent = (kind: string, wanted: readonly string[], have: readonly string[] = []) =>
+  const absent = (kind: string, wanted: readonly string[], have: readonly (string | undefined)[]) =>
     wanted.filter((name) => !have.includes(name)).map((name) => `${kind} ${name}`);
+  const { stacks } = desired;
+  const networks = [...(swarm?.networks ?? []), ...stacks.flatMap((stack) => stack.networks)];
+  const configs = [
+    ...(swarm?.configs.map(({ Spec }) => Spec) ?? []),
+    ...stacks.flatMap((stack) => stack.configs),
+  ];
+  const secrets = [
+    ...(swarm?.secrets.map(({ Spec }) => Spec) ?? []),
+    ...stacks.flatMap((stack) => stack.secrets),
+  ];
   return [
     ...absent(
       'network',
       externals.networks,
-      swarm?.networks.map(({ Name }) => Name),
+      networks.map(({ Name }) => Name),
     ),
     ...absent(
       'config',
       externals.configs,
-      swarm?.configs.map(({ Spec }) => Spec.Name),
+      configs.map(({ Name }) => Name),
     ),
     ...absent(
       'secret',
       externals.secrets,
-      swarm?.secrets.map(({ Spec }) => Spec.Name),
+      secrets.map(({ Name }) => Name),
     ),
   ];
 }

@@ -3,14 +3,7 @@ import { type FaultEntry, type FaultSchedule, faultOf } from '../../crds/fault-s
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type {
-  Claims,
-  FaultKind,
-  Nodes,
-  RunJournal,
-  RunRecord,
-  Workload,
-} from '../../state-machines/contract.ts';
+import type { FaultKind, FaultRun, RunJournal } from '../../state-machines/contract.ts';
 import type { FaultState } from '../../state-machines/fault-machine.ts';
 import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
@@ -22,25 +15,13 @@ import {
   type TrialResult,
 } from '../../state-machines/run-trial.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
-import type { TrialMetrics } from '../metrics.ts';
+import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import { type ConditionUpdate, setCondition } from '../status/conditions.ts';
 import type { StatusStore } from '../status/status-store.ts';
-import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
+import type { SampleFile } from '../workload/sample-file.ts';
+import type { ClusterAccess } from './cluster-access.ts';
 import { planRun } from './plan-run.ts';
 import { toCalibrationStatus, toTrialRecord } from './to-trial-record.ts';
-
-/** A Ready cluster, as a schedule's run uses it. */
-export interface ClusterAccess {
-  readonly nodeNames: readonly string[];
-  readonly nodes: Nodes;
-  readonly claims: Claims;
-  readonly workload: Workload;
-  /** Interval of the job's trigger, ms. */
-  readonly triggerMs: number;
-  /** What governs detection and recovery, for the record. */
-  readonly settings: Readonly<Record<string, string>>;
-  swarm(signal: AbortSignal): Promise<SwarmGateway>;
-}
 
 export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
   readonly kinds: Readonly<Record<string, FaultKind>>;
@@ -48,12 +29,9 @@ export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
   readonly journal: RunJournal;
   readonly status: StatusStore<ScheduleStatus>;
   readonly metrics: TrialMetrics;
+  readonly workloadMetrics: Pick<WorkloadMetrics, 'sample' | 'silent'>;
   /** Keeps a trial's raw rows; gives the file's path below the state directory. */
-  readonly openSamples: (runId: string) => {
-    readonly path: string;
-    write(sample: Sample): void;
-    close(): Promise<void>;
-  };
+  readonly openSamples: (runId: string) => SampleFile;
   /** One line for people: what goes on, what is awaited. */
   readonly progress: (schedule: string, line: string) => void;
 }
@@ -123,13 +101,19 @@ async function runOne(
     ...{ clock, scripts, journal, nodes, claims, workload },
     onState: stateReporter(run.name, deps),
     onProgress: progressReporter(run.name, number, deps),
-    ...(samples && { onSample: (sample: Sample) => samples.write(sample) }),
+    ...(samples && {
+      onSample(sample: Sample) {
+        samples.write(sample);
+        deps.workloadMetrics.sample(sample);
+      },
+    }),
   };
   try {
     const result = await runTrial(toTrial(one, started, deps), ports, signal);
     const unrun = signal.aborted ? 'Aborted' : 'Refused';
     return { record: toTrialRecord(started, result, unrun, clock.now()), result };
   } finally {
+    deps.workloadMetrics.silent();
     await samples?.close();
   }
 }

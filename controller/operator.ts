@@ -1,0 +1,253 @@
+import { randomInt, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { ensureImages } from '../compose/images/ensure-images.ts';
+import { resolveImageNames } from '../compose/images/resolve-images.ts';
+import { type ClusterSpec, provisionerOf } from '../crds/cluster-spec.ts';
+import { resourceKey } from '../crds/group.ts';
+import type { Provisioner, ProvisionerContext } from '../provisioners/contract.ts';
+import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
+import { ensureLocalEngine } from '../provisioners/shared/install-engine.ts';
+import type { Claims } from '../state-machines/contract.ts';
+import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
+import { systemClock } from './clock.ts';
+import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
+import type { OpenEngine } from './cluster/node-pool.ts';
+import type { Log } from './log.ts';
+import { ControlLoop } from './loop/control-loop.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { faultKindsByName, provisionersByName, resourceKinds } from './resource-kinds.ts';
+import { ActiveRuns } from './schedule/active-runs.ts';
+import { type ClusterAccess, clusterAccess } from './schedule/cluster-access.ts';
+import { scheduleRunner } from './schedule/run-schedule.ts';
+import { ScheduleReconciler } from './schedule/schedule-reconciler.ts';
+import { CONFIRM_MS, SETTLE_MS } from './source/follow-manifests.ts';
+import { type LoadManifest, manifestLoader } from './source/load-manifest.ts';
+import { settledReader } from './source/read-settled.ts';
+import { ResourceStore, type StoredResource } from './source/resource-store.ts';
+import { SavedResources } from './source/saved-resources.ts';
+import { dockerImageSource, imageDelivery } from './stack/deliver-images.ts';
+import { stackLoader } from './stack/load-stack.ts';
+import { createClaims } from './status/claims.ts';
+import { isTrue } from './status/conditions.ts';
+import type { FileRunJournal } from './status/run-journal.ts';
+import { openStatusStores, type StatusStores } from './status/status-stores.ts';
+import { engineGateway, swarmGateway } from './swarm/docker-gateways.ts';
+import { openSampleFile } from './workload/sample-file.ts';
+
+export interface OperatorOptions {
+  /** Root of the installed package: scripts, compose files, image recipes. */
+  readonly packageRoot: string;
+  readonly stateDir: string;
+  readonly cacheDir: string;
+  /** Where /metrics is served. */
+  readonly port: number;
+  readonly log: Log;
+  /** One line for people: long work, what is awaited. */
+  readonly progress: (line: string) => void;
+  /** Opened by the one writer of the state directory; absent for those who only look. */
+  readonly journal: FileRunJournal;
+}
+
+/** All parts of the process, bound to each other; nothing runs until its loops do. */
+export interface Operator {
+  readonly store: ResourceStore;
+  readonly load: LoadManifest;
+  readonly statuses: StatusStores;
+  readonly clusters: ClusterReconciler;
+  readonly metrics: Metrics;
+  readonly scripts: Scripts;
+  readonly clusterLoop: ControlLoop<StoredResource>;
+  readonly scheduleLoop: ControlLoop<StoredResource>;
+  readonly runs: ActiveRuns;
+  /** The access to a cluster whose manifest is known; throws when it is not. */
+  access(cluster: string): ClusterAccess;
+  /** Asks both loops for a pass over everything. */
+  enqueueAll(): void;
+}
+
+/** Where the lab keeps the checkpoint of `checkpoint: { path: {} }` on every node. */
+const CHECKPOINT_DIR = '/var/lib/spark-failures/checkpoint';
+
+/** Builds the parts and wires them: the one place that knows them all. */
+export async function createOperator(options: OperatorOptions): Promise<Operator> {
+  const { packageRoot, stateDir, log, journal } = options;
+  const clock = systemClock;
+  const metrics = createMetrics();
+  const statuses = openStatusStores(stateDir);
+  const saved = new SavedResources(stateDir, resourceKinds);
+  const [scripts, imageNames, known] = await Promise.all([
+    loadScripts(join(packageRoot, 'state-machines')),
+    resolveImageNames(packageRoot),
+    saved.list(),
+  ]);
+
+  const store = new ResourceStore({
+    known,
+    newUid: randomUUID,
+    confirmMs: CONFIRM_MS,
+    onChanged(keys) {
+      for (const key of keys) {
+        const stored = store.get(key);
+        if (stored)
+          void saved.save(stored).catch((err: unknown) => log.warn({ err, key }, 'manifest not kept'));
+        loopOf(key).add(key);
+      }
+      // A schedule may have waited for what changed.
+      for (const { key, kind } of store.list()) if (kind === 'FaultSchedule') scheduleLoop.add(key);
+    },
+  });
+  const resources = {
+    get: (key: string) => store.get(key),
+    finalized(key: string) {
+      const stored = store.get(key);
+      store.finalized(key);
+      if (stored)
+        void saved.remove(stored).catch((err: unknown) => log.warn({ err, key }, 'manifest not forgotten'));
+    },
+  };
+
+  const claims = new Map<string, Claims>();
+  const claimsOf = (cluster: string): Claims => {
+    const existing = claims.get(cluster);
+    if (existing) return existing;
+    // What a trial lets go of is reconciled at once.
+    const made = createClaims(() => clusterLoop.add(resourceKey('ClusterSpec', cluster)));
+    claims.set(cluster, made);
+    return made;
+  };
+
+  const imageSource = dockerImageSource(localDocker());
+  const clusters = new ClusterReconciler({
+    ...{ clock, log, claimsOf, openEngine, imageSource },
+    statuses: statuses.clusters,
+    prepare: imagePreparer(options),
+    bindProvisioner: await provisionerBinder(options, imageNames),
+    loadStack: stackLoader(),
+    images: imageDelivery(imageSource),
+    variables: { ...imageVariables(imageNames), CHECKPOINT_DIR },
+    controllerPort: options.port,
+    wake: (key, delayMs) => clusterLoop.addAfter(key, delayMs),
+  });
+
+  const access = (name: string): ClusterAccess => {
+    const { resource: cluster } = store.get(resourceKey('ClusterSpec', name)) ?? {};
+    if (cluster?.kind !== 'ClusterSpec') throw new Error(`there is no ClusterSpec ${name}`);
+    const swarm = (signal: AbortSignal) => clusters.swarm(cluster, signal);
+    return clusterAccess({ cluster, clock, swarm, nodes: clusters.nodes(cluster), claims: claimsOf(name) });
+  };
+  const runs = new ActiveRuns((key) => scheduleLoop.add(key));
+  const schedules = new ScheduleReconciler({
+    ...{ clock, runs, metrics: metrics.trials, status: statuses.schedules },
+    drawSeed: () => randomInt(2 ** 32),
+    isClusterReady: (name) => isReady(name, store, statuses),
+    runSchedule: scheduleRunner({
+      ...{ clock, scripts, journal, metrics: metrics.trials, workloadMetrics: metrics.workload },
+      kinds: faultKindsByName,
+      cluster: access,
+      status: statuses.schedules,
+      openSamples: (runId) => openSampleFile(stateDir, runId),
+      progress: (schedule, line) => options.progress(`${schedule}: ${line}`),
+    }),
+  });
+
+  const loop = (reconciler: ClusterReconciler | ScheduleReconciler) =>
+    new ControlLoop({ reconciler, resources, clock, log, metrics: metrics.loop(reconciler.kind, 1) });
+  const clusterLoop = loop(clusters);
+  const scheduleLoop = loop(schedules);
+  const loopOf = (key: string) => (key.startsWith('ClusterSpec/') ? clusterLoop : scheduleLoop);
+  const load = manifestLoader(resourceKinds, settledReader(SETTLE_MS, clock));
+  const enqueueAll = () => {
+    for (const { key } of store.list()) loopOf(key).add(key);
+  };
+  return {
+    ...{
+      store,
+      load,
+      statuses,
+      clusters,
+      metrics,
+      scripts,
+      clusterLoop,
+      scheduleLoop,
+      runs,
+      access,
+      enqueueAll,
+    },
+  };
+}
+
+const openEngine: OpenEngine = async (node, expectedEngineId, signal) => {
+  const { docker, engineId, close } = await dockerOver(node, expectedEngineId, signal);
+  return { engineId, close, engine: engineGateway(docker), swarm: swarmGateway(docker) };
+};
+
+/** The cluster's newest generation is Ready. */
+async function isReady(name: string, store: ResourceStore, { clusters }: StatusStores): Promise<boolean> {
+  const stored = store.get(resourceKey('ClusterSpec', name));
+  if (!stored || stored.deleting) return false;
+  const { status } = await clusters.read(name);
+  return status !== undefined && isTrue(status.conditions, 'Ready', stored.generation);
+}
+
+/** `spark-kafka` as `SPARK_KAFKA_IMAGE`, for compose files. */
+function imageVariables(names: ReadonlyMap<string, string>): Readonly<Record<string, string>> {
+  const variable = (name: string) => `${name.toUpperCase().replaceAll('-', '_')}_IMAGE`;
+  return Object.fromEntries([...names].map(([name, tag]) => [variable(name), tag]));
+}
+
+/** What runs in the stacks of this package; the rest of the catalogue is what these are built from. */
+const WORKLOAD_IMAGES = [
+  'spark-kafka',
+  'kafka-jmx',
+  'zookeeper',
+  'generator',
+  'observer',
+  'prometheus',
+  'node-exporter',
+];
+
+/** Once per process: an engine on this machine, and the images that nodes may not be able to pull. */
+function imagePreparer({
+  packageRoot,
+  cacheDir,
+  progress,
+}: OperatorOptions): (cluster: ClusterSpec, signal: AbortSignal) => Promise<void> {
+  const ready = new Set<string>();
+  return async ({ spec }, signal) => {
+    const wanted = ['node', ...(spec.stacks.length > 0 ? WORKLOAD_IMAGES : [])].filter(
+      (name) => !ready.has(name),
+    );
+    if (wanted.length === 0) return;
+    await ensureLocalEngine(progress, signal);
+    const names = await resolveImageNames(packageRoot);
+    await ensureImages(
+      wanted.map((name) => names.get(name)!),
+      { assetsDir: packageRoot, cacheDir, progress },
+      signal,
+    );
+    for (const name of wanted) ready.add(name);
+  };
+}
+
+async function provisionerBinder(
+  { stateDir, cacheDir, progress }: OperatorOptions,
+  imageNames: ReadonlyMap<string, string>,
+): Promise<(cluster: ClusterSpec) => Provisioner> {
+  const loaded = Object.values(provisionersByName).map(
+    async ({ name, load }) => [name, await load()] as const,
+  );
+  const makers = new Map(await Promise.all(loaded));
+  const tags = (names: readonly string[]) => names.map((name) => imageNames.get(name)!);
+  return (cluster) => {
+    const { name, config } = provisionerOf(cluster);
+    const context: ProvisionerContext = {
+      ...{ cluster: cluster.metadata.name, cacheDir, progress },
+      stateDir: join(stateDir, 'provisioner', cluster.metadata.name),
+      images: {
+        node: imageNames.get('node')!,
+        seed: cluster.spec.stacks.length > 0 ? tags(WORKLOAD_IMAGES) : [],
+      },
+    };
+    return makers.get(name)!(config, context);
+  };
+}

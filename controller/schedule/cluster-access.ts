@@ -1,0 +1,61 @@
+import type { ClusterSpec } from '../../crds/cluster-spec.ts';
+import type { Claims, Clock, Nodes, Workload } from '../../state-machines/contract.ts';
+import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
+import { observerWorkload } from '../workload/observer-workload.ts';
+import { gatherInventory } from './gather-facts.ts';
+
+/** A cluster as runs on it use it. */
+export interface ClusterAccess {
+  readonly nodeNames: readonly string[];
+  readonly nodes: Nodes;
+  readonly claims: Claims;
+  readonly workload: Workload;
+  /** Interval of the job's trigger, ms. */
+  readonly triggerMs: number;
+  /** What governs detection and recovery, for the record. */
+  readonly settings: Readonly<Record<string, string>>;
+  swarm(signal: AbortSignal): Promise<SwarmGateway>;
+}
+
+export interface ClusterAccessOptions {
+  readonly cluster: ClusterSpec;
+  readonly nodes: Nodes;
+  readonly claims: Claims;
+  readonly clock: Clock;
+  readonly swarm: (signal: AbortSignal) => Promise<SwarmGateway>;
+}
+
+const defaultTriggerMs = 1_000;
+const inventoryMs = 5_000;
+
+/** Binds what a run needs of a cluster; its observer is found anew at each connection, since tasks move. */
+export function clusterAccess({ cluster, nodes, claims, clock, swarm }: ClusterAccessOptions): ClusterAccess {
+  const { spec } = cluster;
+  const observerNode = async () => {
+    const signal = AbortSignal.timeout(inventoryMs);
+    const { services } = await gatherInventory(await swarm(signal), signal);
+    const task = services.find(({ name }) => name.endsWith('_observer'))?.tasks[0];
+    if (!task) throw new Error('no observer runs in the cluster');
+    return nodes(task.node);
+  };
+  return {
+    nodeNames: spec.nodes.map(({ name }) => name),
+    workload: observerWorkload({ node: observerNode, clock }),
+    triggerMs: triggerOf(spec),
+    settings: Object.fromEntries(
+      spec.stacks.flatMap(({ name, env }) =>
+        Object.entries(env).map(([key, value]) => [`${name}.${key}`, value]),
+      ),
+    ),
+    ...{ nodes, claims, swarm },
+  };
+}
+
+/** The streaming stack's TRIGGER, in Spark's words: `1 second`, `500 milliseconds`. */
+function triggerOf({ stacks }: ClusterSpec['spec']): number {
+  const text = stacks.map(({ env }) => env.TRIGGER).find((trigger) => trigger !== undefined);
+  const [, count, unit] = /^(\d+) (millisecond|second|minute)s?$/.exec(text ?? '') ?? [];
+  if (count === undefined) return defaultTriggerMs;
+  const unitMs = unit === 'minute' ? 60_000 : unit === 'second' ? 1_000 : 1;
+  return Number(count) * unitMs;
+}

@@ -1,0 +1,28 @@
+import {
+  type ClusterStatus,
+  clusterStatusSchema,
+  type ScheduleStatus,
+  scheduleStatusSchema,
+} from '../../crds/status.ts';
+import { openStatusStore, type StatusStore } from './status-store.ts';
+
+export interface StatusStores {
+  readonly clusters: StatusStore<ClusterStatus>;
+  readonly schedules: StatusStore<ScheduleStatus>;
+}
+
+/** The two kinds' status files below a state directory. */
+export function openStatusStores(stateDir: string): StatusStores {
+  return {
+    clusters: openStatusStore({
+      stateDir,
+      kind: 'ClusterSpec',
+      parse: (value) => clusterStatusSchema.parse(value),
+    }),
+    schedules: openStatusStore({
+      stateDir,
+      kind: 'FaultSchedule',
+      parse: (value) => scheduleStatusSchema.parse(value),
+    }),
+  };
+}
