@@ -61,8 +61,9 @@ export const faultMachine = setup({
       outcome: 'Aborted' as const,
       ...(event.type === 'ABORT' && { message: event.reason }),
     })),
-    noteFailure: assign((_, { error }: { error: unknown }) => ({
-      outcome: isRefusal(error) ? ('Refused' as const) : ('Unknown' as const),
+    noteFailure: assign(({ context }, { error }: { error: unknown }) => ({
+      // Without an inject nothing was broken, whatever the reason.
+      outcome: isRefusal(error) || !context.injected ? ('Refused' as const) : ('Unknown' as const),
       message: messageOf(error),
     })),
     noteHealFailure: assign(({ context }, { error }: { error: unknown }) => ({

@@ -1,0 +1,383 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { type AnyStateMachine, createActor, fromPromise } from 'xstate';
+import { getSimplePaths } from 'xstate/graph';
+import type { FaultRun, RunJournal, RunRecord, RunResult } from '../state-machines/contract.ts';
+import { type FaultState, faultMachine } from '../state-machines/fault-machine.ts';
+import { healUnfinished, type RunnerPorts, runFault } from '../state-machines/fault-runner.ts';
+import { loadScripts } from '../state-machines/load-scripts.ts';
+import { seededRandom } from '../state-machines/seeded-random.ts';
+import { FakeClock, settle } from './support/fake-clock.ts';
+import { FakeNode } from './support/fake-node.ts';
+
+const scripts = await loadScripts('state-machines');
+const never = new AbortController().signal;
+
+/** Moves the clock from sleeper to sleeper until the work has settled. */
+async function drive<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
+  let settled = false;
+  void work.then(
+    () => (settled = true),
+    () => (settled = true),
+  );
+  for (;;) {
+    await settle();
+    if (settled) return work;
+    const nextMs = clock.nextWakeMs;
+    if (nextMs !== undefined) await clock.advance(nextMs - clock.now());
+  }
+}
+
+interface World {
+  readonly clock: FakeClock;
+  readonly nodes: readonly FakeNode[];
+  readonly records: RunRecord[];
+  readonly states: FaultState[];
+  readonly ports: RunnerPorts;
+}
+
+/** Fake nodes `node1`, `node2`..., a journal in memory that also keeps what each node had been asked by then. */
+function makeWorld(count = 1): World {
+  const clock = new FakeClock();
+  const nodes = Array.from({ length: count }, (_, index) => new FakeNode(`node${index + 1}`, clock, scripts));
+  const records: RunRecord[] = [];
+  const states: FaultState[] = [];
+  const journal: RunJournal = {
+    async write(record) {
+      for (const node of nodes) node.calls.push(`journal ${record.phase}`);
+      records.push(record);
+    },
+    async unfinished() {
+      const newest = new Map(records.map((record) => [record.runId, record]));
+      return [...newest.values()].filter(({ outcome }) => outcome === undefined);
+    },
+  };
+  const ports: RunnerPorts = {
+    ...{ clock, scripts, journal },
+    nodes: async (name) => nodes.find((node) => node.name === name)!,
+    onState: (_run, state) => states.push(state),
+  };
+  return { clock, nodes, records, states, ports };
+}
+
+function makeRun(nodes: readonly FakeNode[], settings: Partial<FaultRun> = {}): FaultRun {
+  return {
+    runId: 'run',
+    ...{ cluster: 'c', schedule: 's', fault: 'f', kind: 'isolateNode', instant: false },
+    steps: nodes.map(({ name }) => ({ node: name, target: name, mechanism: 'drop', args: ['10.0.0.9'] })),
+    ...{ holdMs: 60_000, graceMs: 30_000 },
+    ...settings,
+  };
+}
+
+const isHealthy = ({ nodes }: World) =>
+  nodes.every(({ runs, broken }) => runs.size === 0 && broken.size === 0);
+
+t.test('fault machine', async (t) => {
+  const done = (state: string, output?: unknown) => ({ type: `xstate.done.actor.0.fault.${state}`, output });
+  const failed = (state: string) => ({ type: `xstate.error.actor.0.fault.${state}`, error: new Error('no') });
+  const states = ['prepare', 'inject', 'hold', 'heal', 'verify'];
+  const effect = { cmdMs: 1, effMs: 2, effResolutionMs: 1 };
+  const events = [
+    ...states.map((state) => done(state, state === 'inject' ? effect : state === 'verify' ? {} : undefined)),
+    ...states.map(failed),
+    { type: 'ABORT', reason: 'enough' },
+  ];
+  const paths = getSimplePaths(faultMachine as AnyStateMachine, {
+    events,
+    input: { holdMs: 5 },
+    serializeState: (state) => JSON.stringify([state.value, state.context.attempt]),
+    stopWhen: (state) => state.context.attempt > 1,
+  });
+
+  t.test('reaches its ends only through heal', async (t) => {
+    t.ok(paths.length > 20, `${paths.length} paths`);
+    const ends = paths.filter(({ state }) => state.status === 'done');
+    t.ok(ends.length > 0);
+    for (const { steps } of ends) {
+      const visited = steps.map(({ state }) => String(state.value));
+      t.equal(visited.at(-2), 'verify', visited.join(' '));
+      t.ok(visited.includes('heal'));
+    }
+  });
+
+  t.test('does on every path what the graph says, with real promises', async (t) => {
+    for (const { steps } of paths) {
+      const open = new Map<
+        string,
+        { resolve: (output: unknown) => void; reject: (error: unknown) => void }
+      >();
+      const fake = (name: string) =>
+        fromPromise(() => new Promise((resolve, reject) => open.set(name, { resolve, reject })));
+      const actor = createActor(
+        faultMachine.provide({
+          actors: Object.fromEntries(states.map((name) => [name, fake(name)])) as never,
+        }),
+        { input: { holdMs: 5 } },
+      ).start();
+      for (const { event, state } of steps.slice(1)) {
+        const [, kind, name = ''] = /^xstate\.(done|error)\.actor\.0\.fault\.(\w+)$/.exec(event.type) ?? [];
+        if (kind === 'done') open.get(name)!.resolve((event as unknown as { output: unknown }).output);
+        else if (kind === 'error') open.get(name)!.reject(new Error('no'));
+        else actor.send(event as never);
+        await settle(2);
+        t.equal(actor.getSnapshot().value, state.value);
+      }
+      actor.stop();
+    }
+  });
+
+  t.test('keeps nothing in its context that JSON would lose', async (t) => {
+    for (const { state } of paths) t.same(JSON.parse(JSON.stringify(state.context)), state.context);
+  });
+});
+
+t.test('run of a fault', async (t) => {
+  t.test('ends healed, verified and disarmed, with its instants', async (t) => {
+    const world = makeWorld(2);
+    const startMs = world.clock.now();
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.equal(result.outcome, 'Healed');
+    t.same(world.states, ['prepare', 'inject', 'hold', 'heal', 'verify', 'healed']);
+    const { cmdMs, effMs, effResolutionMs, endMs } = result.instants;
+    t.ok(cmdMs! >= startMs && effMs! >= cmdMs! && effResolutionMs! >= 0);
+    t.ok(endMs! - effMs! >= 60_000 && endMs! - effMs! < 61_000, `held ${endMs! - effMs!} ms`);
+    t.ok(isHealthy(world));
+    t.equal(world.clock.sleeping, 0, 'nothing is left behind');
+  });
+
+  t.test('writes each record before the effect that it announces', async (t) => {
+    const world = makeWorld();
+    await drive(world.clock, runFault(makeRun(world.nodes, { holdMs: 1_000 }), world.ports, never));
+    t.same(world.nodes[0]!.calls, [
+      ...['journal prepared', 'arm.sh', 'journal injecting', 'inject.sh', 'journal holding'],
+      ...['journal healing', 'heal.sh', 'look.sh', 'disarm.sh', 'journal healed'],
+    ]);
+    t.equal(world.records.at(-1)?.outcome, 'Healed');
+  });
+
+  t.test('aborted in any phase ends healed', async (t) => {
+    for (const phase of ['arm.sh', 'inject.sh', 'look.sh', 'heal.sh', 'disarm.sh']) {
+      const world = makeWorld(2);
+      const abort = new AbortController();
+      world.nodes[0]!.mood.before = async (script) => {
+        if (script === phase) abort.abort(new Error('SIGTERM'));
+      };
+      const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, abort.signal));
+      const late = phase === 'heal.sh' || phase === 'disarm.sh';
+      t.equal(result.outcome, late ? 'Healed' : 'Aborted', phase);
+      if (!late) t.equal(result.message, 'SIGTERM');
+      t.ok(isHealthy(world), phase);
+      t.equal(world.clock.sleeping, 0);
+    }
+  });
+
+  t.test('aborted at any instant ends healed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 15_000 }),
+        fc.integer({ min: 0, max: 400 }),
+        async (atMs, ms) => {
+          const world = makeWorld(2);
+          for (const node of world.nodes) node.mood.latencyMs = ms;
+          const abort = new AbortController();
+          const run = runFault(makeRun(world.nodes, { holdMs: 10_000 }), world.ports, abort.signal);
+          const stop = world.clock.sleep(atMs, never).then(() => abort.abort(new Error('stop')));
+          const [result] = await drive(world.clock, Promise.all([run, stop]));
+          return isHealthy(world) && (result.outcome === 'Aborted' || result.outcome === 'Healed');
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  t.test('aborted before it began touches nothing but to make sure', async (t) => {
+    const world = makeWorld();
+    const result = await drive(
+      world.clock,
+      runFault(makeRun(world.nodes), world.ports, AbortSignal.abort(new Error('no'))),
+    );
+    t.equal(result.outcome, 'Aborted');
+    t.notOk(world.nodes[0]!.calls.includes('inject.sh'));
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is refused when another run holds the target, and leaves that one alone', async (t) => {
+    const world = makeWorld();
+    const first = runFault(makeRun(world.nodes), world.ports, never);
+    await world.clock.advance(1_000);
+    const second = await runFaultNow(world, makeRun(world.nodes, { runId: 'other' }));
+    t.equal(second.outcome, 'Refused');
+    t.match(second.message, /held by run\.0/);
+    t.equal(world.nodes[0]!.broken.size, 1);
+    t.equal((await drive(world.clock, first)).outcome, 'Healed');
+  });
+
+  t.test('injects nothing when the controller slept past the deadline', async (t) => {
+    const world = makeWorld();
+    const node = world.nodes[0]!;
+    node.mood.before = async (script) => {
+      if (script === 'inject.sh') await world.clock.sleep(20_000, never); // on the way, longer than the switch waits
+    };
+    const run = makeRun(world.nodes, { holdMs: 1_000, graceMs: 10_000 });
+    const result = await drive(world.clock, runFault(run, world.ports, never));
+    t.equal(result.outcome, 'Refused');
+    t.match(result.message, /healed already/);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('heals everywhere when one target refuses', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[1]!.mood.before = async (script) => {
+      if (script === 'inject.sh') world.nodes[1]!.runs.clear();
+    };
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.equal(result.outcome, 'Refused');
+    t.ok(isHealthy(world));
+  });
+
+  t.test('counts the hold from the last target in effect', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[1]!.mood.effectAfterMs = 3_000;
+    const { instants } = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.ok(instants.effMs! - instants.cmdMs! >= 3_000);
+    t.ok(instants.effResolutionMs! <= 200, 'as fine as its polling');
+    t.ok(instants.endMs! - instants.effMs! >= 60_000);
+  });
+
+  t.test('that never shows an effect is healed and Unknown', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.mood.effectAfterMs = Number.POSITIVE_INFINITY;
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.equal(result.outcome, 'Unknown');
+    t.match(result.message, /after 10 s its check says "inactive"/);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('that is in effect before it was injected is refused', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.broken.set('run.0', 0);
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.equal(result.outcome, 'Refused');
+    t.notOk(world.nodes[0]!.calls.includes('inject.sh'));
+  });
+
+  t.test('whose effect is lost during the hold ends at once, healed', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.mood.effectEndsMs = world.clock.now() + 20_000;
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.equal(result.outcome, 'Unknown');
+    t.match(result.message, /lost the effect during the hold/);
+    t.ok(result.instants.endMs! - result.instants.effMs! < 40_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('of an instant kind does not hold, and verifies the undo alone', async (t) => {
+    const world = makeWorld();
+    const run = makeRun(world.nodes, { instant: true, kind: 'killContainer', holdMs: 0 });
+    const result = await drive(world.clock, runFault(run, world.ports, never));
+    t.equal(result.outcome, 'Healed');
+    t.equal(result.instants.endMs, undefined);
+    t.notOk(world.nodes[0]!.calls.includes('look.sh'));
+  });
+
+  t.test('tries a failing heal again until it is healed', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.mood.undoFails = 4;
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.equal(result.outcome, 'Healed');
+    t.ok(isHealthy(world));
+    t.equal(world.states.filter((state) => state === 'heal').length, 1, 'a retry is no new state');
+  });
+
+  t.test('that cannot be healed is Stuck, stays in the journal, and is healed later', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.mood.undoFails = 1_000;
+    const result = await drive(
+      world.clock,
+      runFault(makeRun(world.nodes, { holdMs: 1_000 }), world.ports, never),
+    );
+    t.equal(result.outcome, 'Stuck');
+    t.match(result.message, /heal\.sh/);
+    t.equal((await world.ports.journal.unfinished()).length, 1);
+    world.nodes[0]!.mood.undoFails = 0;
+    const [healed] = await drive(world.clock, healUnfinished(world.ports, never));
+    t.equal(healed?.outcome, 'Aborted');
+    t.same(await world.ports.journal.unfinished(), []);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is refused at once when a node is out of reach before anything was injected', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.mood.unreachable = true;
+    const startMs = world.clock.now();
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+    t.equal(result.outcome, 'Refused');
+    t.match(result.message, /connection lost/);
+    t.ok(world.clock.now() - startMs < 5_000);
+  });
+
+  t.test('heals although the journal can no longer be written', async (t) => {
+    const world = makeWorld();
+    const write = world.ports.journal.write;
+    const ports: RunnerPorts = {
+      ...world.ports,
+      journal: {
+        ...world.ports.journal,
+        write: (record) =>
+          record.phase.startsWith('heal') ? Promise.reject(new Error('disk full')) : write(record),
+      },
+    };
+    const result = await drive(world.clock, runFault(makeRun(world.nodes), ports, never));
+    t.equal(result.outcome, 'Healed');
+    t.match(result.message, /journal not closed: disk full/);
+    t.ok(isHealthy(world));
+    t.equal((await world.ports.journal.unfinished()).length, 1);
+  });
+});
+
+t.test('unfinished runs', async (t) => {
+  t.test('are healed, verified and closed as aborted, whatever phase they died in', async (t) => {
+    for (const phase of ['prepared', 'injecting', 'holding', 'healing'] as const) {
+      const world = makeWorld();
+      const node = world.nodes[0]!;
+      const run = makeRun(world.nodes);
+      await world.ports.journal.write({ schemaVersion: 1, ...run, phase, atMs: 0 });
+      if (phase !== 'prepared') {
+        const deadlineMs = world.clock.now() + 60_000;
+        node.runs.set('run.0', { lock: 'node1', deadlineMs, tombstone: false, healed: false });
+        node.broken.set('run.0', world.clock.now());
+      }
+      const results: readonly RunResult[] = await drive(world.clock, healUnfinished(world.ports, never));
+      t.same(
+        results.map(({ outcome }) => outcome),
+        ['Aborted'],
+      );
+      t.notOk(node.calls.includes('inject.sh'));
+      t.ok(isHealthy(world), phase);
+      t.same(await world.ports.journal.unfinished(), []);
+    }
+  });
+});
+
+t.test('seeded random numbers', async (t) => {
+  t.test('are the same for the same seed, in [0, 1), and spread', async () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), (seed) => {
+        const [one, other] = [seededRandom(seed), seededRandom(seed)];
+        const drawn = Array.from({ length: 200 }, () => one());
+        return (
+          drawn.every((value) => value >= 0 && value < 1 && value === other()) &&
+          Math.abs(drawn.reduce((sum, value) => sum + value, 0) / 200 - 0.5) < 0.15
+        );
+      }),
+    );
+  });
+});
+
+/** Runs beside another run: only this one's calls may pass time. */
+async function runFaultNow(world: World, run: FaultRun): Promise<RunResult> {
+  const work = runFault(run, world.ports, never);
+  await world.clock.advance(2_000);
+  return work;
+}

@@ -1,0 +1,159 @@
+import type { Duplex } from 'node:stream';
+import {
+  ExecError,
+  type ExecOptions,
+  type ExecResult,
+  type NodeHandle,
+} from '../../provisioners/contract.ts';
+import type { Clock } from '../../state-machines/contract.ts';
+import type { Scripts } from '../../state-machines/load-scripts.ts';
+
+interface FakeRun {
+  readonly lock: string;
+  readonly deadlineMs: number;
+  tombstone: boolean;
+  healed: boolean;
+}
+
+/** What a fake node does otherwise than a good one; a test may change it at any time. */
+interface Mood {
+  /** The connection is lost: every call rejects. */
+  unreachable: boolean;
+  /** How long each call takes. */
+  latencyMs: number;
+  /** undo.sh fails so many times. */
+  undoFails: number;
+  /** The effect shows so long after the inject; never when infinite. */
+  effectAfterMs: number;
+  /** The effect goes away by itself at that instant. */
+  effectEndsMs: number;
+  /** Hook before a script acts, for instance to block it. */
+  before?: (script: string) => Promise<void>;
+}
+
+const bootMs = 1_000_000;
+
+/**
+ * A node as the dead-man scripts make it behave: run directories, locks, tombstones, a switch that fires. It knows the
+ * scripts by their text, so that a changed name or protocol shows.
+ */
+export class FakeNode implements NodeHandle {
+  readonly name: string;
+  readonly address = '10.0.0.1';
+  readonly mood: Mood = {
+    unreachable: false,
+    latencyMs: 5,
+    undoFails: 0,
+    effectAfterMs: 0,
+    effectEndsMs: Number.POSITIVE_INFINITY,
+  };
+  /** Script names in the order in which they began, for instance `arm.sh`. */
+  readonly calls: string[] = [];
+  readonly runs = new Map<string, FakeRun>();
+  /** Since when each run's fault is in force. */
+  readonly broken = new Map<string, number>();
+  readonly #clock: Clock;
+  readonly #names: ReadonlyMap<string, string>;
+
+  constructor(name: string, clock: Clock, scripts: Scripts) {
+    this.name = name;
+    this.#clock = clock;
+    const files = ['arm.sh', 'inject.sh', 'look.sh', 'heal.sh', 'disarm.sh', 'scan.sh', 'heal-all.sh'];
+    this.#names = new Map(files.map((file) => [scripts.deadMan(file), file]));
+  }
+
+  async exec(
+    script: string,
+    args: readonly string[],
+    _options: ExecOptions,
+    signal: AbortSignal,
+  ): Promise<ExecResult> {
+    const name = this.#names.get(script) ?? 'unknown script';
+    this.calls.push(name);
+    await this.mood.before?.(name);
+    await this.#clock.sleep(this.mood.latencyMs, signal);
+    if (this.mood.unreachable) throw new ExecError(this.name, 'connection lost');
+    this.fireSwitches();
+    const stdout = this.#answer(name, args);
+    if (stdout === undefined) return { code: 1, signal: null, stdout: '', stderr: `${name} failed` };
+    return { code: 0, signal: null, stdout: `started ${this.#uptime()}\n${stdout}`, stderr: '' };
+  }
+
+  /** What the node's own timer would have done by now. */
+  fireSwitches(): void {
+    for (const [name, run] of this.runs) {
+      if (this.#clock.now() < run.deadlineMs || run.healed) continue;
+      Object.assign(run, { tombstone: true, healed: true });
+      this.broken.delete(name);
+    }
+  }
+
+  dial(): Promise<Duplex> {
+    return Promise.reject(new ExecError(this.name, 'a fake node cannot be dialled'));
+  }
+
+  async controllerAddress(): Promise<string> {
+    return '10.0.0.254';
+  }
+
+  close(): void {}
+
+  #answer(script: string, [run = '', ...rest]: readonly string[]): string | undefined {
+    switch (script) {
+      case 'arm.sh':
+        return this.#arm(run, rest);
+      case 'inject.sh':
+        return this.#inject(run);
+      case 'look.sh':
+        return `check ${this.#verdict(run)}\nended ${this.#uptime()}\n`;
+      case 'heal.sh':
+        return this.#heal(run);
+      case 'disarm.sh':
+        this.runs.delete(run);
+        return '';
+      default:
+        return undefined;
+    }
+  }
+
+  #arm(name: string, [lock = '', fuseMs]: readonly string[]): string {
+    const holder = [...this.runs].find(([, run]) => run.lock === lock && !run.healed)?.[0];
+    if (holder !== undefined) return `refused ${lock} is held by ${holder}\n`;
+    this.runs.set(name, {
+      ...{ lock, deadlineMs: this.#clock.now() + Number(fuseMs), tombstone: false, healed: false },
+    });
+    return `armed ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
+  }
+
+  #inject(name: string): string {
+    const run = this.runs.get(name);
+    if (!run) return 'refused the run is not armed on this node\n';
+    if (run.tombstone) return 'refused the run is healed already\n';
+    this.broken.set(name, this.#clock.now());
+    return `notbefore ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
+  }
+
+  #heal(name: string): string | undefined {
+    const run = this.runs.get(name);
+    if (run) run.tombstone = true;
+    if (this.mood.undoFails > 0) {
+      this.mood.undoFails--;
+      return undefined;
+    }
+    this.broken.delete(name);
+    if (run) run.healed = true;
+    return 'healed\n';
+  }
+
+  /** On a witness (no run name): of any run. */
+  #verdict(name: string): string {
+    const sinceMs = name === '' ? [...this.broken.values()][0] : this.broken.get(name);
+    const nowMs = this.#clock.now();
+    const shown = sinceMs !== undefined && nowMs >= sinceMs + this.mood.effectAfterMs;
+    return shown && nowMs < this.mood.effectEndsMs ? 'active' : 'inactive';
+  }
+
+  #uptime(): string {
+    return ((this.#clock.now() - bootMs) / 1000).toFixed(2);
+  }
+}
