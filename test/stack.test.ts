@@ -284,7 +284,7 @@ t.test('what each key of a service becomes', async (t) => {
       (it) => serviceOf(it).TaskTemplate.Networks,
       [{ Target: 'app_default', Aliases: ['web'] }],
     ],
-  ]; // prettier-ignore
+  ];
   for (const [title, lines, read, want] of cases) t.test(title, async (t) => t.same(read(lines), want));
 
   t.test('labels of the service: its own, the stack, the hash', async (t) => {
@@ -659,7 +659,7 @@ t.test('what is refused, and where', async (t) => {
       `${head}networks: { n: { ipam: { config: [{ subnet: 10.0.0.0/24, gateway: 10.0.0.1 }] } } }`,
       'stack.yaml:4:58: networks.n.ipam.config[0].gateway: unknown key',
     ],
-  ]; // prettier-ignore
+  ];
   for (const [title, text, ...want] of cases) t.test(title, async (t) => t.same(problemsOf(text), want));
 
   t.test('all at once, in the order of the file, merged keys where they stand', async (t) => {
