@@ -7,7 +7,7 @@ import { resourceKey } from '../crds/group.ts';
 import type { Provisioner, ProvisionerContext } from '../provisioners/contract.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
 import { ensureLocalEngine } from '../provisioners/shared/install-engine.ts';
-import type { Claims } from '../state-machines/contract.ts';
+import type { Claims, RunJournal } from '../state-machines/contract.ts';
 import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
 import { systemClock } from './clock.ts';
 import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
@@ -44,8 +44,8 @@ export interface OperatorOptions {
   readonly log: Log;
   /** One line for people: long work, what is awaited. */
   readonly progress: (line: string) => void;
-  /** Opened by the one writer of the state directory; absent for those who only look. */
-  readonly journal: FileRunJournal;
+  /** Opened by the one writer of the state directory; absent for those who only look: these save nothing. */
+  readonly journal?: FileRunJournal;
 }
 
 /** All parts of the process, bound to each other; nothing runs until its loops do. */
@@ -139,9 +139,16 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const schedules = new ScheduleReconciler({
     ...{ clock, runs, metrics: metrics.trials, status: statuses.schedules },
     drawSeed: () => randomInt(2 ** 32),
+    runsOf: async (name) => ((await journal?.runs()) ?? []).filter(({ schedule }) => schedule === name),
     isClusterReady: (name) => isReady(name, store, statuses),
     runSchedule: scheduleRunner({
-      ...{ clock, scripts, journal, metrics: metrics.trials, workloadMetrics: metrics.workload },
+      ...{
+        clock,
+        scripts,
+        journal: journal ?? closedJournal,
+        metrics: metrics.trials,
+        workloadMetrics: metrics.workload,
+      },
       kinds: faultKindsByName,
       cluster: access,
       status: statuses.schedules,
@@ -150,8 +157,12 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     }),
   });
 
+  const workers = 4;
   const loop = (reconciler: ClusterReconciler | ScheduleReconciler) =>
-    new ControlLoop({ reconciler, resources, clock, log, metrics: metrics.loop(reconciler.kind, 1) });
+    new ControlLoop({
+      ...{ reconciler, resources, clock, log, workers },
+      metrics: metrics.loop(reconciler.kind, workers),
+    });
   const clusterLoop = loop(clusters);
   const scheduleLoop = loop(schedules);
   const loopOf = (key: string) => (key.startsWith('ClusterSpec/') ? clusterLoop : scheduleLoop);
@@ -175,6 +186,12 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     },
   };
 }
+
+/** For those who only look: no run can begin. */
+const closedJournal: RunJournal = {
+  write: () => Promise.reject(new Error('the state directory is open for reading only')),
+  unfinished: () => Promise.resolve([]),
+};
 
 const openEngine: OpenEngine = async (node, expectedEngineId, signal) => {
   const { docker, engineId, close } = await dockerOver(node, expectedEngineId, signal);

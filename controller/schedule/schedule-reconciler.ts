@@ -1,7 +1,8 @@
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import { formatProblem } from '../../crds/problem.ts';
 import type { Condition, ScheduleStatus } from '../../crds/status.ts';
-import type { Clock } from '../../state-machines/contract.ts';
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import type { Clock, RunRecord } from '../../state-machines/contract.ts';
 import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
@@ -24,6 +25,8 @@ export interface ScheduleReconcilerDeps {
   readonly runSchedule: RunSchedule;
   readonly metrics: Pick<TrialMetrics, 'scheduleFaults'>;
   readonly clock: Clock;
+  /** What the journal knows of a schedule's runs, oldest first. */
+  readonly runsOf: (schedule: string) => Promise<readonly RunRecord[]>;
   /** Draws a seed when the manifest gives none: an integer in [0, 2^32). */
   readonly drawSeed: () => number;
 }
@@ -73,7 +76,9 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     };
     const runKey = runKeyOf(resource, schedule);
     if (before.runKey === runKey) {
-      await this.#write(resource, accepted, [valid(resource), ...closing(resource, before)]);
+      const isClosed = findCondition(before.conditions, 'Complete') !== undefined;
+      if (isClosed) await this.#write(resource, accepted, [valid(resource)]);
+      else await this.#closeInterrupted(resource, schedule, accepted);
       return {};
     }
     if (!(await this.#deps.isClusterReady(schedule.spec.clusterRef.name))) {
@@ -103,6 +108,28 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     this.#deps.runs.start(key, generation, (signal) =>
       this.#deps.runSchedule({ name, generation, schedule, seed, status: started }, signal),
     );
+  }
+
+  /** A run that was started and is not active any more ended without closing its books: the process was killed in it. */
+  async #closeInterrupted(
+    resource: StoredResource,
+    schedule: FaultSchedule,
+    before: ScheduleStatus,
+  ): Promise<void> {
+    const { name, generation } = resource;
+    const prefix = `${name}-${generation}-`;
+    const recorded = new Set(before.trials.map(({ runId }) => runId));
+    const startedAt = Date.parse(findCondition(before.conditions, 'Active')?.lastTransitionTime ?? '') || 0;
+    const cutOff = (await this.#deps.runsOf(name)).filter(
+      ({ runId, atMs }) => runId.startsWith(prefix) && !recorded.has(runId) && atMs >= startedAt,
+    );
+    const trials = cutOff.map((run, index) =>
+      interrupted(run, before, schedule, before.trials.length + index + 1),
+    );
+    await this.#write(resource, { ...before, trials: [...before.trials, ...trials] }, [
+      valid(resource),
+      ...closing(resource),
+    ]);
   }
 
   async #read({ name, uid }: StoredResource): Promise<ScheduleStatus> {
@@ -175,9 +202,7 @@ function active({ generation }: StoredResource): ConditionUpdate {
   };
 }
 
-/** A run that was started and is not active any more ended without closing its books: this process was killed in it. */
-function closing({ generation }: StoredResource, { conditions }: ScheduleStatus): readonly ConditionUpdate[] {
-  if (findCondition(conditions, 'Complete')) return [];
+function closing({ generation }: StoredResource): readonly ConditionUpdate[] {
   const message = 'the controller ended during the run; what it had injected was healed at the next start';
   return [
     {
@@ -189,4 +214,25 @@ function closing({ generation }: StoredResource, { conditions }: ScheduleStatus)
     },
     { type: 'Complete', status: 'True', reason: 'Aborted', message, observedGeneration: generation },
   ];
+}
+
+/** What remains of a trial that the process did not live to record. */
+function interrupted(
+  run: RunRecord,
+  { seed = 0 }: ScheduleStatus,
+  { spec }: FaultSchedule,
+  number: number,
+): TrialRecord {
+  return {
+    ...{ number, fault: run.fault, kind: run.kind, runId: run.runId, seed: seed + number - 1 },
+    targets: run.steps.map(({ target }) => target),
+    outcome: run.outcome ?? 'Stuck',
+    startedAt: new Date(run.atMs).toISOString(),
+    instants: {},
+    figures: {},
+    ...(spec.preset !== 'none' && {
+      verdict: { recovery: 'Invalid' as const, correctness: 'Unknown' as const },
+    }),
+    message: 'the controller ended during this trial',
+  };
 }
