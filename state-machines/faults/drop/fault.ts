@@ -16,6 +16,8 @@ export const isolateNode: FaultKind<z.output<typeof params>> = {
   targets: 'nodes',
   instant: false,
   plan(_params, { targets, nodes }) {
+    const task = targets.find((target) => target.kind === 'task');
+    if (task) throw new RefusedError(`isolateNode aims at nodes, not at ${task.service}`);
     const chosen = new Set(targets.map(({ node }) => node));
     const witness = nodes.find(({ name }) => !chosen.has(name));
     return nodes.filter(({ name }) => chosen.has(name)).map((node) => isolate(node, nodes, witness));

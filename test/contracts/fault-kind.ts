@@ -1,0 +1,120 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Test } from 'tap';
+import { z } from 'zod';
+import { type Facts, type FaultKind, RefusedError, type Target } from '../../state-machines/contract.ts';
+import { describePlan } from '../../state-machines/describe-plan.ts';
+import type { Scripts } from '../../state-machines/load-scripts.ts';
+
+const run = promisify(execFile);
+const names = ['node1', 'node2', 'node3', 'node4', 'node5', 'node6'];
+
+/** Six nodes, and two of them, or tasks on them, as targets. */
+export function exampleFacts(aim: FaultKind['targets']): Facts {
+  const targets: readonly Target[] = ['node4', 'node6'].map((node, index) =>
+    aim === 'nodes'
+      ? { kind: 'node', node }
+      : {
+          ...{ kind: 'task', node, service: `streaming_spark-worker-${index + 1}`, taskId: `task${index}` },
+          containerId: `${index}`.repeat(64),
+        },
+  );
+  return {
+    targets,
+    nodes: names.map((name, index) => ({
+      name,
+      address: `10.98.0.1${index + 1}`,
+      controllerAddress: '10.98.0.1',
+      capabilities: ['systemd', 'iptables', 'docker'],
+    })),
+  };
+}
+
+/** What every fault kind promises, whoever wrote it. */
+export function faultKindContract(t: Test, kind: FaultKind, scripts: Scripts): void {
+  const facts = exampleFacts(kind.targets);
+  const plan = (of: Facts = facts) => kind.plan(kind.params.parse({}), of);
+
+  t.test('has defaults for all its parameters, described, and refuses unknown ones', async (t) => {
+    t.ok(kind.params.safeParse({}).success);
+    t.notOk(kind.params.safeParse({ nonsense: 1 }).success);
+    const { properties = {} } = z.toJSONSchema(kind.params, { io: 'input' });
+    for (const [name, schema] of Object.entries(properties)) {
+      t.ok((schema as { description?: string }).description, `${name} is described`);
+    }
+  });
+
+  t.test('says in one sentence what it does', async (t) => {
+    t.match(kind.summary, /^[A-Z][^\n]*\.$/);
+    t.match(kind.name, /^[a-z][A-Za-z]+$/);
+  });
+
+  t.test('plans the same steps from the same facts, and changes nothing', async (t) => {
+    const before = structuredClone(facts);
+    t.same(plan(), plan());
+    t.same(facts, before);
+    t.same(JSON.parse(JSON.stringify(plan())), plan(), 'plain data');
+  });
+
+  t.test('plans one step per target, on its own node, with distinct names', async (t) => {
+    const steps = plan();
+    t.same(steps.map(({ node }) => node).sort(), ['node4', 'node6']);
+    t.equal(new Set(steps.map(({ target }) => target)).size, steps.length);
+    for (const { target, node } of steps) t.ok(target === node || target.startsWith(`${node}/`), target);
+  });
+
+  t.test('does not care in which order facts came', async (t) => {
+    const reversed = { targets: facts.targets.toReversed(), nodes: facts.nodes.toReversed() };
+    const bare = (of: Facts) =>
+      plan(of)
+        .map(({ target, args }) => [target, args.toSorted()])
+        .toSorted();
+    t.same(bare(reversed), bare(facts));
+  });
+
+  t.test('never asks its victims to witness', async (t) => {
+    for (const { witness } of plan()) t.notOk(witness && ['node4', 'node6'].includes(witness.node));
+  });
+
+  t.test('passes values only as arguments of one line, printable in a plan', async (t) => {
+    const steps = plan();
+    const text = describePlan({
+      kind: kind.name,
+      steps,
+      instant: kind.instant,
+      holdMs: 5_000,
+      graceMs: 30_000,
+    });
+    for (const { args } of steps) {
+      for (const arg of args) {
+        t.notMatch(arg, /[\n\0]/);
+        t.ok(text.includes(arg));
+      }
+    }
+  });
+
+  t.test('has its three scripts, which shellcheck finds nothing in', async (t) => {
+    for (const { mechanism } of plan()) t.equal(mechanism, kind.mechanism);
+    const { inject, undo, check } = scripts.mechanism(kind.mechanism);
+    for (const script of [inject, undo, check]) t.match(script, /^#!\/bin\/sh\n#/);
+    const folder = `state-machines/faults/${kind.mechanism}`;
+    const files = ['inject.sh', 'undo.sh', 'check.sh'].map((file) => `${folder}/${file}`);
+    await shellcheck(t, files);
+  });
+
+  t.test('refuses targets of the other sort', async (t) => {
+    const wrong = exampleFacts(kind.targets === 'nodes' ? 'tasks' : 'nodes');
+    t.throws(() => plan(wrong), RefusedError);
+  });
+}
+
+/** Skipped, and said so, where shellcheck is not installed. */
+export async function shellcheck(t: Test, files: readonly string[]): Promise<void> {
+  try {
+    await run('shellcheck', ['-s', 'sh', ...files]);
+  } catch (error) {
+    const { code, stdout } = error as { code: unknown; stdout: string };
+    if (code === 'ENOENT') t.comment('shellcheck is not installed: scripts not linted');
+    else t.fail(stdout);
+  }
+}

@@ -1,0 +1,141 @@
+import { execFile } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import fc from 'fast-check';
+import t from 'tap';
+import { RefusedError } from '../state-machines/contract.ts';
+import { armStep } from '../state-machines/dead-man/step-actions.ts';
+import { describePlan } from '../state-machines/describe-plan.ts';
+import { faultKinds } from '../state-machines/faults/catalog.ts';
+import { loadScripts } from '../state-machines/load-scripts.ts';
+import { exampleFacts, faultKindContract, shellcheck } from './contracts/fault-kind.ts';
+import { FakeClock } from './support/fake-clock.ts';
+import { FakeNode } from './support/fake-node.ts';
+
+const run = promisify(execFile);
+const scripts = await loadScripts('state-machines');
+const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+
+for (const kind of faultKinds) {
+  t.test(kind.name, async (t) => faultKindContract(t, kind, scripts));
+}
+
+t.test('catalogue', async (t) => {
+  t.test('names each kind once', async (t) => {
+    t.equal(new Set(faultKinds.map(({ name }) => name)).size, faultKinds.length);
+  });
+
+  t.test('leaves no mechanism without a kind', async (t) => {
+    const folders = await readdir('state-machines/faults', { withFileTypes: true });
+    const mechanisms = folders.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    t.same([...new Set(faultKinds.map(({ mechanism }) => mechanism))].sort(), mechanisms.sort());
+  });
+
+  t.test('asks for scripts that exist, by name', async (t) => {
+    t.throws(() => scripts.mechanism('nonsense'), /no script nonsense/);
+    t.throws(() => scripts.deadMan('nonsense.sh'), /no script/);
+  });
+});
+
+t.test('killContainer', async (t) => {
+  t.test('kills exactly the containers that were chosen, with the signal asked for', async (t) => {
+    const kind = kindOf('killContainer');
+    t.same(kind.plan(kind.params.parse({ signal: 'SIGTERM' }), exampleFacts('tasks')), [
+      {
+        ...{ node: 'node4', target: 'node4/streaming_spark-worker-1', mechanism: 'signal' },
+        args: ['SIGTERM', '0'.repeat(64)],
+      },
+      {
+        ...{ node: 'node6', target: 'node6/streaming_spark-worker-2', mechanism: 'signal' },
+        args: ['SIGTERM', '1'.repeat(64)],
+      },
+    ]);
+  });
+
+  t.test('takes tasks of one service on one node as one target', async (t) => {
+    const kind = kindOf('killContainer');
+    const task = { kind: 'task', node: 'node4', service: 's' } as const;
+    const targets = ['a', 'b'].map((id) => ({ ...task, taskId: id, containerId: id.repeat(64) }));
+    const steps = kind.plan(kind.params.parse({}), { ...exampleFacts('tasks'), targets });
+    t.same(
+      steps.map(({ target, args }) => [target, args.length]),
+      [['node4/s', 3]],
+    );
+  });
+});
+
+t.test('isolateNode', async (t) => {
+  const kind = kindOf('isolateNode');
+  const facts = exampleFacts('nodes');
+
+  t.test(
+    'names the controller first, then every other node, and a witness that is none of the targets',
+    async (t) => {
+      const [first] = kind.plan({}, { ...facts, targets: [{ kind: 'node', node: 'node2' }] });
+      t.same(first, {
+        ...{ node: 'node2', target: 'node2', mechanism: 'drop' },
+        args: ['10.98.0.1', '10.98.0.11', '10.98.0.13', '10.98.0.14', '10.98.0.15', '10.98.0.16'],
+        witness: { node: 'node1', args: ['10.98.0.1', '10.98.0.12'] },
+      });
+    },
+  );
+
+  t.test('is refused where nothing would be isolated, or only half', async (t) => {
+    const alone = { targets: [{ kind: 'node', node: 'node1' } as const], nodes: facts.nodes.slice(0, 1) };
+    t.throws(() => kind.plan({}, alone), RefusedError);
+    const v6 = facts.nodes.map((node) => ({ ...node, address: 'fd00::1' }));
+    t.throws(() => kind.plan({}, { ...facts, nodes: v6 }), /IPv4/);
+    const odd = facts.nodes.map((node) => ({ ...node, controllerAddress: '10.0.0.1 -j ACCEPT' }));
+    t.throws(() => kind.plan({}, { ...facts, nodes: odd }), /IPv4/);
+  });
+});
+
+t.test('dead-man scripts', async (t) => {
+  t.test('are POSIX sh in which shellcheck finds nothing', async (t) => {
+    const files = (await readdir('state-machines/dead-man')).filter((name) => name.endsWith('.sh'));
+    await shellcheck(
+      t,
+      files.map((name) => `state-machines/dead-man/${name}`),
+    );
+  });
+
+  t.test('refuse an argument that would not survive its file', async (t) => {
+    const clock = new FakeClock();
+    const node = new FakeNode('node1', clock, scripts);
+    const ports = { clock, scripts, nodes: async () => node };
+    const step = { node: 'node1', target: 'node1', mechanism: 'drop', args: ['one\ntwo'] };
+    const never = new AbortController().signal;
+    await t.rejects(armStep(ports, { name: 'run.0', step }, 1_000, never), RefusedError);
+    t.same(node.calls, []);
+  });
+});
+
+t.test('a plan in words', async (t) => {
+  t.test('quotes arguments so that a shell gives them back', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ minLength: 1, unit: 'grapheme-ascii' }), async (arg) => {
+        const step = { node: 'n', target: 'n', mechanism: 'm', args: [arg] };
+        const text = describePlan({ kind: 'k', steps: [step], instant: true, holdMs: 0, graceMs: 0 });
+        const quoted = /inject\.sh (.*)$/m.exec(text)?.[1] ?? '';
+        const { stdout } = await run('sh', ['-c', `printf %s ${quoted}`]);
+        return stdout === arg;
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  t.test('says what is held, and that the node needs nobody to heal', async (t) => {
+    const kind = kindOf('isolateNode');
+    const steps = kind.plan({}, { ...exampleFacts('nodes'), targets: [{ kind: 'node', node: 'node6' }] });
+    t.matchOnly(
+      describePlan({ kind: 'isolateNode', steps, instant: false, holdMs: 60_000, graceMs: 30_000 }),
+      [
+        /^isolateNode on node6$/m,
+        /undoes it after 90 s/,
+        /check.sh until/,
+        /hold 60 s/,
+        /undo\.sh, verified/,
+      ].reduce((all, one) => new RegExp(`${all.source}[^]*${one.source}`, 'm')),
+    );
+  });
+});
