@@ -5,9 +5,17 @@ import { dirname, join } from 'node:path';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { ProvisionError } from '../../provisioners/contract.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
+import type { DownloadSet } from './download-lock.ts';
 import { type Download, fetchDownloads } from './fetch-downloads.ts';
 import { createEnsureTool, type EnsureTool } from './host-tools.ts';
-import { buildImage, inspectImage, pullImage, RECIPE_LABEL, STAND_IN_LABEL } from './local-engine.ts';
+import {
+  buildImage,
+  inspectImage,
+  pullImage,
+  RECIPE_LABEL,
+  requireEngine,
+  STAND_IN_LABEL,
+} from './local-engine.ts';
 import { type Image, resolveImages } from './resolve-images.ts';
 
 export interface ImageOptions {
@@ -31,6 +39,7 @@ export async function ensureImages(
 ): Promise<Map<string, string>> {
   const stop = AbortSignal.any([signal]);
   setMaxListeners(0, stop); // as many as there are images at work
+  await requireEngine(stop);
   const catalogue = new Map((await resolveImages(options.assetsDir)).map((image) => [image.tag, image]));
   const site = createSite(options);
   const underWay = new Map<string, Promise<string>>();
@@ -110,14 +119,21 @@ async function ensureListed(
     site.progress(`pulled ${image.tag}`);
     return (await inspectImage(image.tag, signal))!.id;
   }
-  const [downloads] = await Promise.all([
-    image.downloadSet === null
-      ? []
-      : site.fetches[image.downloadSet.client](() => fetchDownloads(image.downloadSet!, site, signal)),
-    image.tool === null ? null : site.ensureTool(image.tool, signal),
-    image.parentTag === null ? null : ensure(image.parentTag),
-  ]);
+  const needs = {
+    downloads: image.downloadSet === null ? [] : fetchInTurn(image.downloadSet, site, signal),
+    tool: image.tool === null ? null : site.ensureTool(image.tool, signal),
+    parent: image.parentTag === null ? null : ensure(image.parentTag),
+  };
+  // To the end of each, even when one fails: no download or build goes on behind the caller's back.
+  await Promise.allSettled(Object.values(needs));
+  await Promise.all([needs.tool, needs.parent]);
+  const downloads = await needs.downloads;
   return site.builds(() => build(image, downloads, site, signal));
+}
+
+/** One client runs at a time: two of them would write the same files of its own cache. */
+function fetchInTurn(set: DownloadSet, site: Site, signal: AbortSignal): Promise<readonly Download[]> {
+  return site.fetches[set.client](() => fetchDownloads(set, site, signal));
 }
 
 async function build(

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ProvisionError } from '../../provisioners/contract.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 
 /** What is known of an image that an engine holds. */
@@ -17,6 +18,19 @@ export const STAND_IN_LABEL = 'spark-failures.io/stand-in';
 const FIRST_ANSWER_MS = 10_000;
 /** The named engine whatever DOCKER_HOST says, and its own builder: apt's docker.io brings no other. */
 const DOCKER = ['DOCKER_BUILDKIT=0', 'docker', '--host', 'unix:///var/run/docker.sock'] as const;
+
+/** Rejects with a ProvisionError unless this machine's engine answers, so that not every image tells the same. */
+export async function requireEngine(signal: AbortSignal): Promise<void> {
+  try {
+    await docker(['version'], signal);
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new ProvisionError(
+      [`no Docker engine to hold images: ${cause instanceof Error ? cause.message : cause}`],
+      { cause },
+    );
+  }
+}
 
 const inspectionSchema = z.tuple([
   z.object({
