@@ -148,6 +148,13 @@ t.test('a change of one field is one difference, named', async (t) => {
     ]);
   });
 
+  t.test('a variable named like what every object has', async (t) => {
+    const odd = withContainer({ Env: ['A=1', 'B=2', 'constructor=x'] });
+    const path = 'TaskTemplate.ContainerSpec.Env.constructor';
+    t.same(diffService(base, odd, names), [{ path, want: undefined, have: 'constructor=x' }]);
+    t.same(diffService(odd, base, names), [{ path, want: 'constructor=x', have: undefined }]);
+  });
+
   t.test('a digest that is wanted', async (t) => {
     const want = withContainer({ Image: 'web:1@sha256:aa' });
     t.equal(diffService(want, base, names).length, 1);

@@ -26,7 +26,9 @@ export function checkCompose(model: ComposeModel): readonly ComposeIssue[] {
 
 function checkService(model: ComposeModel, service: ComposeService, at: Path): readonly ComposeIssue[] {
   const declared = (kind: 'networks' | 'configs' | 'secrets' | 'volumes', name: string, path: Path) =>
-    name in model[kind] ? [] : [{ path, message: undeclared(kind, name, Object.keys(model[kind])) }];
+    Object.hasOwn(model[kind], name)
+      ? []
+      : [{ path, message: undeclared(kind, name, Object.keys(model[kind])) }];
   const networks = Object.keys(service.networks ?? {}).filter((name) => name !== 'default');
   return [
     ...networks.flatMap((name) => declared('networks', name, [...at, 'networks', name])),

@@ -14,28 +14,43 @@ const join = (path: string, key: string): string => {
   return path === '' ? key : `${path}.${key}`;
 };
 
-/** Every leaf in which two trees differ, in the order of its path. */
-export function diffTrees(want: Tree, have: Tree, path = ''): readonly Difference[] {
-  const keys = [...new Set([...Object.keys(want), ...Object.keys(have)])].sort();
-  return keys.flatMap((key) => {
-    const [wanted, had] = [want[key], have[key]];
-    if (isTree(wanted) && isTree(had)) return diffTrees(wanted, had, join(path, key));
-    return isDeepStrictEqual(wanted, had) ? [] : [{ path: join(path, key), want: wanted, have: had }];
-  });
+/** Every leaf in which two trees differ, in the order of its path. Runs for every service in every pass: plain loops. */
+export function diffTrees(want: Tree, have: Tree): readonly Difference[] {
+  const found: Difference[] = [];
+  collect(want, have, '', found);
+  return found.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** A variable or label may be called like something that every object inherits. */
+const own = (tree: Tree, key: string): unknown => (Object.hasOwn(tree, key) ? tree[key] : undefined);
+
+function collect(want: Tree, have: Tree, path: string, found: Difference[]): void {
+  for (const key in want) {
+    const wanted = want[key];
+    const had = own(have, key);
+    if (wanted === had) continue;
+    if (isTree(wanted) && isTree(had)) collect(wanted, had, join(path, key), found);
+    else if (!isDeepStrictEqual(wanted, had)) found.push({ path: join(path, key), want: wanted, have: had });
+  }
+  for (const key in have)
+    if (!Object.hasOwn(want, key)) found.push({ path: join(path, key), want: undefined, have: have[key] });
 }
 
 /** Drops what says nothing (null, '', false, 0, empty lists and maps), as Go's omitempty may or may not have done. */
 export function compact(tree: Tree, zeroMeansSomething: ReadonlySet<string> = new Set()): Tree {
-  const kept = Object.entries(tree).flatMap(([key, value]): [string, unknown][] => {
+  const kept: Record<string, unknown> = {};
+  for (const key in tree) {
+    const value = tree[key];
     const inner = isTree(value) ? compact(value, zeroMeansSomething) : value;
-    if (zeroMeansSomething.has(key) && inner !== undefined && inner !== null) return [[key, inner]];
-    return saysNothing(inner) ? [] : [[key, inner]];
-  });
-  return Object.fromEntries(kept.sort(([a], [b]) => (a < b ? -1 : 1)));
+    const wish = inner !== undefined && inner !== null && zeroMeansSomething.has(key);
+    if (wish || !saysNothing(inner)) kept[key] = inner;
+  }
+  return kept;
 }
 
 function saysNothing(value: unknown): boolean {
   if (value === undefined || value === null || value === '' || value === false || value === 0) return true;
-  if (Array.isArray(value)) return value.length === 0;
-  return typeof value === 'object' && Object.keys(value).length === 0;
+  if (typeof value !== 'object') return false;
+  for (const _ in value) return false;
+  return true;
 }

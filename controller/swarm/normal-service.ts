@@ -54,8 +54,14 @@ export function normalService(spec: ServiceSpec, networkNames: ReadonlyMap<strin
 /** Hash of what is wanted, blind to how it is written down and to its own label. */
 export function hashService(spec: ServiceSpec): string {
   const { [SPEC_HASH_LABEL]: _, ...Labels } = spec.Labels;
-  const normal = JSON.stringify(normalService({ ...spec, Labels }, new Map()));
+  const normal = JSON.stringify(normalService({ ...spec, Labels }, new Map()), sortKeys);
   return createHash('sha256').update(normal).digest('hex').slice(0, 16);
+}
+
+/** For JSON.stringify: the same text whatever order the keys were set in. */
+function sortKeys(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function normalTask(task: TaskSpec, networkNames: ReadonlyMap<string, string>): Tree {
@@ -134,7 +140,7 @@ function keyed<T>(members: readonly T[] | null | undefined, keyOf: (member: T) =
   for (const member of members ?? []) {
     const key = keyOf(member);
     let free = key;
-    for (let n = 2; free in map; n += 1) free = `${key}#${n}`;
+    for (let n = 2; Object.hasOwn(map, free); n += 1) free = `${key}#${n}`;
     map[free] = typeof member === 'object' ? compactMember(member as object) : member;
   }
   return map;
