@@ -88,3 +88,16 @@ export async function buildImage(
 async function docker(args: readonly string[], signal: AbortSignal): Promise<string> {
   return (await runCommand('env', [...DOCKER, ...args], {}, signal)).trim();
 }
+
+/** Removes every image that was built from a recipe, of whatever version, and those of the given names. */
+export async function removeImages(tags: readonly string[], signal: AbortSignal): Promise<void> {
+  const built = await docker(
+    ['image', 'ls', '--quiet', '--all', '--filter', `label=${RECIPE_LABEL}`],
+    signal,
+  );
+  const named = await Promise.all(tags.map(async (tag) => ((await inspectImage(tag, signal)) ? [tag] : [])));
+  const all = [...new Set([...named.flat(), ...built.split('\n').filter((id) => id !== '')])];
+  if (all.length === 0) return;
+  // A child that is still there, or another tag of the same image, must not keep the rest.
+  await docker(['image', 'rm', '--force', ...all], signal).catch(() => undefined);
+}

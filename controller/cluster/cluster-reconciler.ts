@@ -121,7 +121,11 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const { generation, deleting } = stored;
     const reportOnly =
       !deleting && cluster.spec.drift === 'report' && session.isSettled && plan.steps.length > 0;
-    const steps = reportOnly ? [] : stepsToDo(plan, context, session);
+    const heldBack = plan.steps.flatMap((step) => {
+      const message = session.backoff.heldBack(step);
+      return message === undefined ? [] : [{ step, message }];
+    });
+    const steps = reportOnly ? [] : stepsToDo(plan, context, heldBack);
     const heldOnes = deleting ? [] : heldDifferences(context, plan);
     const report: PassReport = {
       generation,
@@ -132,7 +136,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       reportOnly,
       heldDifferences: heldOnes,
     };
-    const inventory = nextInventory(context.inventory, observed, { ...plan, steps }, desired);
+    const inventory = nextInventory(context.inventory, observed, reportOnly ? [] : plan.steps, desired);
     await this.#save(stored, session, { inventory, nodes: countNodes(desired, observed) }, report, []);
     const results = await this.#apply(steps, session, context, signal);
     if (results.length > 0) await this.#save(stored, session, {}, report, results);
@@ -316,10 +320,14 @@ function planFor({ deleting }: StoredResource, cluster: ClusterSpec, context: Co
   return planTeardown(context, cluster.spec.deletionPolicy ?? (machinesAreOurs ? 'destroy' : 'retain'));
 }
 
-/** Not those that failed a moment ago. */
-function stepsToDo({ steps }: ClusterPlan, { observed }: Context, session: ClusterSession): readonly Step[] {
+function stepsToDo(
+  { steps }: ClusterPlan,
+  { observed }: Context,
+  heldBack: PassReport['heldBack'],
+): readonly Step[] {
   const possible = observed.swarm ? steps : steps.filter(({ kind }) => !stackKinds.has(kind));
-  return possible.filter((step) => session.backoff.heldBack(step) === undefined);
+  const failed = new Set(heldBack.map(({ step }) => step.id));
+  return possible.filter(({ id }) => !failed.has(id));
 }
 
 function isFinished(plan: ClusterPlan, results: readonly StepResult[]): boolean {

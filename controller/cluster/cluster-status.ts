@@ -4,7 +4,7 @@ import type { ConditionReason } from '../status/condition-vocabulary.ts';
 import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';
 import type { StepResult } from './apply-plan.ts';
-import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
+import type { ClusterPlan, Finding, Step, StepKind } from './cluster-plan.ts';
 import type { DesiredCluster } from './desired-cluster.ts';
 import { findSwarmNode } from './node-identity.ts';
 import type { ObservedCluster } from './observed-cluster.ts';
@@ -16,6 +16,8 @@ export interface PassReport {
   readonly desired: DesiredCluster;
   readonly observed: ObservedCluster;
   readonly plan: ClusterPlan;
+  /** Steps that failed a moment ago, and are not tried again yet. */
+  readonly heldBack: readonly { readonly step: Step; readonly message: string }[];
   /** Steps that are not carried out: drift is only to be reported. */
   readonly reportOnly: boolean;
   /** Not Ready because of what a trial holds: what a plan without claims would have done there. */
@@ -76,12 +78,10 @@ function setConditions(
 
 function judge(report: PassWithResults): Verdict {
   const { plan, results, desired } = report;
-  const failed = results.find(({ outcome }) => outcome.state === 'failed');
-  if (failed?.outcome.state === 'failed') {
-    return notReady(
-      failureReasons[failed.step.kind] ?? 'ProgressingWithRetry',
-      `${failed.step.id}: ${failed.outcome.message}`,
-    );
+  const [failure] = [...results.flatMap(failureOf), ...report.heldBack];
+  if (failure) {
+    const reason = failureReasons[failure.step.kind] ?? 'ProgressingWithRetry';
+    return notReady(reason, `${failure.step.id}: ${failure.message}`);
   }
   if (report.deleting) return notReady('Deleting', leftToDo(plan, results));
   if (report.reportOnly) return { ...notReady('DriftReported', stepList(plan)), stalled: true };
@@ -99,6 +99,10 @@ function judge(report: PassWithResults): Verdict {
   const services = desired.stacks.reduce((sum, stack) => sum + stack.services.length, 0);
   const message = `${desired.nodes.length} machines and ${services} services are as the manifest asks`;
   return { ready: true, reason: 'Converged', message, stalled: false };
+}
+
+function failureOf({ step, outcome }: StepResult): PassReport['heldBack'] {
+  return outcome.state === 'failed' ? [{ step, message: outcome.message }] : [];
 }
 
 /** What an edit, an annotation or a person's hand must mend. */

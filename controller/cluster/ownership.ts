@@ -1,7 +1,7 @@
 import type { Inventory } from '../../crds/status.ts';
 import { CLUSTER_LABEL, STACK_LABEL } from '../swarm/labels.ts';
 import type { Labels } from '../swarm/swarm-types.ts';
-import type { ClusterPlan, Step } from './cluster-plan.ts';
+import type { Step } from './cluster-plan.ts';
 import type { DesiredCluster } from './desired-cluster.ts';
 import type { ObservedCluster } from './observed-cluster.ts';
 import type { PlanContext } from './plan-context.ts';
@@ -44,11 +44,11 @@ function labelledInventory({ machines, swarm }: ObservedCluster, cluster: string
 export function nextInventory(
   before: Inventory | undefined,
   observed: ObservedCluster,
-  plan: ClusterPlan,
+  steps: readonly Step[],
   desired: DesiredCluster,
 ): Inventory {
   const there = labelledInventory(observed, desired.name);
-  const made = plannedInventory(plan.steps);
+  const made = plannedInventory(steps);
   const merge = (kind: keyof Inventory): string[] => {
     // Without a swarm to ask, what the list says of it stands.
     const unseen = kind !== 'nodes' && !observed.swarm;

@@ -3,7 +3,7 @@ import type { StepResult } from './apply-plan.ts';
 import type { Step } from './cluster-plan.ts';
 
 const firstMs = 500;
-const lastMs = 60_000;
+const lastMs = 30_000;
 
 interface Failure {
   readonly count: number;

@@ -113,7 +113,8 @@ function toEngineError(
 function engineMessage(error: Error & { json?: unknown }): string {
   const json = error.json;
   if (typeof json === 'object' && json !== null && 'message' in json) return String(json.message);
-  return error.message.trim();
+  // An answer that was to be a stream comes without its JSON, but with the modem's own preface.
+  return error.message.replace(/^\(HTTP code \d+\) .*? - /, '').trim();
 }
 
 function codeOf(status: number | undefined, message: string): EngineError['code'] {

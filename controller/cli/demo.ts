@@ -1,0 +1,130 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removeImages } from '../../compose/images/local-engine.ts';
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import type { Actor } from '../loop/run-group.ts';
+import type { Operator } from '../operator.ts';
+import { runOperator } from '../run-operator.ts';
+import { gatherInventory } from '../schedule/gather-facts.ts';
+import { RUN_AT_ANNOTATION } from '../schedule/schedule-reconciler.ts';
+import type { StoredResource } from '../source/resource-store.ts';
+import { remove } from './apply.ts';
+import { awaitResources, type ResourceEnd } from './await-resources.ts';
+import { answer, type CliContext, type ExitCode } from './cli-context.ts';
+import { formatTrials } from './get.ts';
+import { readFiles } from './read-files.ts';
+import { readState } from './read-state.ts';
+import { operatorOptions, type ServeOptions } from './watch.ts';
+
+const secondsOf = (sinceMs: number) => `${Math.round((Date.now() - sinceMs) / 1000)} s`;
+
+/** Every so often a wait that says nothing new shows that it is alive. */
+const heartbeatMs = 15_000;
+
+/**
+ * `controller demo`: what `manifests/` asks for, from nothing to a table of figures; the cluster stays. Run again, it
+ * uses what is there and injects once more.
+ */
+export async function demo(context: CliContext, serve: ServeOptions): Promise<ExitCode> {
+  const startedMs = Date.now();
+  const narrator = narrate(context.note, startedMs);
+  const told = { ...context, note: narrator.tell };
+  let ends: readonly ResourceEnd[] = [];
+  let prometheus: string | undefined;
+  const actor = (operator: Operator): Actor => ({
+    name: 'demo',
+    async execute(signal) {
+      const annotations = { [RUN_AT_ANNOTATION]: new Date().toISOString() };
+      const resources = await readFiles(operator, { ...demoFiles(context), annotations }, signal);
+      ends = await awaitResources(resources, operator.statuses, narrator.tell, signal);
+      prometheus = await findPrometheus(resources, operator, signal);
+    },
+  });
+  try {
+    await runOperator(operatorOptions(told, serve, 'demo'), (operator) => [actor(operator)], context.signal);
+  } finally {
+    narrator.end();
+  }
+  return closing(context, { ends, prometheus, startedMs });
+}
+
+/** `controller demo --down`: nothing stays but image and download caches; with `purge` those go, too. */
+export async function demoDown(context: CliContext, serve: ServeOptions, purge: boolean): Promise<ExitCode> {
+  const code = await remove({ ...context, output: 'table', print: context.note }, serve, demoFiles(context));
+  if (code !== 0) return code;
+  await rm(context.stateDir, { recursive: true, force: true });
+  if (purge) {
+    await removeImages([...(await resolveImageNames(context.packageRoot)).values()], context.signal);
+    await rm(context.cacheDir, { recursive: true, force: true });
+  }
+  context.note(
+    purge
+      ? 'all is gone; the Docker engine stays installed'
+      : 'all is gone but the caches (-- --purge removes them too); the Docker engine stays installed',
+  );
+  return 0;
+}
+
+function demoFiles({ packageRoot }: CliContext) {
+  return { files: [join(packageRoot, 'manifests')], recursive: false };
+}
+
+interface Ended {
+  readonly ends: readonly ResourceEnd[];
+  readonly prometheus: string | undefined;
+  readonly startedMs: number;
+}
+
+async function closing(context: CliContext, { ends, prometheus, startedMs }: Ended): Promise<ExitCode> {
+  const { schedules } = await readState(context.stateDir);
+  const trials = [...schedules].flatMap(([schedule, status]) =>
+    status.trials.map((trial) => ({ schedule, ...trial })),
+  );
+  answer(context, trials, formatTrials);
+  const lines = [
+    `took ${secondsOf(startedMs)}`,
+    'figures count from the instant at which the fault was seen, ± their error bound',
+    'the checkpoint is not isolated: it is a folder that every node sees',
+    `Prometheus: ${prometheus ?? 'not found'}`,
+    `raw rows: ${join(context.stateDir, 'samples')}`,
+    'take it all down: npm run demo:down (with -- --purge the image and download caches go, too)',
+  ];
+  for (const line of lines) context.note(line);
+  return ends.length > 0 && ends.every(({ state }) => state === 'done') ? 0 : 1;
+}
+
+/** Where Prometheus is published: on the node that runs it, in host mode. */
+async function findPrometheus(
+  resources: readonly StoredResource[],
+  operator: Operator,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const cluster = resources.find(({ kind }) => kind === 'ClusterSpec');
+  if (!cluster) return undefined;
+  const { swarm, nodes } = operator.access(cluster.name);
+  const gateway = await swarm(signal);
+  const [services, inventory] = await Promise.all([
+    gateway.listServices(signal),
+    gatherInventory(gateway, signal),
+  ]);
+  const service = services.find(({ Spec }) => Spec.Name.endsWith('_prometheus'));
+  const port = service?.Spec.EndpointSpec.Ports?.[0]?.PublishedPort;
+  const task = inventory.services.find(({ name }) => name === service?.Spec.Name)?.tasks[0];
+  return port && task ? `http://${(await nodes(task.node)).address}:${port}` : undefined;
+}
+
+/** Lines with the time since the start; repeats itself when nothing else is said for a while. */
+function narrate(note: (text: string) => void, startedMs: number) {
+  let last = 'starting';
+  const say = (line: string) => note(`[${secondsOf(startedMs).padStart(5)}] ${line}`);
+  const timer = setInterval(() => say(`still: ${last}`), heartbeatMs);
+  return {
+    tell(line: string) {
+      if (line === last) return;
+      last = line;
+      say(line);
+      timer.refresh();
+    },
+    end: () => clearInterval(timer),
+  };
+}

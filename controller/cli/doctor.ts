@@ -1,0 +1,141 @@
+import { access, constants, mkdir } from 'node:fs/promises';
+import { localDocker } from '../../provisioners/shared/docker-client.ts';
+import type { MachineFacts } from '../../provisioners/shared/node-facts.ts';
+import { readMachineFacts } from '../../provisioners/shared/node-facts.ts';
+import { createOperator, type Operator } from '../operator.ts';
+import { faultKindsByName } from '../resource-kinds.ts';
+import { readRunJournal } from '../status/run-journal.ts';
+import { readLockHolder } from '../status/state-lock.ts';
+import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
+import { type FileOptions, readFiles } from './read-files.ts';
+import type { ServeOptions } from './watch.ts';
+
+interface Finding {
+  readonly check: string;
+  readonly state: 'ok' | 'note' | 'problem';
+  readonly message: string;
+}
+
+/** `controller doctor [-f ...]`: what is missing on this machine and on the nodes, before anything needs it. */
+export async function doctor(
+  context: CliContext,
+  { port, log }: ServeOptions,
+  files: FileOptions,
+): Promise<ExitCode> {
+  const { packageRoot, stateDir, cacheDir, note, signal } = context;
+  const operator = await createOperator({ packageRoot, stateDir, cacheDir, port, log, progress: note });
+  try {
+    if (files.files.length > 0) await readFiles(operator, files, signal);
+    const here = await Promise.all([
+      checkNode(),
+      checkEngine(),
+      checkState(context),
+      checkLock(stateDir),
+      checkJournal(stateDir),
+    ]);
+    const findings = [...here, ...(await checkMachines(operator, signal))];
+    answer(context, findings, (all) =>
+      formatTable(
+        ['CHECK', 'STATE', 'MESSAGE'],
+        all.map(({ check, state, message }) => [check, state, message]),
+      ),
+    );
+    return findings.some(({ state }) => state === 'problem') ? 1 : 0;
+  } finally {
+    operator.clusters.close();
+  }
+}
+
+async function checkNode(): Promise<Finding> {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const ok = major > 20 || (major === 20 && minor >= 19);
+  return {
+    check: 'node',
+    state: ok ? 'ok' : 'problem',
+    message: `Node ${process.versions.node}${ok ? '' : ', 20.19 or newer is needed'}`,
+  };
+}
+
+async function checkEngine(): Promise<Finding> {
+  try {
+    const { Version } = await localDocker().version();
+    return { check: 'engine', state: 'ok', message: `Docker ${Version} on this machine` };
+  } catch (error) {
+    return {
+      check: 'engine',
+      state: 'note',
+      message: `no Docker engine answers here, the lab would install or start one: ${messageOf(error)}`,
+    };
+  }
+}
+
+async function checkState({ stateDir }: CliContext): Promise<Finding> {
+  try {
+    await mkdir(stateDir, { recursive: true });
+    await access(stateDir, constants.W_OK);
+    return { check: 'state', state: 'ok', message: `${stateDir} can be written` };
+  } catch (error) {
+    return { check: 'state', state: 'problem', message: messageOf(error) };
+  }
+}
+
+async function checkLock(stateDir: string): Promise<Finding> {
+  const holder = await readLockHolder(stateDir);
+  const message = holder ? `held by "${holder.verb}", pid ${holder.pid} on ${holder.host}` : 'free';
+  return { check: 'lock', state: 'ok', message };
+}
+
+async function checkJournal(stateDir: string): Promise<Finding> {
+  const { runs, problems } = await readRunJournal(stateDir);
+  const open = runs
+    .filter(({ outcome }) => outcome === undefined)
+    .map(({ runId, phase }) => `${runId} (${phase})`);
+  const bad = problems.map(({ line, problem }) => `line ${line}: ${problem}`);
+  if (bad.length > 0) return { check: 'journal', state: 'problem', message: bad.join('; ') };
+  if (open.length > 0) return { check: 'journal', state: 'note', message: `unfinished: ${open.join(', ')}` };
+  return { check: 'journal', state: 'ok', message: `${runs.length} runs, all closed` };
+}
+
+async function checkMachines(operator: Operator, signal: AbortSignal): Promise<readonly Finding[]> {
+  const machines = operator.store
+    .list()
+    .flatMap(({ name, resource }) =>
+      resource?.kind === 'ClusterSpec' ? resource.spec.nodes.map((node) => [name, node.name] as const) : [],
+    );
+  return Promise.all(
+    machines.map(async ([cluster, node]): Promise<Finding> => {
+      const check = `${cluster}/${node}`;
+      try {
+        return {
+          check,
+          ...judge(await readMachineFacts(await operator.access(cluster).nodes(node), signal)),
+        };
+      } catch (error) {
+        return { check, state: 'problem', message: messageOf(error) };
+      }
+    }),
+  );
+}
+
+/** What the node cannot have done to it is a note: it matters once a schedule asks for it. */
+function judge({
+  operatingSystem,
+  kernel,
+  engineVersion,
+  cgroupVersion,
+  capabilities,
+}: MachineFacts): Omit<Finding, 'check'> {
+  const impossible = Object.values(faultKindsByName).filter(({ needs }) =>
+    needs.some((need) => !capabilities.includes(need)),
+  );
+  const about = `${operatingSystem}, kernel ${kernel}, engine ${engineVersion || 'none'}, cgroup v${cgroupVersion}`;
+  if (impossible.length === 0) return { state: 'ok', message: `${about}; every fault kind is possible` };
+  return {
+    state: 'note',
+    message: `${about}; not possible here: ${impossible.map(({ name }) => name).join(', ')}`,
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

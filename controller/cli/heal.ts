@@ -1,0 +1,89 @@
+import type { NodeHandle } from '../../provisioners/contract.ts';
+import { healNode, type Remnant, scanOrphans } from '../../state-machines/scan-orphans.ts';
+import { createOperator, type Operator } from '../operator.ts';
+import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
+import { type FileOptions, readFiles } from './read-files.ts';
+import type { ServeOptions } from './watch.ts';
+
+interface NodeReport {
+  readonly cluster: string;
+  readonly node: string;
+  readonly state: 'clean' | 'healed' | 'not healed' | 'unreachable';
+  readonly found: readonly Remnant[];
+  readonly message?: string;
+}
+
+/**
+ * `controller heal [-f ...]`: the panic button. Undoes every fault of ours that it finds on any node of the clusters
+ * that are known here or named by files, by the marks on the nodes themselves: no journal, no lock, no running operator.
+ */
+export async function heal(
+  context: CliContext,
+  { port, log }: ServeOptions,
+  files: FileOptions,
+): Promise<ExitCode> {
+  const { packageRoot, stateDir, cacheDir, note, signal } = context;
+  const operator = await createOperator({ packageRoot, stateDir, cacheDir, port, log, progress: note });
+  try {
+    if (files.files.length > 0) await readFiles(operator, files, signal);
+    const reports = (
+      await Promise.all(clusterNodes(operator).map((each) => healOne(each, operator, signal)))
+    ).flat();
+    answer(context, reports, formatReports);
+    return reports.every(({ state }) => state === 'clean' || state === 'healed') ? 0 : 1;
+  } finally {
+    operator.clusters.close();
+  }
+}
+
+interface ClusterNode {
+  readonly cluster: string;
+  readonly node: string;
+}
+
+function clusterNodes({ store }: Operator): readonly ClusterNode[] {
+  return store
+    .list()
+    .flatMap(({ name, resource }) =>
+      resource?.kind === 'ClusterSpec'
+        ? resource.spec.nodes.map((node) => ({ cluster: name, node: node.name }))
+        : [],
+    );
+}
+
+async function healOne(
+  { cluster, node }: ClusterNode,
+  operator: Operator,
+  signal: AbortSignal,
+): Promise<NodeReport> {
+  let handle: NodeHandle | undefined;
+  try {
+    handle = await operator.access(cluster).nodes(node);
+    const found = await scanOrphans(handle, operator.scripts, signal);
+    if (found.length === 0) return { cluster, node, state: 'clean', found };
+    const left = await healNode(handle, operator.scripts, signal);
+    return {
+      cluster,
+      node,
+      state: left.length === 0 ? 'healed' : 'not healed',
+      found: left.length === 0 ? found : left,
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    const message = error instanceof Error ? error.message : String(error);
+    return { cluster, node, state: handle ? 'not healed' : 'unreachable', found: [], message };
+  }
+}
+
+function formatReports(reports: readonly NodeReport[]): string {
+  const rows = reports.map(({ cluster, node, state, found, message }) => [
+    cluster,
+    node,
+    state,
+    message ??
+      found
+        .map((remnant) => (remnant.kind === 'run' ? remnant.run : `${remnant.mechanism} ${remnant.mark}`))
+        .join(', '),
+  ]);
+  return formatTable(['CLUSTER', 'NODE', 'STATE', 'FOUND'], rows);
+}

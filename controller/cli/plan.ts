@@ -1,0 +1,86 @@
+import { faultOf } from '../../crds/fault-schedule.ts';
+import type { FaultRun } from '../../state-machines/contract.ts';
+import { describePlan } from '../../state-machines/describe-plan.ts';
+import { seededRandom } from '../../state-machines/seeded-random.ts';
+import type { ClusterPlan } from '../cluster/cluster-plan.ts';
+import { formatPlan } from '../cluster/format-plan.ts';
+import { createOperator, type Operator } from '../operator.ts';
+import { faultKindsByName } from '../resource-kinds.ts';
+import { planRun } from '../schedule/plan-run.ts';
+import type { StoredResource } from '../source/resource-store.ts';
+import { answer, type CliContext, type ExitCode } from './cli-context.ts';
+import { type FileOptions, readFiles } from './read-files.ts';
+import type { ServeOptions } from './watch.ts';
+
+/** What would happen to one resource. */
+interface Preview {
+  readonly key: string;
+  readonly cluster?: ClusterPlan;
+  /** The first trial of each fault: its targets are chosen anew when it starts, by the same seed. */
+  readonly runs?: readonly FaultRun[];
+  /** Why there is no more to say. */
+  readonly message?: string;
+}
+
+/** `controller plan -f ...`: prints what would change, changes nothing, and needs no lock. */
+export async function plan(
+  context: CliContext,
+  { port, log }: ServeOptions,
+  files: FileOptions,
+): Promise<ExitCode> {
+  const { packageRoot, stateDir, cacheDir, note, signal } = context;
+  const operator = await createOperator({ packageRoot, stateDir, cacheDir, port, log, progress: note });
+  try {
+    const resources = await readFiles(operator, files, signal);
+    const previews = await Promise.all(resources.map((stored) => preview(stored, operator, signal)));
+    answer(context, previews, (all) => all.map(formatPreview).join('\n'));
+    return 0;
+  } finally {
+    operator.clusters.close();
+  }
+}
+
+async function preview(stored: StoredResource, operator: Operator, signal: AbortSignal): Promise<Preview> {
+  const { key, resource } = stored;
+  if (resource?.kind === 'ClusterSpec') return { key, cluster: await operator.clusters.plan(stored, signal) };
+  if (resource?.kind !== 'FaultSchedule') return { key, message: 'its manifest was never accepted' };
+  const cluster = operator.access(resource.spec.clusterRef.name);
+  try {
+    const runs = resource.spec.faults.map((fault) => {
+      const { kind, params } = faultOf(fault);
+      const random = seededRandom(resource.spec.seed ?? 0);
+      return planRun(
+        {
+          schedule: resource,
+          fault,
+          cluster,
+          runId: 'plan',
+          faultKind: faultKindsByName[kind]!,
+          params,
+          random,
+        },
+        signal,
+      );
+    });
+    const message =
+      resource.spec.seed === undefined ? 'no seed is given: the choice of targets is an example' : undefined;
+    return { key, runs: await Promise.all(runs), ...(message !== undefined && { message }) };
+  } catch (error) {
+    signal.throwIfAborted();
+    return {
+      key,
+      message: `targets cannot be told now: ${error instanceof Error ? error.message : String(error)}`,
+    };
+  }
+}
+
+function formatPreview({ key, cluster, runs, message }: Preview): string {
+  const lines = [
+    ...(cluster
+      ? [cluster.steps.length === 0 ? `${key}: nothing to do` : formatPlan(key, cluster).trimEnd()]
+      : [`${key}:`]),
+    ...(runs ?? []).map(describePlan),
+    ...(message === undefined ? [] : [message]),
+  ];
+  return lines.join('\n');
+}

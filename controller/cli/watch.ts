@@ -1,0 +1,53 @@
+import { resolve } from 'node:path';
+import { formatProblem } from '../../crds/problem.ts';
+import { systemClock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { type RunOperatorOptions, runOperator } from '../run-operator.ts';
+import { followManifests } from '../source/follow-manifests.ts';
+import type { CliContext, ExitCode } from './cli-context.ts';
+
+/** Where the verbs that run the operator serve and log. */
+export interface ServeOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly log: Log;
+}
+
+/** What a verb that writes gives to `runOperator`. */
+export function operatorOptions(
+  context: CliContext,
+  { host, port, log }: ServeOptions,
+  verb: string,
+): RunOperatorOptions {
+  const { packageRoot, stateDir, cacheDir, note } = context;
+  return { packageRoot, stateDir, cacheDir, host, port, log, verb, progress: note };
+}
+
+/** `controller --watch DIR`: the operator; ends at SIGTERM or SIGINT, healed. */
+export async function watch(
+  context: CliContext,
+  serve: ServeOptions,
+  folder: { readonly root: string; readonly recursive: boolean },
+): Promise<ExitCode> {
+  const root = resolve(folder.root);
+  await runOperator(
+    operatorOptions(context, serve, 'watch'),
+    ({ store, load }) => [
+      {
+        name: 'source',
+        execute: (signal) =>
+          followManifests(
+            {
+              ...{ root, recursive: folder.recursive, load, store, clock: systemClock },
+              onProblems: (problems) =>
+                serve.log.warn({ problems: problems.map(formatProblem) }, 'manifests have problems'),
+              onWatchError: (err) => serve.log.warn({ err }, 'file events are lost: listing goes on'),
+            },
+            signal,
+          ),
+      },
+    ],
+    context.signal,
+  );
+  return 0;
+}

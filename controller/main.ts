@@ -1,0 +1,195 @@
+#!/usr/bin/env node
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { ManifestError } from '../crds/problem.ts';
+import { apply, remove } from './cli/apply.ts';
+import type { CliContext, ExitCode, OutputFormat } from './cli/cli-context.ts';
+import { demo, demoDown } from './cli/demo.ts';
+import { describe } from './cli/describe.ts';
+import { doctor } from './cli/doctor.ts';
+import { GET_KINDS, type GetKind, get } from './cli/get.ts';
+import { heal } from './cli/heal.ts';
+import { plan } from './cli/plan.ts';
+import type { FileOptions } from './cli/read-files.ts';
+import { SCHEMA_TOPICS, type SchemaTopic, schema, writeGenerated } from './cli/schema.ts';
+import { type ServeOptions, watch } from './cli/watch.ts';
+import { createLog, type LogLevel } from './log.ts';
+
+interface Flags {
+  readonly state: string;
+  readonly cache: string;
+  readonly output: OutputFormat;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly logLevel: LogLevel;
+  readonly watch?: string | true;
+  readonly recursive: boolean;
+}
+
+interface FileFlags {
+  readonly filename: readonly string[];
+  readonly recursive: boolean;
+}
+
+const stop = new AbortController();
+// For good: npm passes a Ctrl-C on a second time, which must not kill a process that is healing.
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => stop.abort(new Error(`ended by ${signal}`)));
+
+/** The nearest folder above with a package.json: sources and dist/ lie at different depths. */
+function findPackageRoot(from: string): string {
+  if (existsSync(join(from, 'package.json'))) return from;
+  return findPackageRoot(dirname(from));
+}
+
+const cacheHome = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
+
+function parseListen(text: string): Flags['listen'] {
+  const [, host, port] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
+  if (host === undefined || Number(port) > 65_535)
+    throw new InvalidArgumentError('expected host:port, such as 0.0.0.0:9464');
+  return { host, port: Number(port) };
+}
+
+const noFiles: FileFlags = { filename: [], recursive: false };
+const collect = (value: string, all: readonly string[] = []) => [...all, value];
+
+const program = new Command('controller')
+  .description('Keeps a Docker Swarm as manifests say, breaks it on purpose, and measures how it recovers.')
+  .option('--watch [dir]', 'run the operator over the manifests in a folder (default: manifests)')
+  .option('-R, --recursive', 'look into subfolders, too', false)
+  .option('--state <dir>', 'where status, journal and samples are kept', '.spark-failures')
+  .option('--cache <dir>', 'where downloads and image seeds are kept', join(cacheHome, 'spark-failures'))
+  .addOption(
+    new Option('--listen <host:port>', 'where /metrics is served')
+      .default({ host: '0.0.0.0', port: 9464 }, '0.0.0.0:9464')
+      .argParser(parseListen),
+  )
+  .addOption(
+    new Option('-o, --output <format>', 'how answers are printed')
+      .choices(['table', 'json', 'yaml'])
+      .default('table'),
+  )
+  .addOption(
+    new Option('--log-level <level>', 'what is logged to standard error')
+      .choices(['debug', 'info', 'warn', 'error', 'silent'])
+      .default('info'),
+  )
+  .showHelpAfterError()
+  .exitOverride();
+
+function contextOf({ state, cache, output }: Flags): CliContext {
+  return {
+    packageRoot: findPackageRoot(import.meta.dirname),
+    stateDir: resolve(state),
+    cacheDir: resolve(cache),
+    output,
+    print: (text) => void process.stdout.write(`${text}\n`),
+    note: (text) => void process.stderr.write(`${text}\n`),
+    signal: stop.signal,
+  };
+}
+
+function serveOf({ listen, logLevel }: Flags, quiet?: LogLevel): ServeOptions {
+  const format = process.stderr.isTTY ? 'pretty' : 'json';
+  const level = program.getOptionValueSource('logLevel') === 'default' && quiet ? quiet : logLevel;
+  return { ...listen, log: createLog({ level, format, destination: process.stderr }) };
+}
+
+const filesOf = ({ filename, recursive }: FileFlags): FileOptions => ({ files: filename, recursive });
+
+/** A verb's action: options of the program and of the verb, then an exit code. */
+function run(
+  verb: Command,
+  act: (flags: Flags & FileFlags, ...args: string[]) => Promise<ExitCode> | ExitCode,
+): void {
+  verb.action(async (...all: unknown[]) => {
+    const args = all.slice(0, -2).filter((arg) => arg !== undefined) as string[];
+    process.exitCode = await act({ ...noFiles, ...verb.optsWithGlobals<Flags>() }, ...args);
+  });
+}
+
+const onFiles = (verb: Command, required = true) => {
+  const option = new Option('-f, --filename <path>', 'manifest file or folder; may be repeated')
+    .argParser(collect)
+    .makeOptionMandatory(required);
+  return verb.addOption(option).option('-R, --recursive', 'look into subfolders, too', false);
+};
+
+program.action(async () => {
+  const flags = program.opts<Flags>();
+  if (flags.watch === undefined) return program.help({ error: true });
+  const root = flags.watch === true ? 'manifests' : flags.watch;
+  process.exitCode = await watch(contextOf(flags), serveOf(flags), { root, recursive: flags.recursive });
+});
+
+run(onFiles(program.command('plan').description('print what would change; change nothing')), (flags) =>
+  plan(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
+);
+run(
+  onFiles(
+    program.command('apply').description('work until clusters are Ready and schedules Complete'),
+  ).option('--wait', 'wait for that (always so)'),
+  (flags) => apply(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
+);
+run(
+  onFiles(program.command('delete').description('destroy what the manifests made')).option(
+    '--wait',
+    'wait until it is gone (always so)',
+  ),
+  (flags) => remove(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
+);
+run(
+  program
+    .command('get')
+    .description('list what status says')
+    .addArgument(new Argument('<kind>').choices(GET_KINDS))
+    .argument('[name]'),
+  (flags, kind, name) => get(contextOf(flags), kind as GetKind, name),
+);
+run(
+  program.command('describe').description('conditions, events and trials of one resource').argument('<name>'),
+  (flags, name) => describe(contextOf(flags), name!),
+);
+run(onFiles(program.command('heal').description('undo every fault found on any node'), false), (flags) =>
+  heal(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
+);
+run(
+  onFiles(program.command('doctor').description('say what is missing, here and on the nodes'), false),
+  (flags) => doctor(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
+);
+run(
+  program
+    .command('schema')
+    .description('JSON schema of a kind, or the fault kinds')
+    .addArgument(new Argument('[topic]').choices(SCHEMA_TOPICS).default('ClusterSpec'))
+    .option('--write', 'bring the generated files of this package up to date'),
+  (flags, topic) =>
+    'write' in flags ? writeGenerated(contextOf(flags)) : schema(contextOf(flags), topic as SchemaTopic),
+);
+run(
+  program
+    .command('demo')
+    .description('everything in manifests/, from nothing to a table of figures')
+    .option('--down', 'take it all down')
+    .option('--purge', 'with --down: image and download caches, too'),
+  (flags) => {
+    const context = contextOf(flags);
+    const serve = serveOf(flags, 'error');
+    return 'down' in flags ? demoDown(context, serve, 'purge' in flags) : demo(context, serve);
+  },
+);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = failed(error);
+}
+
+function failed(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`${message}\n`);
+  return error instanceof ManifestError ? 2 : 1;
+}
