@@ -491,6 +491,13 @@ t.test('what an answer means', async (t) => {
       if (code === 'CONFLICT') await t.rejects(swarm.createService(base, never), ConflictError);
     });
 
+  t.test("a refused stream says why in the engine's words", async (t) => {
+    const { engine: gateway } = await engine(t, json(500, { message: 'lookup: no such host' }));
+    await t.rejects(gateway.pullImage('a:1', never), {
+      message: 'POST /images/create: lookup: no such host',
+    });
+  });
+
   t.test('an empty list may come as null', async (t) => {
     const { swarm } = await engine(t, json(200, null));
     t.same(await swarm.listConfigs(never), []);
