@@ -11,6 +11,7 @@ import { createEnsureTool, type EnsureTool } from './host-tools.ts';
 import {
   buildImage,
   inspectImage,
+  type PresentImage,
   pullImage,
   RECIPE_LABEL,
   requireEngine,
@@ -102,6 +103,11 @@ async function ensureForeign(tag: string, signal: AbortSignal): Promise<string> 
   return (await inspectImage(tag, signal))!.id;
 }
 
+/** What we built serves while its recipe is the same; an official image serves under its own name whoever pulled it. */
+export function mayUse(present: PresentImage, image: Image): boolean {
+  return present.recipe === null ? image.standsInFor !== null : present.recipe === image.hash;
+}
+
 async function ensureListed(
   image: Image,
   ensure: (tag: string) => Promise<string>,
@@ -109,12 +115,7 @@ async function ensureListed(
   signal: AbortSignal,
 ): Promise<string> {
   const present = await inspectImage(image.tag, signal);
-  if (
-    present !== null &&
-    (present.recipe === image.hash || (present.recipe === null && image.standsInFor !== null))
-  ) {
-    return present.id;
-  }
+  if (present !== null && mayUse(present, image)) return present.id;
   if (image.standsInFor !== null && (await site.pull(image.tag, signal))) {
     site.progress(`pulled ${image.tag}`);
     return (await inspectImage(image.tag, signal))!.id;
