@@ -285,6 +285,9 @@ t.test('keys are made once, kept private, and pinned by their bytes', async (t) 
   const made = await loadOrCreateKeyPair(path, 'sf-six');
   t.equal((await stat(path)).mode & 0o777, 0o600);
   t.same(await loadOrCreateKeyPair(path, 'another'), made);
+  const contested = join(await folder(t), 'id_ed25519');
+  const writers = await Promise.all(['a', 'b', 'c'].map((name) => loadOrCreateKeyPair(contested, name)));
+  t.equal(new Set(writers.map(({ publicKey }) => publicKey)).size, 1, 'the first of several writers wins');
   t.match(await readFile(path, 'utf8'), /^-----BEGIN OPENSSH PRIVATE KEY-----/);
   t.match(made.publicKey, /^ssh-ed25519 AAAA\S+ sf-six$/);
   t.equal(pinOf(made.publicKey).subarray(4, 15).toString(), 'ssh-ed25519');

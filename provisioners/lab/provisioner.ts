@@ -162,7 +162,8 @@ class LabProvisioner implements Provisioner {
   }
 
   async #powerOff(name: string, signal: AbortSignal): Promise<void> {
-    const { Id } = await this.#get(name, signal);
+    const { Id, State } = await this.#get(name, signal);
+    if (State !== 'running' && State !== 'paused') return;
     await ignoring([409], this.#docker.getContainer(Id).kill());
     this.#context.progress(`powered off ${name}`);
   }

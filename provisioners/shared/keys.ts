@@ -1,4 +1,5 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import ssh2 from 'ssh2';
 
@@ -27,8 +28,8 @@ export const loadOrCreateKeyPair = async (path: string, comment: string): Promis
   if (found) return found;
   const made = generateKeyPair(comment);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeNew(path, made.privateKey);
-  return made;
+  await writeOnce(path, made.privateKey);
+  return (await readKeyPair(path)) ?? made;
 };
 
 /** The raw public key of an `ssh-ed25519 AAAA... comment` line: what a pin compares, byte by byte. */
@@ -56,9 +57,15 @@ const publicKeyOf = (privateKey: string): string => {
   return `${key.type} ${key.getPublicSSH().toString('base64')} ${key.comment}`.trim();
 };
 
-/** By rename, so that a half-written key is never read; the first of two writers wins. */
-const writeNew = async (path: string, text: string): Promise<void> => {
-  const partial = `${path}.${process.pid}`;
+/** By a link, so that a half-written key is never read, and the first of two writers wins. */
+const writeOnce = async (path: string, text: string): Promise<void> => {
+  const partial = `${path}.${randomBytes(4).toString('hex')}`;
   await writeFile(partial, text, { mode: 0o600 });
-  await rename(partial, path);
+  try {
+    await link(partial, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    await rm(partial);
+  }
 };

@@ -1,0 +1,95 @@
+import type { Test } from 'tap';
+import {
+  ExecError,
+  type Machine,
+  type MachineSpec,
+  type NodeHandle,
+  type Provisioner,
+} from '../../provisioners/contract.ts';
+
+export interface ProvisionerUnderTest {
+  /** A new provisioner bound to the same cluster: state must come from the world, never from the last one's memory. */
+  readonly bind: () => Provisioner;
+  /** Two machines that do not exist yet. */
+  readonly specs: readonly [MachineSpec, MachineSpec];
+  readonly signal: AbortSignal;
+}
+
+/** What every provisioner promises. Starts from nothing, and leaves nothing. */
+export const provisionerContract = async (
+  t: Test,
+  { bind, specs, signal }: ProvisionerUnderTest,
+): Promise<void> => {
+  const [first, second] = specs;
+  const machine = async (name: string): Promise<Machine> => {
+    const found = (await bind().list(signal)).find((each) => each.name === name);
+    if (!found) throw new Error(`${name} is not listed`);
+    return found;
+  };
+  const withNode = async <T>(name: string, use: (node: NodeHandle) => Promise<T>): Promise<T> => {
+    const node = await bind().connect(await machine(name), signal);
+    try {
+      return await use(node);
+    } finally {
+      node.close();
+    }
+  };
+
+  await t.test('lists nothing where nothing was made, and removes nothing without complaint', async (t) => {
+    t.same(await bind().list(signal), []);
+    await bind().destroy(first.name, signal);
+    await bind().destroyShared(signal);
+  });
+
+  await t.test('makes machines at the same time, and making them again changes nothing', async (t) => {
+    const provisioner = bind();
+    await Promise.all(specs.map((spec) => provisioner.create(spec, signal)));
+    const made = await bind().list(signal);
+    t.same(made.map(({ name }) => name).sort(), specs.map(({ name }) => name).sort());
+    t.equal(new Set(made.map(({ address }) => address)).size, 2);
+    for (const spec of specs) {
+      t.match(await machine(spec.name), { power: 'on', settingsHash: bind().settingsHash(spec) });
+    }
+    await Promise.all(specs.map((spec) => bind().create(spec, signal)));
+    t.same(await bind().list(signal), made);
+  });
+
+  await t.test('connects to a machine on which scripts run as root beside a running engine', async (t) => {
+    const answer = await withNode(first.name, (node) =>
+      node.exec('id -un; docker info >/dev/null && echo "$1"; exit 3', ["it's up"], {}, signal),
+    );
+    t.match(answer, { code: 3, stdout: "root\nit's up\n" });
+    const peer = await withNode(second.name, (node) => node.exec('hostname', [], {}, signal));
+    t.equal(peer.stdout.trim(), second.name);
+  });
+
+  await t.test('a machine without power keeps its name, address and identity', async (t) => {
+    const { power } = bind();
+    if (!power) return t.pass('it cannot pull the plug');
+    const before = await machine(first.name);
+    await power.off(first.name, signal);
+    await power.off(first.name, signal);
+    t.same(await machine(first.name), { ...before, power: 'off' });
+    await t.rejects(bind().connect(await machine(first.name), signal), ExecError);
+    await power.on(first.name, signal);
+    await bind().create(first, signal);
+    t.same(await machine(first.name), before);
+    t.match(await withNode(first.name, (node) => node.exec('true', [], {}, signal)), { code: 0 });
+  });
+
+  await t.test('a machine that was removed and made again is another one', async (t) => {
+    const before = await machine(first.name);
+    const peer = await machine(second.name);
+    await bind().destroy(first.name, signal);
+    t.same(await bind().list(signal), [peer], 'its peer stays');
+    await bind().create(first, signal);
+    t.not((await machine(first.name)).incarnation, before.incarnation);
+  });
+
+  await t.test('leaves nothing when all is removed', async (t) => {
+    await Promise.all(specs.map(({ name }) => bind().destroy(name, signal)));
+    await bind().destroyShared(signal);
+    await bind().destroyShared(signal);
+    t.same(await bind().list(signal), []);
+  });
+};
