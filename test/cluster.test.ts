@@ -127,6 +127,7 @@ class World {
       claimsOf: () => this.claims,
       prepare: () => Promise.resolve(),
       bindProvisioner: () => this.provisioner,
+      prepare: async () => {},
       openEngine: this.provisioner.openEngine,
       loadStack: async ({ name }) => {
         const found = this.stacks.get(name);

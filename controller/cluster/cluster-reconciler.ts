@@ -135,6 +135,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       plan,
       reportOnly,
       heldDifferences: heldOnes,
+      heldBack,
     };
     const inventory = nextInventory(context.inventory, observed, reportOnly ? [] : plan.steps, desired);
     await this.#save(stored, session, { inventory, nodes: countNodes(desired, observed) }, report, []);
