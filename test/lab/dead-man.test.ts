@@ -1,0 +1,279 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { ensureImages } from '../../compose/images/ensure-images.ts';
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { systemClock } from '../../controller/clock.ts';
+import { labConfigSchema } from '../../provisioners/lab/config.ts';
+import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
+import type { Facts, FaultStep, Target } from '../../state-machines/contract.ts';
+import {
+  armStep,
+  disarmStep,
+  healStep,
+  injectStep,
+  lookAt,
+  type StepRun,
+} from '../../state-machines/dead-man/step-actions.ts';
+import { runFault } from '../../state-machines/fault-runner.ts';
+import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { loadScripts } from '../../state-machines/load-scripts.ts';
+import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
+import { engineOrSkip } from '../support/lab-engine.ts';
+
+// The scripts that live on a node, on real machines: what they promise when nobody comes back.
+
+t.setTimeout(600_000);
+await engineOrSkip(t);
+
+const signal = AbortSignal.timeout(590_000);
+const work = await mkdtemp(join(tmpdir(), 'sf-dead-man-test-'));
+const assetsDir = join(import.meta.dirname, '..', '..', '..');
+const scripts = await loadScripts(join(assetsDir, 'state-machines'));
+const names = await resolveImageNames(assetsDir);
+const images = { node: names.get('node') ?? '', seed: ['debian:trixie-slim'] };
+await ensureImages(
+  [images.node, ...images.seed],
+  { assetsDir, cacheDir: join(assetsDir, '.cache'), progress: () => {} },
+  signal,
+);
+const provisioner = labProvisioner(
+  labConfigSchema.parse({ subnet: '10.93.0.0/24', memory: '1Gi', cpus: 1 }),
+  {
+    ...{ cluster: 'dead-man-test', stateDir: join(work, 'state'), cacheDir: join(work, 'cache'), images },
+    progress: (line) => t.comment(line),
+  },
+);
+const specs = [
+  { name: 'node1', role: 'manager', index: 0 },
+  { name: 'node2', role: 'worker', index: 1 },
+] as const;
+const takeDown = async () => {
+  await Promise.all((await provisioner.list(signal)).map(({ name }) => provisioner.destroy(name, signal)));
+  await provisioner.destroyShared(signal);
+};
+t.teardown(async () => {
+  await takeDown();
+  await rm(work, { recursive: true, force: true });
+});
+await takeDown();
+await Promise.all(specs.map((spec) => provisioner.create(spec, signal)));
+
+const connect = async (name: string) => {
+  const machine = (await provisioner.list(signal)).find((each) => each.name === name)!;
+  return provisioner.connect(machine, signal);
+};
+const handles = new Map([
+  ['node1', await connect('node1')],
+  ['node2', await connect('node2')],
+]);
+t.teardown(() => {
+  for (const handle of handles.values()) handle.close();
+});
+const node = () => handles.get('node1')!;
+const ports = { clock: systemClock, scripts, nodes: async (name: string) => handles.get(name)! };
+
+const output = async (script: string, ...args: string[]) => {
+  const { code, stdout, stderr } = await node().exec(script, args, {}, signal);
+  if (code !== 0) throw new Error(`${script} ended with ${code}: ${stderr}`);
+  return stdout.trim();
+};
+const facts = async (targets: readonly Target[]): Promise<Facts> => ({
+  targets,
+  nodes: await Promise.all(
+    [...handles.values()].map(async (handle) => ({
+      name: handle.name,
+      address: handle.address,
+      controllerAddress: await handle.controllerAddress(signal),
+      capabilities: [],
+    })),
+  ),
+});
+const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+const isolation = async (): Promise<FaultStep> =>
+  kindOf('isolateNode').plan({}, await facts([{ kind: 'node', node: 'node1' }]))[0]!;
+const until = async (what: string, limitMs: number, holds: () => Promise<boolean>) => {
+  const deadlineMs = Date.now() + limitMs;
+  while (!(await holds())) {
+    if (Date.now() > deadlineMs) throw new Error(`not within ${limitMs} ms: ${what}`);
+    await systemClock.sleep(200, signal);
+  }
+};
+const hasMarks = async () => (await scanOrphans(node(), scripts, signal)).some(({ kind }) => kind === 'mark');
+const stateOf = async (run: string) =>
+  (await scanOrphans(node(), scripts, signal)).flatMap((found) =>
+    found.kind === 'run' && found.run === run ? [found.state] : [],
+  )[0];
+const startContainer = () => output('docker run -d --init=false debian:trixie-slim sleep 3600');
+const minute = 60_000;
+
+/** A run of one step, armed; disarmed when the test is over. */
+const armed = async (t: { teardown: (undo: () => Promise<void>) => void }, name: string, fuseMs: number) => {
+  const run: StepRun = { name, step: await isolation() };
+  await armStep(ports, run, fuseMs, signal);
+  t.teardown(async () => {
+    await healStep(ports, run, signal);
+    await disarmStep(ports, run, signal);
+  });
+  return run;
+};
+
+await t.test('a container is killed, seen dead, and nothing of the run stays on the node', async (t) => {
+  const [victim, bystander] = [await startContainer(), await startContainer()];
+  const kind = kindOf('killContainer');
+  const target = { kind: 'task', node: 'node1', service: 's', taskId: 't', containerId: victim } as const;
+  const steps = kind.plan(kind.params.parse({}), await facts([target]));
+  const phases: string[] = [];
+  const journal = {
+    write: async ({ phase }: { phase: string }) => void phases.push(phase),
+    unfinished: async () => [],
+  };
+  const run = { runId: 'kill', cluster: 'c', schedule: 's', fault: 'f', kind: kind.name, instant: true };
+  const result = await runFault({ ...run, steps, holdMs: 0, graceMs: minute }, { ...ports, journal }, signal);
+  t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+  t.same(phases, ['prepared', 'injecting', 'holding', 'healing', 'healed']);
+  t.comment(`in effect after ${result.instants.effMs! - result.instants.cmdMs!} ms`);
+  const running = await output('docker ps -q --no-trunc');
+  t.ok(running.includes(bystander));
+  await until(
+    'engine knows',
+    10_000,
+    async () => !(await output('docker ps -q --no-trunc')).includes(victim),
+  );
+  t.same(await scanOrphans(node(), scripts, signal), []);
+  t.equal(await output('ls /var/lib/spark-failures/locks'), '');
+  t.equal(await output('systemctl list-units --all --plain --no-legend "sf-*"'), '');
+  t.equal(await output('docker kill "$1"', bystander), bystander);
+
+  const again = await runFault(
+    { ...run, runId: 'again', steps, holdMs: 0, graceMs: minute },
+    { ...ports, journal },
+    signal,
+  );
+  t.equal(again.outcome, 'Refused', 'that container is gone: another one was not chosen');
+});
+
+await t.test('an isolated node hears no peer, its containers neither, and ssh stays open', async (t) => {
+  await startContainer();
+  const before = await output('iptables -S');
+  const run = await armed(t, 'isolate.0', minute);
+  t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
+  const { look } = await injectStep(ports, run, signal);
+  t.equal(look.verdict, 'active');
+  const peer = handles.get('node2')!.address;
+  const { code } = await node().exec('ping -c 1 -W 1 "$1"', [peer], {}, signal);
+  t.not(code, 0, 'the peer is out of reach');
+  const forwarded =
+    'nsenter -t "$(docker inspect -f "{{.State.Pid}}" "$(docker ps -q | head -n 1)")" -n ping -c 1 -W 1 "$1"';
+  t.not((await node().exec(forwarded, [peer], {}, signal)).code, 0, 'also for a container');
+  const fresh = await connect('node1');
+  t.equal((await fresh.exec('echo open', [], {}, signal)).stdout, 'open\n', 'a new ssh connection');
+  fresh.close();
+  await healStep(ports, run, signal);
+  t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
+  t.equal(await output('iptables -S'), before, 'only ours was removed');
+  t.equal((await node().exec(forwarded, [peer], {}, signal)).code, 0);
+});
+
+await t.test('nobody comes back: the node heals itself by the deadline', async (t) => {
+  const fuseMs = 4_000;
+  const startMs = Date.now();
+  const run = await armed(t, 'abandoned.0', fuseMs);
+  await injectStep(ports, run, signal);
+  t.ok(await hasMarks());
+  await until('healed', 30_000, async () => !(await hasMarks()));
+  t.ok(Date.now() - startMs >= fuseMs);
+  await until('closed', 10_000, async () => (await stateOf('abandoned.0')) === 'healed');
+  await t.rejects(injectStep(ports, run, signal), { code: 'FAULT_REFUSED' }, 'a late inject is refused');
+  t.notOk(await hasMarks());
+});
+
+await t.test('an inject is refused without a switch, after the heal, and after the deadline', async (t) => {
+  const run: StepRun = { name: 'never-armed.0', step: await isolation() };
+  await t.rejects(injectStep(ports, run, signal), /not armed on this node/);
+  const healed = await armed(t, 'healed.0', minute);
+  await healStep(ports, healed, signal);
+  await t.rejects(injectStep(ports, healed, signal), /healed already/);
+  const disarmed = await armed(t, 'disarmed.0', minute);
+  await output('systemctl stop sf-disarmed.0.timer');
+  await t.rejects(injectStep(ports, disarmed, signal), /switch is not armed/);
+  await healStep(ports, disarmed, signal);
+  const late = await armed(t, 'late.0', minute);
+  await output('echo 0 > /var/lib/spark-failures/runs/late.0/deadline');
+  await t.rejects(injectStep(ports, late, signal), /deadline has passed/);
+  t.notOk(await hasMarks());
+});
+
+await t.test('two faults never meet on one target, whoever sends them', async (t) => {
+  const first = await armed(t, 'first.0', minute);
+  const second: StepRun = { ...first, name: 'second.0' };
+  await t.rejects(armStep(ports, second, minute, signal), /node1 is held by first\.0/);
+  await healStep(ports, first, signal);
+  await armStep(ports, second, minute, signal);
+  await healStep(ports, first, signal);
+  await t.rejects(armStep(ports, { ...first, name: 'third.0' }, minute, signal), /held by second\.0/);
+  await healStep(ports, second, signal);
+  await disarmStep(ports, second, signal);
+  const race = ['a.0', 'b.0', 'c.0', 'd.0'].map((name): StepRun => ({ ...first, name }));
+  const armings = await Promise.allSettled(race.map((run) => armStep(ports, run, minute, signal)));
+  t.equal(armings.filter(({ status }) => status === 'fulfilled').length, 1);
+  for (const run of race) await healStep(ports, run, signal);
+  for (const run of race) await disarmStep(ports, run, signal);
+});
+
+await t.test('a switch whose undo fails tries again until it works', async (t) => {
+  const run = await armed(t, 'stubborn.0', 3_000);
+  await injectStep(ports, run, signal);
+  const undo = '/var/lib/spark-failures/runs/stubborn.0/undo.sh';
+  await output('mv "$1" "$1.real" && printf "exit 1\\n" > "$1"', undo);
+  const failures = () =>
+    output('journalctl --quiet -u sf-stubborn.0.service -g "Failed with result" | wc -l');
+  await until('two failures', 60_000, async () => Number(await failures().catch(() => '0')) >= 2);
+  t.ok(await hasMarks());
+  await output('mv "$1.real" "$1"', undo);
+  await until('healed', 30_000, async () => !(await hasMarks()));
+  t.equal(await stateOf('stubborn.0'), 'healed');
+});
+
+await t.test('heals with the engine stopped', async (t) => {
+  const run = await armed(t, 'no-engine.0', minute);
+  await injectStep(ports, run, signal);
+  await output('systemctl stop docker.socket docker.service');
+  await healStep(ports, run, signal);
+  t.notOk(await hasMarks());
+  await output('systemctl start docker.socket docker.service');
+});
+
+await t.test('is healed without its directory, and without any journal', async (t) => {
+  const run = await armed(t, 'lost.0', minute);
+  await injectStep(ports, run, signal);
+  await output('rm -r /var/lib/spark-failures/runs/lost.0');
+  await healStep(ports, run, signal);
+  t.notOk(await hasMarks());
+  await output('systemctl stop sf-lost.0.timer');
+
+  const orphan = await armed(t, 'orphan.0', minute);
+  await injectStep(ports, orphan, signal);
+  await output('iptables -N SF-12345 && iptables -I FORWARD 1 -j SF-12345');
+  const found = await scanOrphans(node(), scripts, signal);
+  t.equal(found.filter(({ kind }) => kind === 'mark').length, 2);
+  t.match(
+    found.filter(({ kind }) => kind === 'run'),
+    [{ run: 'orphan.0', state: 'injected', target: 'node1' }],
+  );
+  t.same(await healNode(node(), scripts, signal), []);
+});
+
+await t.test('what a reboot leaves pending is undone at boot', async (t) => {
+  const run = await armed(t, 'reboot.0', 10 * minute);
+  await injectStep(ports, run, signal);
+  t.equal(await stateOf('reboot.0'), 'injected');
+  node().close();
+  await provisioner.power!.off('node1', signal);
+  await provisioner.power!.on('node1', signal);
+  await provisioner.create(specs[0], signal);
+  handles.set('node1', await connect('node1'));
+  await until('replayed', 60_000, async () => (await stateOf('reboot.0')) === 'healed');
+  await t.rejects(injectStep(ports, run, signal), { code: 'FAULT_REFUSED' });
+});
