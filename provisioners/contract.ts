@@ -48,9 +48,15 @@ export interface NodeHandle {
   readonly address: string;
   /**
    * Runs a constant POSIX sh script as root with positional arguments ($1, $2, ...).
-   * Never paste values into the script. Rejects with ExecError only when the node could not be asked.
+   * Never paste values into the script. Rejects with ExecError only when the node could not be asked, and with the
+   * signal's reason when aborted: that ends the waiting, not the script, so every script must end by itself.
    */
-  exec(script: string, args: readonly string[], options: ExecOptions, signal: AbortSignal): Promise<ExecResult>;
+  exec(
+    script: string,
+    args: readonly string[],
+    options: ExecOptions,
+    signal: AbortSignal,
+  ): Promise<ExecResult>;
   /** Opens a byte stream to a unix socket or a TCP port on the node. */
   dial(target: DialTarget, signal: AbortSignal): Promise<Duplex>;
   /** The address from which the node sees the controller (the ssh connection's client side). */

@@ -182,6 +182,7 @@ export class SshNode implements NodeHandle {
     const ready = new Promise<Client>((resolve, reject) => {
       const lose = (error: Error) => {
         this.#forget(ready, error);
+        client.destroy();
         reject(error);
       };
       client.on('ready', () => resolve(client.setNoDelay(true)));
@@ -205,7 +206,8 @@ export class SshNode implements NodeHandle {
     try {
       return await work();
     } catch (error) {
-      if (signal.aborted || error instanceof ExecError) throw error;
+      if (signal.aborted) throw signal.reason;
+      if (error instanceof ExecError) throw error;
       throw new ExecError(this.name, `${what} failed: ${(error as Error).message}`, { cause: error });
     }
   }
