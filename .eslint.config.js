@@ -16,5 +16,5 @@ export default [
     },
   },
   // tap awaits its subtests itself.
-  { files: ['test/**/*.test.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
+  { files: ['test/**/*.test.ts', 'test/contracts/*.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
 ];
