@@ -120,16 +120,15 @@ async function ensureListed(
     site.progress(`pulled ${image.tag}`);
     return (await inspectImage(image.tag, signal))!.id;
   }
-  const needs = {
-    downloads: image.downloadSet === null ? [] : fetchInTurn(image.downloadSet, site, signal),
-    tool: image.tool === null ? null : site.ensureTool(image.tool, signal),
-    parent: image.parentTag === null ? null : ensure(image.parentTag),
-  };
+  const downloads =
+    image.downloadSet === null ? Promise.resolve([]) : fetchInTurn(image.downloadSet, site, signal);
+  const tool = image.tool === null ? Promise.resolve() : site.ensureTool(image.tool, signal);
+  const parent = image.parentTag === null ? Promise.resolve('') : ensure(image.parentTag);
   // To the end of each, even when one fails: no download or build goes on behind the caller's back.
-  await Promise.allSettled(Object.values(needs));
-  await Promise.all([needs.tool, needs.parent]);
-  const downloads = await needs.downloads;
-  return site.builds(() => build(image, downloads, site, signal));
+  await Promise.allSettled([downloads, tool, parent]);
+  await Promise.all([tool, parent]);
+  const files = await downloads;
+  return site.builds(() => build(image, files, site, signal));
 }
 
 /** One client runs at a time: two of them would write the same files of its own cache. */
