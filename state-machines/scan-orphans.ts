@@ -18,7 +18,7 @@ export async function scanOrphans(
   scripts: Scripts,
   signal: AbortSignal,
 ): Promise<readonly Remnant[]> {
-  const stdout = await run(node, scripts.deadMan('scan.sh'), signal);
+  const stdout = await run(node, scripts.deadMan('scan.sh'), [], signal);
   return stdout
     .split('\n')
     .filter((line) => line !== '')
@@ -31,13 +31,22 @@ export async function healNode(
   scripts: Scripts,
   signal: AbortSignal,
 ): Promise<readonly Remnant[]> {
-  await run(node, scripts.deadMan('heal-all.sh'), signal);
-  const left = await scanOrphans(node, scripts, signal);
-  return left.filter((remnant) => remnant.kind === 'mark' || remnant.state !== 'healed');
+  await run(node, scripts.deadMan('heal-all.sh'), [], signal);
+  const runs = (await scanOrphans(node, scripts, signal)).filter((remnant) => remnant.kind === 'run');
+  for (const { state, run: name } of runs) {
+    // Without its directory a late inject is refused as well.
+    if (state === 'healed') await run(node, scripts.deadMan('disarm.sh'), [name], signal);
+  }
+  return scanOrphans(node, scripts, signal);
 }
 
-async function run(node: NodeHandle, script: string, signal: AbortSignal): Promise<string> {
-  const { code, stdout, stderr } = await node.exec(script, [], { lane: 'heal' }, signal);
+async function run(
+  node: NodeHandle,
+  script: string,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<string> {
+  const { code, stdout, stderr } = await node.exec(script, args, { lane: 'heal' }, signal);
   if (code !== 0) throw new ExecError(node.name, `ended with ${code}: ${stderr.trim()}`);
   return stdout;
 }

@@ -2,10 +2,18 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type AnyStateMachine, createActor, fromPromise } from 'xstate';
 import { getSimplePaths } from 'xstate/graph';
-import type { FaultRun, RunJournal, RunRecord, RunResult } from '../state-machines/contract.ts';
+import {
+  type FaultRun,
+  RefusedError,
+  type RunJournal,
+  type RunRecord,
+  type RunResult,
+  type Workload,
+} from '../state-machines/contract.ts';
 import { type FaultState, faultMachine } from '../state-machines/fault-machine.ts';
 import { healUnfinished, type RunnerPorts, runFault } from '../state-machines/fault-runner.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
+import { type Progress, runTrial, type Trial, type TrialPorts } from '../state-machines/run-trial.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
@@ -357,6 +365,137 @@ t.test('unfinished runs', async (t) => {
       t.ok(isHealthy(world), phase);
       t.same(await world.ports.journal.unfinished(), []);
     }
+  });
+});
+
+/** A job that commits once a second, and stands still for `stallMs` after the inject; from the start when infinite. */
+function makeWorkload({ clock, nodes }: World, stallMs: number): Workload {
+  const startMs = clock.now();
+  let stalledUntilMs = stallMs === Number.POSITIVE_INFINITY ? stallMs : undefined;
+  let visibleMs = startMs - 1_000;
+  return {
+    clockBound: async () => ({ offsetMs: 0, boundMs: 2 }),
+    async *samples(signal) {
+      for (;;) {
+        await clock.sleep(250, signal);
+        const atMs = clock.now();
+        if (nodes[0]!.calls.includes('inject.sh')) stalledUntilMs ??= atMs + stallMs;
+        const commitMs = Math.floor(atMs / 1_000) * 1_000;
+        if (atMs >= (stalledUntilMs ?? 0)) visibleMs = commitMs - 1_000;
+        const full = { mastersAlive: 1, workersAlive: 3, executors: 3, cores: 3 };
+        yield {
+          ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
+          ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs, system: { atMs, ...full } },
+          correctness: {
+            ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0 },
+            ...{ phantom: 0, shortWindows: 0, shortRecords: 0 },
+          },
+        };
+      }
+    },
+  };
+}
+
+t.test('trial', async (t) => {
+  const measure = { calibrationMs: 12_000, gateMs: 10_000, maxRecoveryMs: 600_000, triggerMs: 1_000 };
+  const makeTrial = (world: World, stallMs: number, settings: Partial<Trial> = {}) => {
+    const claimed: string[] = [];
+    const seen: Progress['awaiting'][] = [];
+    let rows = 0;
+    const trial: Trial = {
+      ...{ owner: 'FaultSchedule/s', kind: { death: 'crash' }, measure },
+      plan: async () => makeRun(world.nodes, { instant: true, holdMs: 0 }),
+      ...settings,
+    };
+    const ports: TrialPorts = {
+      ...world.ports,
+      workload: makeWorkload(world, stallMs),
+      claims: {
+        hold: (owner, targets) => claimed.push(`${owner} holds ${targets.join()}`),
+        release: (owner) => claimed.push(`${owner} releases`),
+        heldBy: () => undefined,
+      },
+      onSample: () => rows++,
+      onProgress: ({ awaiting }) => seen.at(-1) !== awaiting && seen.push(awaiting),
+    };
+    return { trial, ports, claimed, seen, rows: () => rows };
+  };
+
+  t.test('calibrates, breaks, watches and judges, holding its claims to the end', async (t) => {
+    const world = makeWorld();
+    const startMs = world.clock.now();
+    const { trial, ports, claimed, seen, rows } = makeTrial(world, 20_000);
+    const result = await drive(world.clock, runTrial(trial, ports, never));
+    t.equal(result.problem, undefined);
+    t.same(result.recovery?.verdict, { recovery: 'Recovered', correctness: 'Correct' });
+    t.ok(Math.abs(result.recovery!.figures.recovery!.ms - 20_000) < 1_000);
+    t.same(seen, ['samples', 'calibration', 'fault', 'recovery']);
+    t.same(claimed, ['FaultSchedule/s holds node1', 'FaultSchedule/s releases']);
+    const tookMs = world.clock.now() - startMs;
+    t.ok(tookMs < 80_000, `a smoke trial waits little: ${tookMs} ms`);
+    t.ok(rows() > 250);
+    t.equal(world.clock.sleeping, 0, 'nothing is left behind');
+  });
+
+  t.test('reuses the calibration of its campaign, and waits at the gate instead', async (t) => {
+    const world = makeWorld();
+    const first = makeTrial(world, 5_000);
+    const { calibration } = await drive(world.clock, runTrial(first.trial, first.ports, never));
+    const next = makeTrial(world, 5_000, { calibration: calibration! });
+    const result = await drive(world.clock, runTrial(next.trial, next.ports, never));
+    t.equal(result.calibration, calibration);
+    t.same(next.seen, ['gate', 'fault', 'recovery']);
+  });
+
+  t.test('breaks nothing when the job is not steady', async (t) => {
+    const world = makeWorld();
+    const { trial, ports, claimed } = makeTrial(world, Number.POSITIVE_INFINITY);
+    const result = await drive(world.clock, runTrial(trial, ports, never));
+    t.match(result.problem, /did not become steady/);
+    t.same(world.nodes[0]!.calls, []);
+    t.same(claimed, ['FaultSchedule/s releases']);
+  });
+
+  t.test('plans only after the gate', async (t) => {
+    const world = makeWorld();
+    const startMs = world.clock.now();
+    let plannedMs = 0;
+    const plan = async () => {
+      plannedMs = world.clock.now() - startMs;
+      throw new RefusedError('no target is running');
+    };
+    const { trial, ports } = makeTrial(world, 0, { plan });
+    const result = await drive(world.clock, runTrial(trial, ports, never));
+    t.ok(plannedMs >= 12_000);
+    t.equal(result.problem, 'no target is running');
+    t.equal(result.run, undefined);
+  });
+
+  t.test('without measurement is the run alone', async (t) => {
+    const world = makeWorld();
+    const { trial, ports, rows } = makeTrial(world, 0);
+    const { measure: _measure, ...bare } = trial;
+    const result = await drive(world.clock, runTrial(bare, ports, never));
+    t.equal(result.run?.outcome, 'Healed');
+    t.equal(result.recovery, undefined);
+    t.equal(rows(), 0);
+  });
+
+  t.test('aborted at any instant ends healed, with its claims released', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 90_000 }), async (atMs) => {
+        const world = makeWorld();
+        const plan = async () => makeRun(world.nodes, { holdMs: 20_000 });
+        const { trial, ports, claimed } = makeTrial(world, 5_000, { plan });
+        const abort = new AbortController();
+        const stop = world.clock.sleep(atMs, never).then(() => abort.abort(new Error('stop')));
+        const [result] = await drive(world.clock, Promise.all([runTrial(trial, ports, abort.signal), stop]));
+        return (
+          isHealthy(world) && claimed.at(-1) === 'FaultSchedule/s releases' && result.recovery === undefined
+        );
+      }),
+      { numRuns: 15 },
+    );
   });
 });
 
