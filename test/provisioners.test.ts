@@ -326,6 +326,8 @@ t.test('the settings of the lab all have defaults, and refuse what no machine co
     { cpus: 0 },
     { pids: 1 },
     { subnet: '10.98.0.0' },
+    { subnet: '10.98.0.1/24' },
+    { dns: ['localhost'] },
     { colour: 'red' },
   ]) {
     t.notOk(labConfigSchema.safeParse(bad).success, JSON.stringify(bad));

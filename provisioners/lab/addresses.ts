@@ -15,16 +15,21 @@ const toNumber = (address: string): number =>
 const toAddress = (value: number): string =>
   [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 
-/** Reads `10.98.0.0/24`; throws a RangeError when it is no network. */
-export const parseSubnet = (subnet: string): Block => {
+/** Reads `10.98.0.0/24`; undefined when it is no network of /8 to /28. */
+export const readSubnet = (subnet: string): Block | undefined => {
   const [base = '', bits = ''] = subnet.split('/');
   const size = 2 ** (32 - Number(bits));
   const parts = base.split('.').map(Number);
-  const value = toNumber(base);
-  const valid =
-    parts.length === 4 && parts.every((part) => part <= 255) && Number(bits) >= 8 && Number(bits) <= 28;
-  if (!valid || value % size !== 0) throw new RangeError(`${subnet} is not an IPv4 network of /8 to /28`);
-  return { first: value, last: value + size - 1 };
+  const first = toNumber(base);
+  const valid = parts.length === 4 && parts.every((part) => part <= 255) && size >= 2 ** 4 && size <= 2 ** 24;
+  return valid && first % size === 0 ? { first, last: first + size - 1 } : undefined;
+};
+
+/** Reads a network that the schema has accepted. */
+export const parseSubnet = (subnet: string): Block => {
+  const block = readSubnet(subnet);
+  if (!block) throw new RangeError(`${subnet} is not an IPv4 network of /8 to /28`);
+  return block;
 };
 
 export const overlap = (a: Block, b: Block): boolean => a.first <= b.last && b.first <= a.last;

@@ -1,10 +1,16 @@
+import { isIPv4 } from 'node:net';
 import { z } from 'zod';
+import { readSubnet } from './addresses.ts';
 
 /** The lab: machines as containers of the local Docker engine, all on one host. */
 export const labConfigSchema = z.strictObject({
   subnet: z
     .string()
     .regex(/^(\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/, 'must be an IPv4 network such as 10.98.0.0/24')
+    .refine(
+      (subnet) => readSubnet(subnet) !== undefined,
+      'must be an IPv4 network of /8 to /28 whose host bits are zero',
+    )
     .default('10.98.0.0/24')
     .describe('IPv4 network of the machines; node number i (from 0) has the address base + 11 + i'),
   memory: z
@@ -15,7 +21,7 @@ export const labConfigSchema = z.strictObject({
   cpus: z.number().positive().default(2).describe('CPU limit of each machine; at most what the host has'),
   pids: z.int().min(256).default(8192).describe('limit of processes and threads of each machine'),
   dns: z
-    .array(z.string())
+    .array(z.string().refine(isIPv4, 'must be an IPv4 address'))
     .default([])
     .describe('name servers of the machines instead of those of the host, for example where lookups hang'),
 });
