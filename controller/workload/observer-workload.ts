@@ -39,7 +39,8 @@ type Get = (path: string, signal: AbortSignal) => Promise<http.IncomingMessage>;
 function request(stream: Socket, path: string, signal: AbortSignal): Promise<http.IncomingMessage> {
   return new Promise((resolve, reject) => {
     http
-      .get({ path, signal, agent: false, createConnection: () => stream }, (response) => {
+      // No `agent`, not even false: any agent makes a connection of its own instead of using ours.
+      .get({ path, signal, createConnection: () => stream }, (response) => {
         if (response.statusCode === 200) return resolve(response);
         response.resume();
         reject(new Error(`observer answered ${response.statusCode} to GET ${path}`));
