@@ -1,22 +1,12 @@
 import { setMaxListeners } from 'node:events';
-import { link, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { ProvisionError } from '../../provisioners/contract.ts';
-import { runCommand } from '../../provisioners/shared/run-command.ts';
+import { buildRecipe } from './build-recipe.ts';
 import type { DownloadSet } from './download-lock.ts';
 import { type Download, fetchDownloads } from './fetch-downloads.ts';
 import { createEnsureTool, type EnsureTool } from './host-tools.ts';
-import {
-  buildImage,
-  inspectImage,
-  type PresentImage,
-  pullImage,
-  RECIPE_LABEL,
-  requireEngine,
-  STAND_IN_LABEL,
-} from './local-engine.ts';
+import { inspectImage, type PresentImage, pullImage, requireEngine } from './local-engine.ts';
 import { type Image, resolveImages } from './resolve-images.ts';
 
 export interface ImageOptions {
@@ -47,7 +37,7 @@ export async function ensureImages(
   const ensure = (tag: string): Promise<string> => {
     const image = catalogue.get(tag);
     const work =
-      underWay.get(tag) ?? (image ? ensureListed(image, ensure, site, stop) : ensureForeign(tag, stop));
+      underWay.get(tag) ?? (image ? ensureListed(image, ensure, site, stop) : ensureForeign(tag, site, stop));
     underWay.set(tag, work);
     return work;
   };
@@ -76,7 +66,7 @@ interface Site extends ImageOptions {
 function createSite(options: ImageOptions): Site {
   return {
     ...options,
-    pull: askFirstOnce(pullImage),
+    pull: askFirstOnce(options.progress),
     ensureTool: createEnsureTool(options.progress),
     builds: pLimit(availableParallelism()),
     fetches: { maven: pLimit(1), pip: pLimit(1) },
@@ -84,22 +74,25 @@ function createSite(options: ImageOptions): Site {
 }
 
 /** The first name that is asked for decides whether a registry answers; where none does, nobody else waits for it. */
-function askFirstOnce(pull: typeof pullImage): typeof pullImage {
+function askFirstOnce(progress: (line: string) => void): typeof pullImage {
   let first: Promise<boolean> | undefined;
   return async (tag, signal) => {
-    if (first === undefined) {
-      first = pull(tag, signal);
-      return first;
-    }
-    return (await first) && pull(tag, signal);
+    if (first !== undefined) return (await first) && pullImage(tag, signal);
+    first = pullImage(tag, signal);
+    if (!(await first)) progress(`${tag} cannot be pulled: building stand-ins of official images`);
+    return first;
   };
 }
 
-async function ensureForeign(tag: string, signal: AbortSignal): Promise<string> {
+async function ensureForeign(tag: string, site: Site, signal: AbortSignal): Promise<string> {
   const present = await inspectImage(tag, signal);
   if (present !== null) return present.id;
-  if (!(await pullImage(tag, signal)))
-    throw new ProvisionError([`${tag}: not here, not pulled, and no stand-in for it`]);
+  if (await pullImage(tag, signal)) return pulled(tag, site, signal);
+  throw new ProvisionError([`${tag}: not on this machine, not pulled, and no stand-in for it`]);
+}
+
+async function pulled(tag: string, site: Site, signal: AbortSignal): Promise<string> {
+  site.progress(`pulled ${tag}`);
   return (await inspectImage(tag, signal))!.id;
 }
 
@@ -116,10 +109,8 @@ async function ensureListed(
 ): Promise<string> {
   const present = await inspectImage(image.tag, signal);
   if (present !== null && mayUse(present, image)) return present.id;
-  if (image.standsInFor !== null && (await site.pull(image.tag, signal))) {
-    site.progress(`pulled ${image.tag}`);
-    return (await inspectImage(image.tag, signal))!.id;
-  }
+  if (image.standsInFor !== null && (await site.pull(image.tag, signal)))
+    return pulled(image.tag, site, signal);
   const downloads =
     image.downloadSet === null ? Promise.resolve([]) : fetchInTurn(image.downloadSet, site, signal);
   const tool = image.tool === null ? Promise.resolve() : site.ensureTool(image.tool, signal);
@@ -128,63 +119,12 @@ async function ensureListed(
   await Promise.allSettled([downloads, tool, parent]);
   await Promise.all([tool, parent]);
   const files = await downloads;
-  return site.builds(() => build(image, files, site, signal));
+  return site.builds(() => buildRecipe(image, files, site, signal));
 }
 
 /** One client runs at a time: two of them would write the same files of its own cache. */
 function fetchInTurn(set: DownloadSet, site: Site, signal: AbortSignal): Promise<readonly Download[]> {
   return site.fetches[set.client](() => fetchDownloads(set, site, signal));
-}
-
-async function build(
-  image: Image,
-  downloads: readonly Download[],
-  site: Site,
-  signal: AbortSignal,
-): Promise<string> {
-  if (image.bundle !== null && !image.files.some(({ path }) => path === 'app.cjs')) {
-    throw new ProvisionError([`${image.tag}: ${image.bundle} does not exist yet: run npm run build`]);
-  }
-  const started = performance.now();
-  await mkdir(site.cacheDir, { recursive: true });
-  const context = await mkdtemp(join(site.cacheDir, `build-${image.name}-`));
-  try {
-    await layOut(image, downloads, context, signal);
-    const id = await buildImage(
-      {
-        tag: image.tag,
-        context,
-        buildArgs: image.parentTag === null ? [] : [`PARENT=${image.parentTag}`],
-        labels: [`${RECIPE_LABEL}=${image.hash}`, `${STAND_IN_LABEL}=${image.standsInFor !== null}`],
-      },
-      signal,
-    );
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    site.progress(`built ${image.tag}${image.standsInFor === null ? '' : ' as a stand-in'} in ${seconds} s`);
-    return id;
-  } finally {
-    await rm(context, { recursive: true, force: true });
-  }
-}
-
-/** Fills the build's folder: exactly the files that were hashed, the downloads as links, then what prepare.sh makes. */
-async function layOut(
-  image: Image,
-  downloads: readonly Download[],
-  context: string,
-  signal: AbortSignal,
-): Promise<void> {
-  for (const { path, content, executable } of image.files) {
-    await mkdir(dirname(join(context, path)), { recursive: true });
-    await writeFile(join(context, path), content, { mode: executable ? 0o755 : 0o644 });
-  }
-  // Whatever this process's umask: users inside the image must be able to read what root put there.
-  await runCommand('chmod', ['-R', 'u=rwX,go=rX', context], {}, signal);
-  await mkdir(join(context, 'downloads'));
-  await Promise.all(downloads.map((file) => link(file.cachePath, join(context, 'downloads', file.fileName))));
-  if (image.files.some(({ path }) => path === 'prepare.sh')) {
-    await runCommand('./prepare.sh', [], { cwd: context }, signal);
-  }
 }
 
 function inOrderOf(order: readonly string[], names: readonly string[]): readonly string[] {

@@ -33,7 +33,11 @@ export async function fetchDownloads(
   signal: AbortSignal,
 ): Promise<readonly Download[]> {
   const downloads = listDownloads(set, options.cacheDir);
-  const missing = await selectUnverified(downloads, ({ cachePath }) => cachePath, signal);
+  const cached = await fileSums(
+    downloads.map(({ cachePath }) => cachePath),
+    signal,
+  );
+  const missing = downloads.filter(({ sha256 }, index) => cached[index] !== sha256);
   if (missing.length === 0) return downloads;
 
   await mkdir(options.cacheDir, { recursive: true });
@@ -41,21 +45,33 @@ export async function fetchDownloads(
   try {
     options.progress(`downloading ${missing.length} file(s) by ${set.client}`);
     await CLIENTS[set.client](missing, folder, options.ensureTool, signal);
-    const fetchedPath = ({ fileName }: Download): string => join(folder, fileName);
-    const wrong = await selectUnverified(missing, fetchedPath, signal);
-    if (wrong.length > 0) {
-      throw new ProvisionError(
-        wrong.map(({ coordinates }) => `${coordinates}: absent, or not what downloads.json says`),
-      );
-    }
-    for (const download of missing) {
-      await chmod(fetchedPath(download), 0o644);
-      await rename(fetchedPath(download), download.cachePath);
-    }
+    await moveVerified(missing, folder, signal);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
   return downloads;
+}
+
+/** Moves fetched files into the cache, all or none; the message of a mismatch holds what the lock would have to say. */
+async function moveVerified(
+  downloads: readonly Download[],
+  folder: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const fetched = await fileSums(
+    downloads.map(({ fileName }) => join(folder, fileName)),
+    signal,
+  );
+  const problems = downloads.flatMap(({ coordinates, sha256 }, index) =>
+    fetched[index] === sha256
+      ? []
+      : `${coordinates}: downloads.json wants sha256 ${sha256}, fetched was ${fetched[index] ?? 'nothing'}`,
+  );
+  if (problems.length > 0) throw new ProvisionError(problems);
+  for (const { fileName, cachePath } of downloads) {
+    await chmod(join(folder, fileName), 0o644);
+    await rename(join(folder, fileName), cachePath);
+  }
 }
 
 function listDownloads(set: DownloadSet, cacheDir: string): readonly Download[] {
@@ -65,15 +81,8 @@ function listDownloads(set: DownloadSet, cacheDir: string): readonly Download[] 
   });
 }
 
-async function selectUnverified(
-  downloads: readonly Download[],
-  pathOf: (download: Download) => string,
-  signal: AbortSignal,
-): Promise<readonly Download[]> {
-  const good = await Promise.all(
-    downloads.map(async (download) => (await fileSum(pathOf(download), signal)) === download.sha256),
-  );
-  return downloads.filter((_, index) => !good[index]);
+function fileSums(paths: readonly string[], signal: AbortSignal): Promise<readonly (string | null)[]> {
+  return Promise.all(paths.map((path) => fileSum(path, signal)));
 }
 
 /** Checksum of a file; null when it cannot be read. */

@@ -2,6 +2,7 @@
 # Takes what the official image holds out of PyPI's pyspark, which contains a whole distribution of Spark.
 # Left out: examples, data, R, Kubernetes files, scripts for Windows.
 set -eu
+umask 022
 archive=$(echo downloads/pyspark-*.tar.gz)
 mkdir -p spark/work-dir
 chmod 0775 spark/work-dir
