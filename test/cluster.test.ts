@@ -127,7 +127,6 @@ class World {
       claimsOf: () => this.claims,
       prepare: () => Promise.resolve(),
       bindProvisioner: () => this.provisioner,
-      prepare: async () => {},
       openEngine: this.provisioner.openEngine,
       loadStack: async ({ name }) => {
         const found = this.stacks.get(name);
