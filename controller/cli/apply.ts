@@ -1,6 +1,10 @@
+import { systemClock } from '../clock.ts';
 import type { Actor } from '../loop/run-group.ts';
 import type { Operator } from '../operator.ts';
 import { runOperator } from '../run-operator.ts';
+import type { StoredResource } from '../source/resource-store.ts';
+import { findCondition } from '../status/conditions.ts';
+import type { StatusStores } from '../status/status-stores.ts';
 import { awaitResources, type ResourceEnd } from './await-resources.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
 import { type FileOptions, readFiles } from './read-files.ts';
@@ -24,24 +28,19 @@ export async function apply(context: CliContext, serve: ServeOptions, files: Fil
   return report(context, ends);
 }
 
-/** `controller delete -f ... --wait`: destroys what the named manifests made, schedules first. */
+/** `controller delete -f ... --wait`: destroys what the named manifests made. */
 export async function remove(
   context: CliContext,
   serve: ServeOptions,
   files: FileOptions,
 ): Promise<ExitCode> {
-  const gone: ResourceEnd[] = [];
+  let ends: readonly ResourceEnd[] = [];
   const remover = (operator: Operator): Actor => ({
     name: 'delete',
     async execute(signal) {
-      const resources = await readFiles(operator, files, signal);
-      const schedulesFirst = [...resources].sort((a, b) => (a.kind > b.kind ? -1 : 1));
-      for (const kind of new Set(schedulesFirst.map((resource) => resource.kind))) {
-        const keys = schedulesFirst.filter((resource) => resource.kind === kind).map(({ key }) => key);
-        for (const key of keys) operator.store.delete(key);
-        await untilGone(keys, operator, context.note, signal);
-        gone.push(...keys.map((key) => ({ key, state: 'done' as const, message: 'deleted' })));
-      }
+      const resources = await readFiles(operator, { ...files, forDeletion: true }, signal);
+      await untilGone(resources, operator, context.note, signal);
+      ends = resources.map(({ key }) => ({ key, state: 'done', message: 'deleted' }));
     },
   });
   await runOperator(
@@ -49,30 +48,37 @@ export async function remove(
     (operator) => [remover(operator)],
     context.signal,
   );
-  return report(context, gone);
+  return report(context, ends);
 }
 
+const pollMs = 200;
+
 async function untilGone(
-  keys: readonly string[],
+  resources: readonly StoredResource[],
   { store, statuses }: Operator,
   tell: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
   let last = '';
-  while (keys.some((key) => store.get(key) !== undefined)) {
-    signal.throwIfAborted();
-    const left = keys.flatMap((key) => store.get(key) ?? []);
-    const messages = await Promise.all(
-      left.map(async ({ kind, name }) => {
-        const { status } = await (kind === 'ClusterSpec' ? statuses.clusters : statuses.schedules).read(name);
-        return `${name} is being deleted: ${status?.conditions.find(({ type }) => type === 'Ready')?.message ?? ''}`;
-      }),
-    );
-    const line = messages.join('; ');
+  for (;;) {
+    const left = resources.filter(({ key }) => store.get(key) !== undefined);
+    if (left.length === 0) return;
+    const lines = await Promise.all(left.map((resource) => describeDeletion(resource, statuses)));
+    const line = lines.join('; ');
     if (line !== last) tell(line);
     last = line;
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await systemClock.sleep(pollMs, signal);
   }
+}
+
+async function describeDeletion(
+  { key, kind, name }: StoredResource,
+  statuses: StatusStores,
+): Promise<string> {
+  const { status } = await (kind === 'ClusterSpec' ? statuses.clusters : statuses.schedules).read(name);
+  const { message } =
+    findCondition(status?.conditions ?? [], kind === 'ClusterSpec' ? 'Ready' : 'Active') ?? {};
+  return [`${key} is being deleted`, message].filter(Boolean).join(': ');
 }
 
 function report(context: CliContext, ends: readonly ResourceEnd[]): ExitCode {

@@ -1,5 +1,6 @@
 import type { Condition } from '../../crds/status.ts';
 import { systemClock } from '../clock.ts';
+import { runKeyOf } from '../schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, isTrue } from '../status/conditions.ts';
 import type { StatusStores } from '../status/status-stores.ts';
@@ -37,25 +38,31 @@ export async function awaitResources(
   }
 }
 
-async function look(
-  { key, kind, name, generation }: StoredResource,
-  { clusters, schedules }: StatusStores,
-): Promise<ResourceEnd> {
-  const { status } = await (kind === 'ClusterSpec' ? clusters : schedules).read(name);
-  const conditions: readonly Condition[] = status?.conditions ?? [];
-  const about = (type: 'Ready' | 'Complete' | 'Stalled' | 'Active') => findCondition(conditions, type);
-  if (isTrue(conditions, 'Stalled', generation))
-    return { key, state: 'failed', message: about('Stalled')?.message ?? '' };
-  if (kind === 'ClusterSpec') {
-    const state = isTrue(conditions, 'Ready', generation) ? 'done' : 'pending';
-    return { key, state, message: about('Ready')?.message ?? '' };
+async function look(stored: StoredResource, { clusters, schedules }: StatusStores): Promise<ResourceEnd> {
+  const { key, name, generation, resource } = stored;
+  if (resource?.kind !== 'FaultSchedule') {
+    const { status } = await clusters.read(name);
+    return endOf(key, status?.conditions ?? [], 'Ready', generation);
   }
-  if (!isTrue(conditions, 'Complete', generation))
-    return { key, state: 'pending', message: about('Active')?.message ?? '' };
-  const complete = about('Complete');
-  return {
-    key,
-    state: complete?.reason === 'Finished' ? 'done' : 'failed',
-    message: complete?.message ?? '',
-  };
+  const { status } = await schedules.read(name);
+  // A run that ended before this one was asked for says nothing about it.
+  const isThisRun = status?.runKey === runKeyOf(stored, resource);
+  return endOf(key, isThisRun ? status.conditions : [], 'Complete', generation);
+}
+
+function endOf(
+  key: string,
+  conditions: readonly Condition[],
+  goal: 'Ready' | 'Complete',
+  generation: number,
+): ResourceEnd {
+  const messageOf = (type: 'Ready' | 'Complete' | 'Stalled' | 'Active') =>
+    findCondition(conditions, type)?.message ?? '';
+  if (isTrue(conditions, 'Stalled', generation))
+    return { key, state: 'failed', message: messageOf('Stalled') };
+  if (isTrue(conditions, goal, generation)) {
+    const failed = goal === 'Complete' && findCondition(conditions, goal)?.reason !== 'Finished';
+    return { key, state: failed ? 'failed' : 'done', message: messageOf(goal) };
+  }
+  return { key, state: 'pending', message: messageOf(goal === 'Ready' ? 'Ready' : 'Active') };
 }

@@ -11,7 +11,7 @@ import type { StoredResource } from '../source/resource-store.ts';
 import { remove } from './apply.ts';
 import { awaitResources, type ResourceEnd } from './await-resources.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
-import { formatTrials } from './get.ts';
+import { formatTrials, trialsOf } from './get.ts';
 import { readFiles } from './read-files.ts';
 import { readState } from './read-state.ts';
 import { operatorOptions, type ServeOptions } from './watch.ts';
@@ -77,10 +77,7 @@ interface Ended {
 
 async function closing(context: CliContext, { ends, prometheus, startedMs }: Ended): Promise<ExitCode> {
   const { schedules } = await readState(context.stateDir);
-  const trials = [...schedules].flatMap(([schedule, status]) =>
-    status.trials.map((trial) => ({ schedule, ...trial })),
-  );
-  answer(context, trials, formatTrials);
+  answer(context, [...schedules].flatMap(trialsOf), formatTrials);
   const lines = [
     `took ${secondsOf(startedMs)}`,
     'figures count from the instant at which the fault was seen, ± their error bound',

@@ -1,7 +1,7 @@
 import type { ClusterStatus, ScheduleStatus } from '../../crds/status.ts';
 import { readRunJournal } from '../status/run-journal.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
-import { formatTrials } from './get.ts';
+import { formatTrials, trialsOf } from './get.ts';
 import { readState } from './read-state.ts';
 
 /** `controller describe NAME`: conditions, events, trials and unfinished runs of the resources of that name. */
@@ -48,7 +48,7 @@ function unreachable(names: readonly string[]): string {
 }
 
 function scheduleLines(name: string, status: ScheduleStatus): string[] {
-  const trials = status.trials.map((trial) => ({ schedule: name, ...trial }));
+  const trials = trialsOf([name, status]);
   return [
     `FaultSchedule ${name}`,
     `Seed: ${status.seed ?? 'not drawn yet'}`,

@@ -1,7 +1,8 @@
-import { access, constants, mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { access, constants } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { localDocker } from '../../provisioners/shared/docker-client.ts';
-import type { MachineFacts } from '../../provisioners/shared/node-facts.ts';
-import { readMachineFacts } from '../../provisioners/shared/node-facts.ts';
+import { type MachineFacts, readMachineFacts } from '../../provisioners/shared/node-facts.ts';
 import { createOperator, type Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
 import { readRunJournal } from '../status/run-journal.ts';
@@ -71,12 +72,16 @@ async function checkEngine(): Promise<Finding> {
 
 async function checkState({ stateDir }: CliContext): Promise<Finding> {
   try {
-    await mkdir(stateDir, { recursive: true });
-    await access(stateDir, constants.W_OK);
+    await access(nearestFolder(stateDir), constants.W_OK);
     return { check: 'state', state: 'ok', message: `${stateDir} can be written` };
   } catch (error) {
     return { check: 'state', state: 'problem', message: messageOf(error) };
   }
+}
+
+/** Itself, or the one in which it would be made: a look makes nothing. */
+function nearestFolder(path: string): string {
+  return existsSync(path) ? path : nearestFolder(dirname(path));
 }
 
 async function checkLock(stateDir: string): Promise<Finding> {

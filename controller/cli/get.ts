@@ -11,8 +11,11 @@ export type GetKind = (typeof GET_KINDS)[number];
 export async function get(context: CliContext, kind: GetKind, name: string | undefined): Promise<ExitCode> {
   const { clusters, schedules, unreadable } = await readState(context.stateDir);
   for (const { path, problem } of unreadable) context.note(`${path}: ${problem}`);
-  const named = <S>(all: ReadonlyMap<string, S>) =>
-    [...all].filter(([key]) => name === undefined || key === name);
+  const all: ReadonlyMap<string, unknown> = kind === 'clusters' ? clusters : schedules;
+  const isMissing = name !== undefined && !all.has(name);
+  if (isMissing) context.note(`nothing is known of ${name}`);
+  const named = <S>(statuses: ReadonlyMap<string, S>) =>
+    [...statuses].filter(([key]) => name === undefined || key === name);
   switch (kind) {
     case 'clusters':
       answer(context, named(clusters).map(withName), formatClusters);
@@ -21,16 +24,23 @@ export async function get(context: CliContext, kind: GetKind, name: string | und
       answer(context, named(schedules).map(withName), formatSchedules);
       break;
     case 'trials':
-      answer(
-        context,
-        named(schedules).flatMap(([schedule, { trials }]) => trials.map((trial) => ({ schedule, ...trial }))),
-        formatTrials,
-      );
+      answer(context, named(schedules).flatMap(trialsOf), formatTrials);
       break;
     default:
-      return kind satisfies never;
+      kind satisfies never;
   }
-  return unreadable.length > 0 || (name !== undefined && !clusters.has(name) && !schedules.has(name)) ? 1 : 0;
+  return unreadable.length > 0 || isMissing ? 1 : 0;
+}
+
+/** A trial with the name of its schedule, as `get trials` answers. */
+type NamedTrial = { readonly schedule: string } & TrialRecord;
+
+/** The trials of a schedule, each with its name. */
+export function trialsOf([schedule, { trials }]: readonly [
+  string,
+  Pick<ScheduleStatus, 'trials'>,
+]): NamedTrial[] {
+  return trials.map((trial) => ({ schedule, ...trial }));
 }
 
 type Named<S> = { readonly name: string } & S;
@@ -73,7 +83,7 @@ function scheduleState(conditions: readonly Condition[]): readonly [string, stri
 }
 
 /** A row per trial with the figures that people came for; each figure carries its error bound. */
-export function formatTrials(trials: readonly ({ readonly schedule: string } & TrialRecord)[]): string {
+export function formatTrials(trials: readonly NamedTrial[]): string {
   const rows = trials.map(({ schedule, number, fault, targets, outcome, verdict, figures }) => [
     schedule,
     `${number}`,

@@ -26,9 +26,9 @@ export async function heal(
   const operator = await createOperator({ packageRoot, stateDir, cacheDir, port, log, progress: note });
   try {
     if (files.files.length > 0) await readFiles(operator, files, signal);
-    const reports = (
-      await Promise.all(clusterNodes(operator).map((each) => healOne(each, operator, signal)))
-    ).flat();
+    const nodes = clusterNodes(operator);
+    if (nodes.length === 0) note(`no cluster is known in ${stateDir}: name its manifest with -f`);
+    const reports = await Promise.all(nodes.map((each) => healOne(each, operator, signal)));
     answer(context, reports, formatReports);
     return reports.every(({ state }) => state === 'clean' || state === 'healed') ? 0 : 1;
   } finally {

@@ -7,6 +7,7 @@ import { formatPlan } from '../cluster/format-plan.ts';
 import { createOperator, type Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
 import { planRun } from '../schedule/plan-run.ts';
+import { trialSeed } from '../schedule/to-trial-record.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
 import { type FileOptions, readFiles } from './read-files.ts';
@@ -16,7 +17,7 @@ import type { ServeOptions } from './watch.ts';
 interface Preview {
   readonly key: string;
   readonly cluster?: ClusterPlan;
-  /** The first trial of each fault: its targets are chosen anew when it starts, by the same seed. */
+  /** The first trial of each fault: its targets are chosen anew when it starts, with the same seed. */
   readonly runs?: readonly FaultRun[];
   /** Why there is no more to say. */
   readonly message?: string;
@@ -46,9 +47,9 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
   if (resource?.kind !== 'FaultSchedule') return { key, message: 'its manifest was never accepted' };
   const cluster = operator.access(resource.spec.clusterRef.name);
   try {
-    const runs = resource.spec.faults.map((fault) => {
+    const runs = resource.spec.faults.map((fault, index) => {
       const { kind, params } = faultOf(fault);
-      const random = seededRandom(resource.spec.seed ?? 0);
+      const random = seededRandom(trialSeed(resource.spec.seed ?? 0, index + 1));
       return planRun(
         {
           schedule: resource,

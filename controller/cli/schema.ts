@@ -25,10 +25,12 @@ export async function generatedFiles(packageRoot: string): Promise<ReadonlyMap<s
   return files.set('README.md', withFaultTable(readme));
 }
 
-/** `controller schema --write`: brings the generated files up to date. */
+/** `controller schema --write`: brings the generated files up to date; those that are stay untouched. */
 export async function writeGenerated({ packageRoot, note }: CliContext): Promise<ExitCode> {
   for (const [path, text] of await generatedFiles(packageRoot)) {
-    await writeFile(join(packageRoot, path), text);
+    const file = join(packageRoot, path);
+    if ((await readFile(file, 'utf8').catch(() => undefined)) === text) continue;
+    await writeFile(file, text);
     note(`wrote ${path}`);
   }
   return 0;

@@ -20,7 +20,9 @@ export function operatorOptions(
   verb: string,
 ): RunOperatorOptions {
   const { packageRoot, stateDir, cacheDir, note } = context;
-  return { packageRoot, stateDir, cacheDir, host, port, log, verb, progress: note };
+  // What an operator writes to standard error is a log; what the other verbs write is for people.
+  const progress = verb === 'watch' ? (line: string) => log.info({ line }, 'progress') : note;
+  return { packageRoot, stateDir, cacheDir, host, port, log, verb, progress };
 }
 
 /** `controller --watch DIR`: the operator; ends at SIGTERM or SIGINT, healed. */

@@ -16,12 +16,12 @@ import {
 } from '../../state-machines/run-trial.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
-import { type ConditionUpdate, setCondition } from '../status/conditions.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { planRun } from './plan-run.ts';
-import { toCalibrationStatus, toTrialRecord } from './to-trial-record.ts';
+import { ended, notHealed, withConditions } from './schedule-conditions.ts';
+import { toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
 
 export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
   readonly kinds: Readonly<Record<string, FaultKind>>;
@@ -45,6 +45,8 @@ export interface ScheduledRun {
   readonly status: ScheduleStatus;
 }
 
+const sayEveryMs = 5_000;
+
 /** Runs all trials of a schedule and closes its status; aborting heals first. Rejects only when status cannot be kept. */
 export type RunSchedule = (run: ScheduledRun, signal: AbortSignal) => Promise<void>;
 
@@ -67,9 +69,10 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
       status = {
         ...status,
         trials: [...status.trials, record],
-        ...(calibration && { calibration: toCalibrationStatus(calibration, record) }),
+        ...(calibration && { calibration: toCalibrationStatus(calibration, cluster.triggerMs) }),
       };
       await deps.status.write(run.name, status);
+      if (record.outcome === 'Stuck') break; // one fault that nobody can heal is enough
     }
     await deps.status.write(run.name, closed(run, status, signal, deps.clock.now()));
   };
@@ -93,7 +96,7 @@ async function runOne(
   const runId = `${run.name}-${run.generation}-${fault.name}-${number}-${randomBytes(3).toString('hex')}`;
   const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(runId);
   const started = {
-    ...{ number, fault: fault.name, kind: faultOf(fault).kind, runId, seed: run.seed + number - 1 },
+    ...{ number, fault: fault.name, kind: faultOf(fault).kind, runId, seed: trialSeed(run.seed, number) },
     ...{ startedMs: clock.now(), settings: cluster.settings, samples: samples?.path },
   };
   const { nodes, claims, workload } = cluster;
@@ -145,32 +148,19 @@ function closed(
   signal: AbortSignal,
   nowMs: number,
 ): ScheduleStatus {
-  const about = { observedGeneration: generation };
-  const left = status.trials.filter(({ outcome }) => outcome === 'Stuck');
-  const refused = status.trials.length > 0 && status.trials.every(({ outcome }) => outcome === 'Refused');
-  const aborted = signal.aborted || status.trials.some(({ outcome }) => outcome === 'Aborted');
-  const reason = aborted ? 'Aborted' : refused ? 'Refused' : 'Finished';
-  const last = status.trials.at(-1);
-  const message = aborted
+  const { trials } = status;
+  const left = trials.filter(({ outcome }) => outcome === 'Stuck').flatMap(({ targets }) => targets);
+  const isAborted = signal.aborted || trials.some(({ outcome }) => outcome === 'Aborted');
+  const isRefused = trials.length > 0 && trials.every(({ outcome }) => outcome === 'Refused');
+  const reason = isAborted ? 'Aborted' : isRefused ? 'Refused' : 'Finished';
+  const message = signal.aborted
     ? messageOf(signal.reason)
-    : (last?.message ?? `${status.trials.length} trials ended`);
-  const updates: ConditionUpdate[] = [
-    { type: 'Active', status: 'False', reason: 'Idle', message: 'no run is in progress', ...about },
-    { type: 'Complete', status: 'True', reason, message, ...about },
-  ];
-  if (left.length > 0) {
-    const targets = left.flatMap((trial) => trial.targets).join(', ');
-    updates.push({
-      type: 'Stalled',
-      status: 'True',
-      reason: 'FaultNotHealed',
-      message: `not healed: ${targets}`,
-      ...about,
-    });
-  }
-  const conditions = updates.reduce((all, update) => setCondition(all, update, nowMs), status.conditions);
-  return { ...status, conditions };
+    : (trials.at(-1)?.message ?? `${trials.length} trials ended`);
+  const statements = [...ended(reason, message), ...(left.length > 0 ? [notHealed(left)] : [])];
+  return withConditions(status, generation, statements, nowMs);
 }
+
+const progressMs = 10_000;
 
 /** A fault is active from when it is seen until it is verified gone. */
 function stateReporter(
@@ -187,12 +177,18 @@ function stateReporter(
   };
 }
 
+/** Says what is awaited when that changes, and every so often that it still is. */
+/** A line when something else is awaited, and every five seconds. */
 function progressReporter(
   schedule: string,
   number: number,
-  { progress }: RunScheduleDeps,
+  { progress, clock }: RunScheduleDeps,
 ): (progress: Progress) => void {
+  let last: { readonly awaiting: Progress['awaiting']; readonly atMs: number } | undefined;
   return ({ awaiting, elapsedMs, leftMs }) => {
+    const atMs = clock.now();
+    if (last?.awaiting === awaiting && atMs - last.atMs < progressMs) return;
+    last = { awaiting, atMs };
     const left = leftMs === undefined ? '' : `, at least ${Math.ceil(leftMs / 1000)} s to go`;
     progress(schedule, `trial ${number}: awaiting ${awaiting}, ${Math.round(elapsedMs / 1000)} s${left}`);
   };

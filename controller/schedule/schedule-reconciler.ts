@@ -1,21 +1,31 @@
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
-import { formatProblem } from '../../crds/problem.ts';
-import type { Condition, ScheduleStatus } from '../../crds/status.ts';
-import type { TrialRecord } from '../../crds/trial-record.ts';
+import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
 import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
-import type { ConditionUpdate } from '../status/conditions.ts';
-import { findCondition, removeCondition, setCondition } from '../status/conditions.ts';
+import { findCondition, removeCondition } from '../status/conditions.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { ActiveRuns } from './active-runs.ts';
 import type { RunSchedule } from './run-schedule.ts';
+import {
+  acceptance,
+  ended,
+  healing,
+  isClosed,
+  notHealed,
+  running,
+  waitingFor,
+  withConditions,
+} from './schedule-conditions.ts';
+import { interruptedTrial } from './to-trial-record.ts';
 
 /** Annotation whose new value makes a `now` schedule run again. */
 export const RUN_AT_ANNOTATION = 'spark-failures.io/run-at';
 
 const clusterPollMs = 500;
+/** Between looks at whether what was left in force has been healed. */
+const healPollMs = 1_000;
 
 export interface ScheduleReconcilerDeps {
   readonly status: StatusStore<ScheduleStatus>;
@@ -43,16 +53,16 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     this.#deps = deps;
   }
 
-  async reconcile(resource: StoredResource, _signal: AbortSignal): Promise<ReconcileResult> {
+  async reconcile(resource: StoredResource, signal: AbortSignal): Promise<ReconcileResult> {
     const { runs } = this.#deps;
-    const running = runs.generationOf(resource.key);
-    if (running !== undefined) {
+    const active = runs.generationOf(resource.key);
+    if (active !== undefined) {
       // A removed or edited schedule heals first; when it has settled, its key comes back.
       if (resource.deleting) runs.abort(resource.key, 'the schedule was removed');
-      else if (running !== resource.generation) runs.abort(resource.key, 'the schedule was edited');
+      else if (active !== resource.generation) runs.abort(resource.key, 'the schedule was edited');
       return {};
     }
-    return resource.deleting ? this.#forget(resource) : this.#advance(resource);
+    return resource.deleting ? this.#forget(resource) : this.#advance(resource, signal);
   }
 
   async #forget({ name }: StoredResource): Promise<ReconcileResult> {
@@ -61,75 +71,112 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     return { finalized: true };
   }
 
-  async #advance(resource: StoredResource): Promise<ReconcileResult> {
-    const before = await this.#read(resource);
-    if (resource.problems.length > 0) {
-      await this.#write(resource, before, [notAccepted(resource)]);
+  async #advance(resource: StoredResource, signal: AbortSignal): Promise<ReconcileResult> {
+    const { metrics, isClusterReady, clock } = this.#deps;
+    const { name, generation, problems, resource: schedule } = resource;
+    const before = withConditions(
+      await this.#read(resource),
+      generation,
+      [acceptance(resource)],
+      clock.now(),
+    );
+    if (schedule?.kind !== 'FaultSchedule') {
+      if (problems.length > 0) await this.#save(name, before); // else it is known from its status only
       return {};
     }
-    const schedule = resource.resource;
-    if (schedule?.kind !== 'FaultSchedule') return {}; // known from its status only, its file not seen yet
-    const accepted = {
-      ...before,
-      observedGeneration: resource.generation,
-      specHash: resource.specHash ?? '',
-    };
-    const runKey = runKeyOf(resource, schedule);
-    if (before.runKey === runKey) {
-      const isClosed = findCondition(before.conditions, 'Complete') !== undefined;
-      if (isClosed) await this.#write(resource, accepted, [valid(resource)]);
-      else await this.#closeInterrupted(resource, schedule, accepted);
+    metrics.scheduleFaults(
+      name,
+      schedule.spec.faults.map((fault) => fault.name),
+    );
+    const hasRun = isRunOf(before.runKey, resource, schedule);
+    if (hasRun && isClosed(before)) return this.#rest(resource, before);
+    const open = (await this.#deps.runsOf(name)).filter(({ outcome }) => outcome === undefined);
+    if (open.length > 0) {
+      const targets = open.flatMap(({ steps }) => steps.map(({ target }) => target));
+      await this.#save(name, withConditions(before, generation, healing(targets), clock.now()));
+      return { requeueAfterMs: healPollMs };
+    }
+    const healed = { ...before, conditions: removeCondition(before.conditions, 'Stalled') };
+    if (hasRun) return this.#closeInterrupted(resource, schedule, healed);
+    // A fault needs a manifest that this process has read: what is remembered may have been removed meanwhile.
+    if (problems.length > 0 || resource.file === undefined) {
+      await this.#save(name, healed);
       return {};
     }
-    if (!(await this.#deps.isClusterReady(schedule.spec.clusterRef.name))) {
-      await this.#write(resource, accepted, [valid(resource), waiting(resource, schedule)]);
+    const { specHash = '' } = resource;
+    const inForce = { ...healed, observedGeneration: generation, specHash };
+    const cluster = schedule.spec.clusterRef.name;
+    if (!(await isClusterReady(cluster))) {
+      await this.#save(name, withConditions(inForce, generation, [waitingFor(cluster)], clock.now()));
       return { requeueAfterMs: clusterPollMs };
     }
-    await this.#start(resource, schedule, accepted, runKey);
+    signal.throwIfAborted(); // removed or edited since this pass began
+    await this.#start(resource, schedule, inForce);
     return {};
   }
 
-  async #start(
-    resource: StoredResource,
-    schedule: FaultSchedule,
-    before: ScheduleStatus,
-    runKey: string,
-  ): Promise<void> {
-    const seed = schedule.spec.seed ?? this.#deps.drawSeed();
-    const conditions = removeCondition(removeCondition(before.conditions, 'Complete'), 'Stalled');
-    const status = { ...before, runKey, seed, conditions, trials: [] };
-    // On the disk before anything is hurt: after a crash the same key never runs twice.
-    const started = await this.#write(resource, status, [valid(resource), active(resource)]);
-    this.#deps.metrics.scheduleFaults(
-      resource.name,
-      schedule.spec.faults.map(({ name }) => name),
-    );
+  async #start(resource: StoredResource, schedule: FaultSchedule, before: ScheduleStatus): Promise<void> {
+    const { clock, drawSeed, runs, runSchedule } = this.#deps;
     const { key, name, generation } = resource;
-    this.#deps.runs.start(key, generation, (signal) =>
-      this.#deps.runSchedule({ name, generation, schedule, seed, status: started }, signal),
+    const seed = schedule.spec.seed ?? drawSeed();
+    const conditions = before.conditions.filter(({ type }) => type === 'Accepted');
+    const fresh = { ...before, runKey: runKeyOf(resource, schedule), seed, conditions, trials: [] };
+    const status = withConditions(fresh, generation, [running], clock.now());
+    // On the disk before anything is hurt: after a crash the same key never runs twice.
+    await this.#save(name, status);
+    runs.start(key, generation, (signal) =>
+      runSchedule({ name, generation, schedule, seed, status }, signal),
     );
+  }
+
+  /** A run is over; what it left in force is asked for until it is healed. */
+  async #rest({ name, generation }: StoredResource, before: ScheduleStatus): Promise<ReconcileResult> {
+    if (!findCondition(before.conditions, 'Stalled')) {
+      await this.#save(name, before);
+      return {};
+    }
+    const journal = new Map((await this.#deps.runsOf(name)).map((run) => [run.runId, run]));
+    const trials = before.trials.map((trial) =>
+      trial.outcome === 'Stuck' ? { ...trial, outcome: journal.get(trial.runId)?.outcome ?? 'Stuck' } : trial,
+    );
+    const stuck = trials.filter(({ outcome }) => outcome === 'Stuck').flatMap(({ targets }) => targets);
+    if (stuck.length === 0) {
+      await this.#save(name, {
+        ...before,
+        trials,
+        conditions: removeCondition(before.conditions, 'Stalled'),
+      });
+      return {};
+    }
+    const statements = [notHealed(stuck)];
+    await this.#save(
+      name,
+      withConditions({ ...before, trials }, generation, statements, this.#deps.clock.now()),
+    );
+    return { requeueAfterMs: healPollMs };
   }
 
   /** A run that was started and is not active any more ended without closing its books: the process was killed in it. */
   async #closeInterrupted(
-    resource: StoredResource,
+    { name, generation }: StoredResource,
     schedule: FaultSchedule,
     before: ScheduleStatus,
-  ): Promise<void> {
-    const { name, generation } = resource;
-    const prefix = `${name}-${generation}-`;
-    const recorded = new Set(before.trials.map(({ runId }) => runId));
-    const startedAt = Date.parse(findCondition(before.conditions, 'Active')?.lastTransitionTime ?? '') || 0;
+  ): Promise<ReconcileResult> {
+    const { trials, conditions } = before;
+    const recorded = new Set(trials.map(({ runId }) => runId));
+    const startedMs = Date.parse(findCondition(conditions, 'Active')?.lastTransitionTime ?? '') || 0;
     const cutOff = (await this.#deps.runsOf(name)).filter(
-      ({ runId, atMs }) => runId.startsWith(prefix) && !recorded.has(runId) && atMs >= startedAt,
+      ({ runId, atMs }) =>
+        runId.startsWith(`${name}-${generation}-`) && !recorded.has(runId) && atMs >= startedMs,
     );
-    const trials = cutOff.map((run, index) =>
-      interrupted(run, before, schedule, before.trials.length + index + 1),
+    const added = cutOff.map((run, index) =>
+      interruptedTrial(run, before, schedule, trials.length + index + 1),
     );
-    await this.#write(resource, { ...before, trials: [...before.trials, ...trials] }, [
-      valid(resource),
-      ...closing(resource),
-    ]);
+    const message = 'the run was cut off before it was recorded; what it had injected was healed';
+    const status = { ...before, trials: [...trials, ...added] };
+    const closed = withConditions(status, generation, ended('Aborted', message), this.#deps.clock.now());
+    await this.#save(name, closed);
+    return {};
   }
 
   async #read({ name, uid }: StoredResource): Promise<ScheduleStatus> {
@@ -137,102 +184,21 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     return status?.uid === uid ? status : { uid, observedGeneration: 0, conditions: [], trials: [] };
   }
 
-  async #write(
-    resource: StoredResource,
-    status: ScheduleStatus,
-    updates: readonly ConditionUpdate[],
-  ): Promise<ScheduleStatus> {
-    const nowMs = this.#deps.clock.now();
-    const conditions = updates.reduce<readonly Condition[]>(
-      (all, update) => setCondition(all, update, nowMs),
-      status.conditions,
-    );
-    const next = { ...status, conditions: [...conditions] };
-    if (JSON.stringify(next) !== JSON.stringify((await this.#deps.status.read(resource.name)).status)) {
-      await this.#deps.status.write(resource.name, next);
-    }
-    return next;
+  /** A pass that changes nothing writes nothing. */
+  async #save(name: string, status: ScheduleStatus): Promise<void> {
+    const { status: saved } = await this.#deps.status.read(name);
+    if (JSON.stringify(status) !== JSON.stringify(saved)) await this.#deps.status.write(name, status);
   }
 }
 
 /** `now` runs once per uid, generation and value of the annotation. */
-function runKeyOf({ uid, generation }: StoredResource, { metadata }: FaultSchedule): string {
+export function runKeyOf({ uid, generation }: StoredResource, { metadata }: FaultSchedule): string {
   return `${uid}/${generation}/${metadata.annotations?.[RUN_AT_ANNOTATION] ?? ''}`;
 }
 
-function valid({ generation }: StoredResource): ConditionUpdate {
-  return {
-    type: 'Accepted',
-    status: 'True',
-    reason: 'Valid',
-    message: 'the manifest is in force',
-    observedGeneration: generation,
-  };
-}
-
-function notAccepted({ generation, problems }: StoredResource): ConditionUpdate {
-  const message = problems.map(formatProblem).join('\n');
-  return {
-    type: 'Accepted',
-    status: 'False',
-    reason: 'InvalidManifest',
-    message,
-    observedGeneration: generation,
-  };
-}
-
-function waiting({ generation }: StoredResource, { spec }: FaultSchedule): ConditionUpdate {
-  const message = `cluster ${spec.clusterRef.name} is not Ready`;
-  return {
-    type: 'Active',
-    status: 'False',
-    reason: 'WaitingForCluster',
-    message,
-    observedGeneration: generation,
-  };
-}
-
-function active({ generation }: StoredResource): ConditionUpdate {
-  return {
-    type: 'Active',
-    status: 'True',
-    reason: 'Running',
-    message: 'a run is in progress',
-    observedGeneration: generation,
-  };
-}
-
-function closing({ generation }: StoredResource): readonly ConditionUpdate[] {
-  const message = 'the controller ended during the run; what it had injected was healed at the next start';
-  return [
-    {
-      type: 'Active',
-      status: 'False',
-      reason: 'Idle',
-      message: 'no run is in progress',
-      observedGeneration: generation,
-    },
-    { type: 'Complete', status: 'True', reason: 'Aborted', message, observedGeneration: generation },
-  ];
-}
-
-/** What remains of a trial that the process did not live to record. */
-function interrupted(
-  run: RunRecord,
-  { seed = 0 }: ScheduleStatus,
-  { spec }: FaultSchedule,
-  number: number,
-): TrialRecord {
-  return {
-    ...{ number, fault: run.fault, kind: run.kind, runId: run.runId, seed: seed + number - 1 },
-    targets: run.steps.map(({ target }) => target),
-    outcome: run.outcome ?? 'Stuck',
-    startedAt: new Date(run.atMs).toISOString(),
-    instants: {},
-    figures: {},
-    ...(spec.preset !== 'none' && {
-      verdict: { recovery: 'Invalid' as const, correctness: 'Unknown' as const },
-    }),
-    message: 'the controller ended during this trial',
-  };
+/** An annotation that was taken away is no new value. */
+function isRunOf(runKey: string | undefined, resource: StoredResource, schedule: FaultSchedule): boolean {
+  if (runKey === undefined) return false;
+  const wanted = runKeyOf(resource, schedule);
+  return wanted.endsWith('/') ? runKey.startsWith(wanted) : runKey === wanted;
 }

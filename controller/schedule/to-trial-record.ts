@@ -1,7 +1,8 @@
+import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type { Outcome, RunInstants } from '../../state-machines/contract.ts';
-import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
+import type { Outcome, RunInstants, RunRecord } from '../../state-machines/contract.ts';
+import { type Calibration, thetaOf } from '../../state-machines/recovery/calibrate.ts';
 import type { TrialResult } from '../../state-machines/run-trial.ts';
 
 /** What is known of a trial before it begins. */
@@ -53,6 +54,32 @@ export function toTrialRecord(
   };
 }
 
+/** What remains of a trial that the process did not live to record: what the journal says of its run. */
+export function interruptedTrial(
+  run: RunRecord,
+  { seed = 0 }: ScheduleStatus,
+  { spec }: FaultSchedule,
+  number: number,
+): TrialRecord {
+  return {
+    ...{ number, fault: run.fault, kind: run.kind, runId: run.runId, seed: trialSeed(seed, number) },
+    targets: run.steps.map(({ target }) => target),
+    outcome: run.outcome ?? 'Stuck',
+    startedAt: new Date(run.atMs).toISOString(),
+    instants: {},
+    figures: {},
+    ...(spec.preset !== 'none' && {
+      verdict: { recovery: 'Invalid' as const, correctness: 'Unknown' as const },
+    }),
+    message: 'the trial was cut off',
+  };
+}
+
+/** The seed of one trial of a schedule: each draws its own targets, and any can be repeated alone. */
+export function trialSeed(seed: number, number: number): number {
+  return seed + number - 1;
+}
+
 /** The instants of a run whose recovery was not measured. */
 function injected(instants: RunInstants = {}): TrialRecord['instants'] {
   const { cmdMs, effMs, effResolutionMs = 0, endMs } = instants;
@@ -65,8 +92,9 @@ function injected(instants: RunInstants = {}): TrialRecord['instants'] {
 
 /** The threshold of a campaign as the status shows it. */
 export function toCalibrationStatus(
-  { p99Ms, commitGapMs, durationMs }: Calibration,
-  { thetaMs }: TrialRecord,
+  calibration: Calibration,
+  triggerMs: number,
 ): NonNullable<ScheduleStatus['calibration']> {
-  return { thetaMs: thetaMs ?? 0, p99Ms, commitGapMs, durationMs };
+  const { p99Ms, commitGapMs, durationMs } = calibration;
+  return { thetaMs: thetaOf(calibration, triggerMs), p99Ms, commitGapMs, durationMs };
 }
