@@ -22,7 +22,7 @@ export interface PartitionSenderOptions {
 }
 
 /** Records that wait this long share a request. */
-const lingerMs = 40;
+const lingerMs = 100;
 const retryMs = 250;
 /** After a stall, at most so many records are made at once: memory does not grow with the length of the stall. */
 const maximumBatch = 2_000;

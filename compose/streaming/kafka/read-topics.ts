@@ -70,7 +70,7 @@ async function readUntilCrash(reader: TopicReader, signal: AbortSignal): Promise
       eachBatch: async (payload) => reader.onBatch(toBatch(payload)),
     });
     // `run` resolves although it could not join: then there is nothing to seek in.
-    await Promise.race([ended, undefined]);
+    await Promise.race([ended, Promise.resolve()]);
     for (const { topic, partition, offset } of reader.nextOffsets()) {
       consumer.seek({ topic, partition, offset: String(offset) });
     }
