@@ -134,6 +134,8 @@ export interface RunInstants {
   /** Between the last look that saw nothing and the first that saw the effect: resolution of effMs. */
   readonly effResolutionMs?: number;
   readonly endMs?: number;
+  /** Between the order to undo and the look that saw nothing any more: resolution of endMs. */
+  readonly endResolutionMs?: number;
 }
 
 export interface RunResult {

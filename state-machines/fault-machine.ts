@@ -50,7 +50,7 @@ export const faultMachine = setup({
     inject: unbound<Effect>(),
     hold: unbound<void, { untilMs: number }>(),
     heal: unbound<void, { attempt: number; injected: boolean; outcome: Outcome }>(),
-    verify: unbound<{ endMs?: number }, { injected: boolean }>(),
+    verify: unbound<Pick<RunInstants, 'endMs' | 'endResolutionMs'>, { injected: boolean }>(),
   },
   guards: {
     isResumed: ({ context }) => context.resumed,

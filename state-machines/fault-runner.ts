@@ -80,6 +80,7 @@ async function operate(
 /** The machine with its five actors acting on this run's nodes. */
 function bindMachine(run: FaultRun, ports: RunnerPorts) {
   const steps = run.steps.map((step, index): StepRun => ({ name: `${run.runId}.${index}`, step }));
+  let undoneMs = 0;
   return faultMachine.provide({
     actors: {
       prepare: fromPromise(async ({ signal }) => {
@@ -100,6 +101,7 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
         if (input.attempt > 0) await ports.clock.sleep(backoffMs(input.attempt), signal);
         // A journal that cannot be written must not keep a fault alive: the older record heals just as well.
         else await enter(run, ports, 'healing').catch(() => undefined);
+        undoneMs = ports.clock.now();
         const healed = all(steps, (step) => healStep(ports, step, signal));
         // Without an inject nothing is broken: a node out of reach keeps a switch that will fire on nothing.
         await (input.injected ? healed : healed.catch(() => undefined));
@@ -108,7 +110,7 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
         const endMs = input.injected && !run.instant ? await awaitGone(steps, ports, signal) : undefined;
         // Verified: a switch that could not be taken away fires on nothing, and `scan` still lists it.
         await Promise.allSettled(steps.map((step) => disarmStep(ports, step, signal)));
-        return endMs === undefined ? {} : { endMs };
+        return endMs === undefined ? {} : { endMs, endResolutionMs: endMs - undoneMs };
       }),
     },
   });

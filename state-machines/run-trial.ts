@@ -163,7 +163,8 @@ async function watch(observe: () => Observation, ports: TrialPorts, signal: Abor
       const { state: redundancy } = judgeRedundancy(observation.rows, effMs);
       if (redundancy !== 'lost' || elapsedMs - recoveredMs >= redundancyLimitMs) return;
     }
-    ports.onProgress?.({ awaiting: recoveredMs === undefined ? 'recovery' : 'redundancy', elapsedMs });
+    const left = state.state === 'watching' && { leftMs: state.leftMs };
+    ports.onProgress?.({ awaiting: left ? 'recovery' : 'redundancy', elapsedMs, ...left });
     await ports.clock.sleep(tickMs, signal);
   }
 }

@@ -106,12 +106,14 @@ function measure(
   const held = crossings.violations.map(({ fromMs, toMs }) =>
     Math.max(0, Math.min(toMs, endMs ?? 0) - Math.max(fromMs, effMs)),
   );
-  const { cmdMs, effMs: effAtMs, effResolutionMs = 0, endMs: endAtMs } = instants;
+  const { cmdMs, effMs: effAtMs, effResolutionMs = 0, endMs: endAtMs, endResolutionMs = 0 } = instants;
   return {
     instants: {
       ...(cmdMs !== undefined && { cmd: { atMs: cmdMs, source: 'controller', resolutionMs: 0 } }),
       eff: { atMs: effAtMs, source: 'check', resolutionMs: effResolutionMs },
-      ...(endAtMs !== undefined && { end: { atMs: endAtMs, source: 'check', resolutionMs: 0 } }),
+      ...(endAtMs !== undefined && {
+        end: { atMs: endAtMs, source: 'check', resolutionMs: endResolutionMs },
+      }),
       ...(detectedMs !== undefined && { det: seen(detectedMs, 'spark-master', detectedResolutionMs) }),
       ...(firstMs !== undefined && { first: seen(firstMs, 'samples', samplingMs) }),
       ...(recMs !== undefined && { rec: seen(recMs, 'samples', samplingMs) }),

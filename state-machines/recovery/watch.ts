@@ -16,9 +16,9 @@ export interface WatchLimits {
   readonly maxRecoveryMs: number;
 }
 
-/** Watching may go on, has ended in a clean stretch at `atMs`, or was cut off at T_max. */
+/** Watching goes on for at least `leftMs`, has ended in a clean stretch at `atMs`, or was cut off at T_max. */
 export type WatchEnd =
-  | { readonly state: 'watching'; readonly cleanForMs: number }
+  | { readonly state: 'watching'; readonly leftMs: number }
   | { readonly state: 'clean'; readonly atMs: number }
   | { readonly state: 'censored'; readonly atMs: number };
 
@@ -32,7 +32,7 @@ export function findWatchEnd(
   limits: WatchLimits,
 ): WatchEnd {
   const crossings = [...violations, ...excursions];
-  let cleanForMs = 0;
+  let leftMs = Math.max(cleanMs, limits.noticedWithinMs);
   for (const { atMs } of rows) {
     if (atMs < limits.originMs) continue;
     const dirtyUntilMs = violations
@@ -42,10 +42,11 @@ export function findWatchEnd(
         limits.originMs,
       );
     const above = crossings.some(({ fromMs, toMs, open }) => fromMs <= atMs && (open || atMs < toMs));
-    cleanForMs = above ? 0 : atMs - dirtyUntilMs;
+    const cleanForMs = above ? 0 : atMs - dirtyUntilMs;
     const sinceMs = atMs - limits.originMs;
-    if (cleanForMs >= cleanMs && sinceMs >= limits.noticedWithinMs) return { state: 'clean', atMs };
+    leftMs = Math.max(cleanMs - cleanForMs, limits.noticedWithinMs - sinceMs);
+    if (leftMs <= 0) return { state: 'clean', atMs };
     if (sinceMs >= limits.maxRecoveryMs) return { state: 'censored', atMs };
   }
-  return { state: 'watching', cleanForMs };
+  return { state: 'watching', leftMs };
 }
