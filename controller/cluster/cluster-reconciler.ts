@@ -175,6 +175,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       desired,
       observed,
       heldBy: (name) => claims.heldBy(name),
+      diff: session.diff,
       inventory: session.status.current?.inventory,
     };
   }

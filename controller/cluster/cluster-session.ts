@@ -6,6 +6,7 @@ import { type SourcedImage, sourcedImages } from '../stack/deliver-images.ts';
 import { findCondition } from '../status/conditions.ts';
 import type { ClusterDeps } from './cluster-deps.ts';
 import { NodePool } from './node-pool.ts';
+import { rememberingDiff } from './remembering-diff.ts';
 import { SavedStatus } from './saved-status.ts';
 import { StepBackoff } from './step-backoff.ts';
 import { watchSwarm } from './watch-swarm.ts';
@@ -27,6 +28,7 @@ export class ClusterSession {
   readonly pool: NodePool;
   readonly status: SavedStatus;
   readonly backoff: StepBackoff;
+  readonly diff = rememberingDiff();
   /** Since when waiting is all there is to do. */
   waitingSinceMs: number | undefined;
   readonly #deps: ClusterDeps;

@@ -1,6 +1,7 @@
 import type { Inventory } from '../../crds/status.ts';
 import type { DesiredCluster } from './desired-cluster.ts';
 import type { ObservedCluster } from './observed-cluster.ts';
+import type { DiffLive } from './remembering-diff.ts';
 
 /** All that a plan is made from. */
 export interface PlanContext {
@@ -10,6 +11,8 @@ export interface PlanContext {
   readonly heldBy: (target: string) => string | undefined;
   /** What the status says that we made; undefined when nothing was ever recorded: then labels alone decide. */
   readonly inventory: Inventory | undefined;
+  /** How services are compared; a remembering one gives the same answers sooner. */
+  readonly diff?: DiffLive;
   /** The worker that is replaced in this pass, if any. */
   readonly replaced?: string | undefined;
 }

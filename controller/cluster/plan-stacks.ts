@@ -1,12 +1,13 @@
 import type { DesiredStack } from '../stack/desired-stack.ts';
 import { diffNetwork } from '../swarm/diff-network.ts';
-import { diffService, needsReplacement } from '../swarm/diff-service.ts';
+import { needsReplacement } from '../swarm/diff-service.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveService, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import type { PlanContext } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
+import { diffLive } from './remembering-diff.ts';
 import { serviceHolder } from './service-holder.ts';
 
 /** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
@@ -143,7 +144,8 @@ function planService(spec: ServiceSpec, before: readonly Step[], context: PlanCo
     return problem(spec.Name, 'StackRefused', message);
   }
   const networks = context.observed.swarm?.networks ?? [];
-  const differences = diffService(spec, live.Spec, new Map(networks.map(({ Id, Name }) => [Id, Name])));
+  const names = new Map(networks.map(({ Id, Name }) => [Id, Name]));
+  const differences = (context.diff ?? diffLive)(spec, live, names);
   if (differences.length === 0) return convergence(live);
   const reason = `differs in ${differences.map(({ path }) => path).join(', ')}`;
   return { steps: [step(spec.Name, reason, before, { kind: 'update-service', live, spec, differences })] };
