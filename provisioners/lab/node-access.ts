@@ -17,7 +17,7 @@ export const sshTargetOf = async (
 ): Promise<SshTarget> => {
   const { Labels: found, Ports } = container;
   const name = found[labels.node] ?? '';
-  if (container.State !== 'running') throw new ExecError(name, `the machine is off (${container.State})`);
+  if (container.State !== 'running') throw new ExecError(name, `the machine is off: ${container.State}`);
   if (found[labels.clientKey] !== key.publicKey)
     await authorize(docker.getContainer(container.Id), key.publicKey);
   const address = found[labels.address] ?? '';

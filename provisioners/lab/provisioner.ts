@@ -143,7 +143,8 @@ class LabProvisioner implements Provisioner {
         signal,
       );
     }
-    await ignoring([304], this.#docker.getContainer(container.Id).start());
+    const made = this.#docker.getContainer(container.Id);
+    await ignoring([304], container.State === 'paused' ? made.unpause() : made.start());
     this.#context.progress(`powered on ${name}`);
   }
 
@@ -163,7 +164,7 @@ class LabProvisioner implements Provisioner {
 
   async #powerOff(name: string, signal: AbortSignal): Promise<void> {
     const { Id, State } = await this.#get(name, signal);
-    if (State !== 'running' && State !== 'paused') return;
+    if (State !== 'running') return;
     await ignoring([409], this.#docker.getContainer(Id).kill());
     this.#context.progress(`powered off ${name}`);
   }
@@ -265,7 +266,7 @@ class LabProvisioner implements Provisioner {
 
 const machineOf = (container: Docker.ContainerInfo): Machine => ({
   name: container.Labels[labels.node] ?? '',
-  power: container.State === 'running' || container.State === 'paused' ? 'on' : 'off',
+  power: container.State === 'running' ? 'on' : 'off',
   address: container.Labels[labels.address] ?? '',
   incarnation: container.Id,
   settingsHash: container.Labels[labels.settingsHash] ?? '',

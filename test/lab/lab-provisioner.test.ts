@@ -177,6 +177,14 @@ await t.test('a machine that loses power comes back as itself, with its images',
   t.equal(await withNodes(([one]) => output(one!, identity)), was);
 });
 
+await t.test('a machine that somebody has paused counts as off, and is brought back', async (t) => {
+  const [machine] = await bind().list(signal);
+  await docker.getContainer(machine!.incarnation).pause();
+  t.equal((await bind().list(signal))[0]?.power, 'off');
+  await bind().create(specs[0], signal);
+  t.same((await bind().list(signal))[0], machine);
+});
+
 await t.test('a lost key is replaced through the engine, also after a boot', async (t) => {
   await rm(join(stateDir, 'id_ed25519'));
   t.equal(await withNodes(([one]) => output(one!, 'hostname')), 'node1');
