@@ -121,11 +121,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const { generation, deleting } = stored;
     const reportOnly =
       !deleting && cluster.spec.drift === 'report' && session.isSettled && plan.steps.length > 0;
-    const heldBack = plan.steps.flatMap((step) => {
-      const message = session.backoff.heldBack(step);
-      return message === undefined ? [] : [{ step, message }];
-    });
-    const steps = reportOnly ? [] : stepsToDo(plan, context, heldBack);
+    const steps = reportOnly ? [] : stepsToDo(plan, context, session);
     const heldOnes = deleting ? [] : heldDifferences(context, plan);
     const report: PassReport = {
       generation,
@@ -135,12 +131,19 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       plan,
       reportOnly,
       heldDifferences: heldOnes,
-      heldBack,
+      failures: session.backoff.failuresOf(plan.steps),
     };
     const inventory = nextInventory(context.inventory, observed, reportOnly ? [] : plan.steps, desired);
     await this.#save(stored, session, { inventory, nodes: countNodes(desired, observed) }, report, []);
     const results = await this.#apply(steps, session, context, signal);
-    if (results.length > 0) await this.#save(stored, session, {}, report, results);
+    if (results.length > 0)
+      await this.#save(
+        stored,
+        session,
+        {},
+        { ...report, failures: session.backoff.failuresOf(plan.steps) },
+        results,
+      );
     if (deleting && isFinished(plan, results)) return this.#finalize(session, cluster.metadata.name);
     this.#throwFailures(session, results);
     return { requeueAfterMs: this.#requeueMs(session, report, results) };
@@ -322,14 +325,14 @@ function planFor({ deleting }: StoredResource, cluster: ClusterSpec, context: Co
   return planTeardown(context, cluster.spec.deletionPolicy ?? (machinesAreOurs ? 'destroy' : 'retain'));
 }
 
+/** Not those that failed a moment ago. */
 function stepsToDo(
   { steps }: ClusterPlan,
   { observed }: Context,
-  heldBack: PassReport['heldBack'],
+  { backoff }: ClusterSession,
 ): readonly Step[] {
   const possible = observed.swarm ? steps : steps.filter(({ kind }) => !stackKinds.has(kind));
-  const failed = new Set(heldBack.map(({ step }) => step.id));
-  return possible.filter(({ id }) => !failed.has(id));
+  return possible.filter((step) => !backoff.holdsBack(step));
 }
 
 function isFinished(plan: ClusterPlan, results: readonly StepResult[]): boolean {

@@ -4,10 +4,11 @@ import type { ConditionReason } from '../status/condition-vocabulary.ts';
 import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';
 import type { StepResult } from './apply-plan.ts';
-import type { ClusterPlan, Finding, Step, StepKind } from './cluster-plan.ts';
+import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
 import type { DesiredCluster } from './desired-cluster.ts';
 import { findSwarmNode } from './node-identity.ts';
 import type { ObservedCluster } from './observed-cluster.ts';
+import type { StepFailure } from './step-backoff.ts';
 
 /** What a pass found and did, as far as the status tells of it. */
 export interface PassReport {
@@ -16,8 +17,8 @@ export interface PassReport {
   readonly desired: DesiredCluster;
   readonly observed: ObservedCluster;
   readonly plan: ClusterPlan;
-  /** Steps that failed a moment ago, and are not tried again yet. */
-  readonly heldBack: readonly { readonly step: Step; readonly message: string }[];
+  /** Steps of the plan that failed when they were last tried. */
+  readonly failures: readonly StepFailure[];
   /** Steps that are not carried out: drift is only to be reported. */
   readonly reportOnly: boolean;
   /** Not Ready because of what a trial holds: what a plan without claims would have done there. */
@@ -78,7 +79,7 @@ function setConditions(
 
 function judge(report: PassWithResults): Verdict {
   const { plan, results, desired } = report;
-  const [failure] = [...results.flatMap(failureOf), ...report.heldBack];
+  const [failure] = report.failures;
   if (failure) {
     const reason = failureReasons[failure.step.kind] ?? 'ProgressingWithRetry';
     return notReady(reason, `${failure.step.id}: ${failure.message}`);
@@ -99,10 +100,6 @@ function judge(report: PassWithResults): Verdict {
   const services = desired.stacks.reduce((sum, stack) => sum + stack.services.length, 0);
   const message = `${desired.nodes.length} machines and ${services} services are as the manifest asks`;
   return { ready: true, reason: 'Converged', message, stalled: false };
-}
-
-function failureOf({ step, outcome }: StepResult): PassReport['heldBack'] {
-  return outcome.state === 'failed' ? [{ step, message: outcome.message }] : [];
 }
 
 /** What an edit, an annotation or a person's hand must mend. */

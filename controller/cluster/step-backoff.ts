@@ -5,6 +5,12 @@ import type { Step } from './cluster-plan.ts';
 const firstMs = 500;
 const lastMs = 30_000;
 
+/** A step that did not succeed when it was last tried. */
+export interface StepFailure {
+  readonly step: Step;
+  readonly message: string;
+}
+
 interface Failure {
   readonly count: number;
   readonly retryAtMs: number;
@@ -23,10 +29,18 @@ export class StepBackoff {
     this.#clock = clock;
   }
 
-  /** Why a step is not tried again yet. */
-  heldBack({ id }: Step): string | undefined {
+  /** True as long as a step that failed is not to be tried again. */
+  holdsBack({ id }: Step): boolean {
     const failure = this.#failures.get(id);
-    return failure && failure.retryAtMs > this.#clock.now() ? failure.message : undefined;
+    return failure !== undefined && failure.retryAtMs > this.#clock.now();
+  }
+
+  /** Those of the steps that failed when they were last tried, and why. */
+  failuresOf(steps: readonly Step[]): readonly StepFailure[] {
+    return steps.flatMap((step) => {
+      const failure = this.#failures.get(step.id);
+      return failure ? [{ step, message: failure.message }] : [];
+    });
   }
 
   /** Takes in how steps ended. */
