@@ -2,7 +2,7 @@ import type { Claims, FaultKind, FaultRun, RunResult, Workload } from './contrac
 import { type RunnerPorts, runFault } from './fault-runner.ts';
 import { analyzeRecovery, type Recovery } from './recovery/analyze-recovery.ts';
 import { type Calibration, calibrate } from './recovery/calibrate.ts';
-import { gateProblems } from './recovery/gate.ts';
+import { calibrationProblems, gateProblems } from './recovery/gate.ts';
 import { judgeRedundancy } from './recovery/redundancy.ts';
 import type { Sample } from './recovery/sample.ts';
 import { layOut, type Observation } from './recovery/timeline.ts';
@@ -102,7 +102,7 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
   }
 }
 
-/** The first window that is steady by itself: a backlog from the start must not widen the threshold. */
+/** The first window that is steady by itself: a backlog of the job's start must not widen the threshold. */
 async function calibrateSteady(
   feed: SampleFeed,
   { calibrationMs }: TrialParameters,
@@ -117,7 +117,8 @@ async function calibrateSteady(
     const rows = feed.last(calibrationMs);
     if (rows) {
       const calibration = calibrate(rows);
-      const problems = 'problem' in calibration ? [calibration.problem] : gateProblems(rows, calibration);
+      const problems =
+        'problem' in calibration ? [calibration.problem] : calibrationProblems(rows, calibration);
       if (problems.length === 0 && !('problem' in calibration)) return calibration;
       problem = problems.join('; ');
     }

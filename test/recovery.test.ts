@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts';
 import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery/calibrate.ts';
-import { gateProblems } from '../state-machines/recovery/gate.ts';
+import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
 import type { Sample, SystemView } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
 import type { Observation } from '../state-machines/recovery/timeline.ts';
@@ -151,6 +151,19 @@ t.test('gate', async (t) => {
 
   t.test('stays shut when nothing is visible', async (t) => {
     t.same(problems({ age: () => null }), ['no result was visible']);
+  });
+});
+
+t.test('a window to calibrate from', async (t) => {
+  const problems = (signal: Omit<Signal, 'endMs'>) => {
+    const rows = rowsOf({ ...signal, endMs: 12_000 });
+    return calibrationProblems(rows, calibrate(rows) as Calibration);
+  };
+
+  t.test('is a steady one', async (t) => t.same(problems({ age: steady }), []));
+
+  t.test('is none in which a backlog is still worked off', async (t) => {
+    t.match(String(problems({ age: (ms) => steady(ms) + Math.max(0, 2_000 - ms) })), /p99/);
   });
 });
 

@@ -18,8 +18,9 @@ cd "$dir" 2>/dev/null || refuse 'the run is not armed on this node'
 exec 9>lock
 flock -w 5 9 || refuse 'the run is being healed'
 [ ! -e tombstone ] || refuse 'the run is healed already'
-# Also what tells a reboot: the timer does not survive one, and the deadline counts from it.
-systemctl --quiet is-active "sf-$run.timer" || refuse 'the switch is not armed'
+# systemd keeps a transient timer's file exactly as long as the timer. It survives no reboot, so this also tells that
+# the deadline counts from the present boot.
+[ -e "/run/systemd/transient/sf-$run.timer" ] || refuse 'the switch is not armed'
 read -r due <deadline
 read -r up _ </proc/uptime
 [ "${up%.*}${up#*.}" -lt "$due" ] || refuse 'the deadline has passed'

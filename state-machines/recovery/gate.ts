@@ -37,3 +37,15 @@ export function gateProblems(rows: readonly Sample[], calibration: Calibration):
       : []),
   ];
 }
+
+/**
+ * Why the rows are no window to calibrate from: the gate's rules, with the newer half of the window as the measure, so
+ * that results which are still getting younger after a start are not taken for the job's own rhythm.
+ */
+export function calibrationProblems(rows: readonly Sample[], calibration: Calibration): readonly string[] {
+  const newer = rows
+    .slice(Math.floor(rows.length / 2))
+    .map(visibleAge)
+    .filter((age) => age !== null);
+  return gateProblems(rows, { ...calibration, p99Ms: quantile(newer, 0.99) });
+}
