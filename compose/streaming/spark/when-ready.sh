@@ -20,7 +20,7 @@ export -f answers
 
 while [ "$1" != -- ]; do
   # A silent host must not hold the shell for the minutes that a TCP connect may take.
-  until timeout 2 bash -c 'answers "$1"' _ "$1" 2>/dev/null; do sleep 0.5; done
+  until timeout 2 bash -c "answers ${1@Q}" 2>/dev/null; do sleep 0.5; done
   shift
 done
 shift
