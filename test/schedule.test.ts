@@ -1,8 +1,30 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts';
 import { ActiveRuns } from '../controller/schedule/active-runs.ts';
+import type { ClusterAccess } from '../controller/schedule/cluster-access.ts';
 import { guardRun } from '../controller/schedule/guard-run.ts';
+import {
+  type RunScheduleDeps,
+  type ScheduledRun,
+  scheduleRunner,
+} from '../controller/schedule/run-schedule.ts';
+import { ended, notHealed, withConditions } from '../controller/schedule/schedule-conditions.ts';
+import { RUN_AT_ANNOTATION, ScheduleReconciler } from '../controller/schedule/schedule-reconciler.ts';
 import { type Inventory, selectTargets, targetName } from '../controller/schedule/select-targets.ts';
+import type { StoredResource } from '../controller/source/resource-store.ts';
+import { createClaims } from '../controller/status/claims.ts';
+import { findCondition } from '../controller/status/conditions.ts';
+import type { StatusStore } from '../controller/status/status-store.ts';
+import type { FaultSchedule } from '../crds/fault-schedule.ts';
+import type { ScheduleStatus } from '../crds/status.ts';
+import type { FaultKind, Outcome, RunRecord, Workload } from '../state-machines/contract.ts';
+import { loadScripts } from '../state-machines/load-scripts.ts';
+import { capableNode } from './support/capable-node.ts';
+import { exampleRun } from './support/example-run.ts';
+import { FakeClock, settle } from './support/fake-clock.ts';
+import { FakeNode } from './support/fake-node.ts';
+import { FakeSwarm } from './support/fake-swarm.ts';
 
 const worker = (slot: number, tasks = 1) => ({
   name: `streaming_spark-worker-${slot}`,
@@ -138,3 +160,591 @@ t.test('active runs start once, hand their key back when settled, and stop only 
   await runs.stop('again');
   t.same(settled, ['a', 'b'], 'a rejection settles too');
 });
+
+const never = new AbortController().signal;
+const name = 'worker-crash';
+const key = `FaultSchedule/${name}`;
+
+const crash = {
+  name: 'crash',
+  target: { services: { matchLabels: { role: 'spark-worker' } }, pick: 'one' },
+  killContainer: {},
+};
+const silence = {
+  name: 'silence',
+  target: { nodes: { matchNames: ['node4'] } },
+  hold: '20s',
+  isolateNode: {},
+};
+
+/** A schedule as its file would give it. */
+function makeSchedule(spec: object = {}, annotations: Record<string, string> = {}): FaultSchedule {
+  return resourceKinds.FaultSchedule.parse({
+    apiVersion: 'spark-failures.io/v1alpha1',
+    kind: 'FaultSchedule',
+    metadata: { name, annotations },
+    spec: {
+      ...{ clusterRef: { name: 'six-nodes' }, seed: 42, when: { now: {} }, preset: 'none', faults: [crash] },
+      ...spec,
+    },
+  });
+}
+
+function stored(change: Partial<StoredResource> = {}): StoredResource {
+  const identity = { key, kind: 'FaultSchedule', name, uid: 'uid-1', generation: 1, specHash: 'hash' };
+  return { ...identity, deleting: false, resource: makeSchedule(), file: 'a.yaml', problems: [], ...change };
+}
+
+/** Statuses in memory; `writes` counts what would have gone to the disk. */
+class MemoryStatuses implements StatusStore<ScheduleStatus> {
+  readonly all = new Map<string, ScheduleStatus>();
+  writes = 0;
+  /** Fails writes, as a full disk does. */
+  failure: Error | undefined;
+
+  async read(of: string) {
+    const status = this.all.get(of);
+    return status ? { status } : {};
+  }
+
+  async list() {
+    return { found: this.all, unreadable: [] };
+  }
+
+  async write(of: string, status: ScheduleStatus) {
+    if (this.failure) throw this.failure;
+    this.writes++;
+    this.all.set(of, JSON.parse(JSON.stringify(status)));
+  }
+
+  async remove(of: string) {
+    this.all.delete(of);
+  }
+}
+
+/** The reconciler over runs that go on until a test ends them. */
+class Schedules {
+  readonly clock = new FakeClock();
+  readonly statuses = new MemoryStatuses();
+  readonly started: ScheduledRun[] = [];
+  /** Names of the schedules whose status was on the disk when their run began. */
+  readonly announced: boolean[] = [];
+  readonly settled: string[] = [];
+  readonly faults: (readonly string[])[] = [];
+  journal: RunRecord[] = [];
+  isReady = true;
+  finish: (outcome: Outcome) => void = () => {};
+  runs!: ActiveRuns;
+  reconciler!: ScheduleReconciler;
+
+  constructor() {
+    this.restart();
+  }
+
+  /** The process dies and comes back: only statuses and journal remain. */
+  restart(): void {
+    this.runs = new ActiveRuns((settledKey) => this.settled.push(settledKey));
+    this.reconciler = new ScheduleReconciler({
+      ...{ status: this.statuses, runs: this.runs, clock: this.clock, drawSeed: () => 7 },
+      metrics: { scheduleFaults: (_schedule, faults) => this.faults.push(faults) },
+      isClusterReady: async () => this.isReady,
+      runsOf: async () => this.journal,
+      runSchedule: (run, signal) => this.#run(run, signal),
+    });
+  }
+
+  pass(resource: StoredResource = stored(), signal: AbortSignal = never) {
+    return this.reconciler.reconcile(resource, signal);
+  }
+
+  /** As a run that heals and closes its books, when it is ended or aborted. */
+  async #run(run: ScheduledRun, signal: AbortSignal): Promise<void> {
+    this.started.push(run);
+    this.announced.push(this.statuses.all.get(run.name)?.runKey !== undefined);
+    const outcome = await new Promise<Outcome>((resolve) => {
+      this.finish = resolve;
+      signal.addEventListener('abort', () => resolve('Aborted'), { once: true });
+    });
+    const record = exampleRun('run-1', { schedule: name });
+    const trial = { ...toTrial(record), outcome };
+    const statements = [
+      ...ended(outcome === 'Aborted' ? 'Aborted' : 'Finished', 'over'),
+      ...(outcome === 'Stuck' ? [notHealed(trial.targets)] : []),
+    ];
+    const status = { ...run.status, trials: [trial] };
+    await this.statuses.write(run.name, withConditions(status, run.generation, statements, this.clock.now()));
+  }
+
+  condition(type: 'Accepted' | 'Active' | 'Complete' | 'Stalled') {
+    return findCondition(this.statuses.all.get(name)?.conditions ?? [], type);
+  }
+}
+
+function toTrial({ runId, fault, kind, steps }: RunRecord): ScheduleStatus['trials'][number] {
+  const identity = { number: 1, fault, kind, runId, seed: 42, startedAt: '2026-01-01T00:00:00.000Z' };
+  const targets = steps.map(({ target }) => target);
+  return { ...identity, targets, outcome: 'Healed', instants: {}, figures: {} };
+}
+
+t.test('a schedule', async (t) => {
+  t.test(
+    'runs once per uid, generation and value of its annotation, and not again after a restart',
+    async (t) => {
+      const world = new Schedules();
+      const again = async (resource: StoredResource) => {
+        const before = world.started.length;
+        await world.pass(resource);
+        world.finish('Healed');
+        await settle();
+        return world.started.length - before;
+      };
+      const annotated = (value: string) =>
+        stored({ resource: makeSchedule({}, { [RUN_AT_ANNOTATION]: value }) });
+      t.equal(await again(stored()), 1);
+      t.equal(await again(stored()), 0, 'another pass');
+      world.restart();
+      t.equal(await again(stored()), 0, 'a restart');
+      t.equal(await again(annotated('1')), 1, 'an annotation');
+      t.equal(await again(annotated('1')), 0);
+      t.equal(await again(annotated('2')), 1, 'another value');
+      t.equal(await again(stored()), 0, 'an annotation taken away is no new value');
+      t.equal(await again(stored({ generation: 2 })), 1, 'an edit');
+      t.equal(await again(stored({ uid: 'uid-2' })), 1, 'another schedule of that name');
+    },
+  );
+
+  t.test('is on the disk as running, with its seed, before anything is hurt', async (t) => {
+    const world = new Schedules();
+    const { seed: _seed, ...spec } = makeSchedule().spec;
+    await world.pass(stored({ resource: { ...makeSchedule(), spec } }));
+    t.same(world.announced, [true]);
+    t.equal(world.started[0]?.seed, 7, 'drawn');
+    t.match(world.statuses.all.get(name), { seed: 7, runKey: 'uid-1/1/', observedGeneration: 1, trials: [] });
+    t.match(world.condition('Active'), { status: 'True', reason: 'Running' });
+    t.equal(world.condition('Complete'), undefined);
+  });
+
+  t.test('that cannot be announced is not started', async (t) => {
+    const world = new Schedules();
+    world.statuses.failure = new Error('disk full');
+    await t.rejects(world.pass(), /disk full/);
+    t.equal(world.started.length, 0);
+    world.statuses.failure = undefined;
+    await world.pass();
+    t.equal(world.started.length, 1);
+  });
+
+  t.test('never runs twice at once, whatever passes do', async (t) => {
+    const world = new Schedules();
+    await Promise.all([world.pass(), world.pass()]);
+    await world.pass();
+    t.equal(world.started.length, 1);
+  });
+
+  t.test('waits for its cluster, says so once, and has its metrics meanwhile', async (t) => {
+    const world = new Schedules();
+    world.isReady = false;
+    t.same(await world.pass(), { requeueAfterMs: 500 });
+    await world.pass();
+    t.match(world.condition('Active'), { status: 'False', reason: 'WaitingForCluster' });
+    t.match(world.condition('Accepted'), { status: 'True', observedGeneration: 1 });
+    t.equal(world.statuses.writes, 1);
+    t.same(world.faults.at(-1), ['crash']);
+    world.isReady = true;
+    await world.pass();
+    t.equal(world.started.length, 1);
+  });
+
+  t.test('edited during its run is aborted and runs again once that has healed', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    await world.pass(stored({ generation: 2 }));
+    t.equal(world.started.length, 1);
+    await settle();
+    t.same(world.settled, [key], 'its key came back');
+    t.match(world.condition('Complete'), { reason: 'Aborted', observedGeneration: 1 });
+    await world.pass(stored({ generation: 2 }));
+    t.equal(world.started.length, 2);
+    t.same(world.statuses.all.get(name)?.trials, []);
+  });
+
+  t.test('removed during its run is aborted, healed, and forgotten only then', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    const gone = stored({ deleting: true });
+    t.same(await world.pass(gone), {});
+    t.ok(world.statuses.all.has(name));
+    await settle();
+    t.same(world.settled, [key]);
+    t.same(await world.pass(gone), { finalized: true });
+    t.notOk(world.statuses.all.has(name));
+    t.same(world.faults.at(-1), [], 'its metrics are gone, too');
+  });
+
+  t.test('removed or edited while a pass looks at it is not started', async (t) => {
+    const world = new Schedules();
+    await t.rejects(world.pass(stored(), AbortSignal.abort(new Error('a newer edit'))), /a newer edit/);
+    t.equal(world.started.length, 0);
+  });
+
+  t.test('that is only remembered is not started before its file was read', async (t) => {
+    const world = new Schedules();
+    const { file: _file, ...remembered } = stored();
+    await world.pass(remembered);
+    t.equal(world.started.length, 0);
+    await world.pass();
+    t.equal(world.started.length, 1);
+  });
+
+  t.test('with problems is not accepted and not started; a run that goes on is left alone', async (t) => {
+    const world = new Schedules();
+    const problem = { file: 'a.yaml', line: 3, column: 5, path: 'spec.seed', message: 'expected a number' };
+    const broken = stored({ problems: [problem] });
+    const { resource: _resource, ...never } = broken;
+    for (const resource of [broken, { ...never, generation: 0 }]) {
+      t.same(await world.pass(resource), {});
+      t.match(world.condition('Accepted'), { status: 'False', reason: 'InvalidManifest' });
+      t.equal(world.condition('Accepted')?.message, 'a.yaml:3:5: spec.seed: expected a number');
+    }
+    t.equal(world.started.length, 0);
+    await world.pass();
+    t.match(world.condition('Accepted'), { status: 'True' });
+    await world.pass(broken);
+    await settle();
+    t.equal(world.runs.generationOf(key), 1, 'the last good text stays in force');
+    world.finish('Healed');
+    await settle();
+    await world.pass(broken);
+    t.match(world.condition('Accepted'), { status: 'False' });
+    t.match(world.condition('Complete'), { reason: 'Finished' });
+  });
+});
+
+t.test('a run that a kill cut off', async (t) => {
+  const cutOff = (world: Schedules, change: Partial<RunRecord>) =>
+    exampleRun(`${name}-1-crash-1-abc`, { schedule: name, atMs: world.clock.now() + 5, ...change });
+
+  t.test(
+    'is closed as aborted at the next start, with what the journal knows, and not repeated',
+    async (t) => {
+      const world = new Schedules();
+      await world.pass();
+      const old = { runId: `${name}-1-crash-1-old`, atMs: world.clock.now() - 60_000 };
+      world.journal = [cutOff(world, { ...old, outcome: 'Healed' }), cutOff(world, { outcome: 'Aborted' })];
+      world.restart();
+      await world.pass();
+      t.match(world.condition('Complete'), { status: 'True', reason: 'Aborted' });
+      t.match(world.condition('Active'), { status: 'False', reason: 'Idle' });
+      const { trials = [] } = world.statuses.all.get(name) ?? {};
+      t.match(trials, [
+        {
+          number: 1,
+          runId: `${name}-1-crash-1-abc`,
+          outcome: 'Aborted',
+          targets: ['node4/streaming_spark-worker-1'],
+        },
+      ]);
+      t.equal(trials.length, 1);
+      await world.pass();
+      t.equal(world.started.length, 1);
+    },
+  );
+
+  t.test('is not closed, and nothing new begins, as long as its fault may be in force', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    world.journal = [cutOff(world, { phase: 'holding' })];
+    world.restart();
+    for (const resource of [stored(), stored({ generation: 2 })]) {
+      t.same(await world.pass(resource), { requeueAfterMs: 1_000 });
+      t.match(world.condition('Active'), { status: 'True', reason: 'Healing' });
+      t.match(world.condition('Stalled'), { status: 'True', reason: 'FaultNotHealed', message: /node4/ });
+      t.equal(world.condition('Complete'), undefined);
+    }
+    world.journal = [cutOff(world, { outcome: 'Aborted' })];
+    await world.pass();
+    t.match(world.condition('Complete'), { reason: 'Aborted' });
+    t.equal(world.condition('Stalled'), undefined);
+    t.equal(world.started.length, 1);
+  });
+
+  t.test('got stuck keeps its schedule stalled until it is healed after all', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    world.finish('Stuck');
+    await settle();
+    world.journal = [exampleRun('run-1', { phase: 'stuck' })];
+    t.same(await world.pass(), { requeueAfterMs: 1_000 });
+    const { writes } = world.statuses;
+    await world.pass();
+    t.equal(world.statuses.writes, writes, 'and says so once');
+    t.match(world.condition('Stalled'), { reason: 'FaultNotHealed' });
+    world.journal = [exampleRun('run-1', { outcome: 'Aborted' })];
+    t.same(await world.pass(), {});
+    t.equal(world.condition('Stalled'), undefined);
+    t.equal(world.statuses.all.get(name)?.trials[0]?.outcome, 'Aborted');
+  });
+});
+
+const scripts = await loadScripts('state-machines');
+
+/** The real kinds; a fake node cannot be the witness of what another one suffers. */
+const kinds: RunScheduleDeps['kinds'] = Object.fromEntries(
+  Object.entries(faultKindsByName).map(([kindName, kind]) => {
+    const plan: FaultKind['plan'] = (params, facts) =>
+      kind.plan(params, facts).map(({ witness: _witness, ...step }) => step);
+    return [kindName, { ...kind, plan }];
+  }),
+);
+
+/** Six nodes as faults see them, three Spark workers, and the runner over them. */
+class Lab {
+  readonly clock = new FakeClock();
+  readonly statuses = new MemoryStatuses();
+  readonly claims = createClaims();
+  readonly records: RunRecord[] = [];
+  readonly nodes = [1, 2, 3, 4, 5, 6].map((i) => new FakeNode(`node${i}`, this.clock, scripts));
+  readonly swarm = new FakeSwarm();
+  readonly said: string[] = [];
+  readonly samples: string[] = [];
+  readonly metrics = { ended: [] as Outcome[], trials: 0, active: new Map<string, boolean>() };
+  workload = silentJob(this.clock);
+
+  async prepare(): Promise<this> {
+    for (const { name } of this.nodes) this.swarm.addNode(name, name === 'node1' ? 'manager' : 'worker');
+    const service = (name: string, node: string, role: string) =>
+      this.swarm.gateway.createService(
+        {
+          ...{ Name: `streaming_${name}`, Labels: { role }, Mode: { Replicated: { Replicas: 1 } } },
+          TaskTemplate: {
+            ContainerSpec: { Image: 'any:1' },
+            Placement: { Constraints: [`node.hostname == ${node}`] },
+          },
+          EndpointSpec: { Mode: 'dnsrr' },
+        },
+        never,
+      );
+    await service('kafka', 'node2', 'kafka');
+    for (const slot of [1, 2, 3]) await service(`spark-worker-${slot}`, `node${slot + 3}`, 'spark-worker');
+    return this;
+  }
+
+  /** Runs a schedule to its end, by the clock of the world. */
+  async run(schedule: FaultSchedule, signal: AbortSignal = never): Promise<ScheduleStatus> {
+    const conditions: ScheduleStatus['conditions'] = [];
+    const status = { uid: 'uid-1', observedGeneration: 1, conditions, trials: [], runKey: 'uid-1/1/' };
+    const run = scheduleRunner(this.#deps())({ name, generation: 1, schedule, seed: 42, status }, signal);
+    let isOver = false;
+    const over = () => {
+      isOver = true;
+    };
+    void run.then(over, over);
+    for (;;) {
+      await settle();
+      if (isOver) break;
+      const { nextWakeMs } = this.clock;
+      if (nextWakeMs !== undefined) await this.clock.advance(nextWakeMs - this.clock.now());
+    }
+    await run;
+    return this.statuses.all.get(name)!;
+  }
+
+  get isHealthy(): boolean {
+    return this.nodes.every(({ runs, broken }) => runs.size === 0 && broken.size === 0);
+  }
+
+  get touched(): readonly string[] {
+    return this.nodes.filter(({ calls }) => calls.length > 0).map((node) => node.name);
+  }
+
+  #deps(): RunScheduleDeps {
+    const { clock, claims, workload, metrics } = this;
+    const cluster: ClusterAccess = {
+      ...{ claims, workload, triggerMs: 1_000, settings: { 'streaming.PROFILE': 'defaults' } },
+      nodeNames: this.nodes.map((node) => node.name),
+      nodes: async (wanted) => {
+        const index = this.nodes.findIndex((node) => node.name === wanted);
+        return capableNode(this.nodes[index]!, `10.0.0.${index + 1}`);
+      },
+      swarm: async () => this.swarm.gateway,
+    };
+    return {
+      ...{ clock, scripts, kinds, cluster: () => cluster, status: this.statuses },
+      journal: { write: async (record) => void this.records.push(record), unfinished: async () => [] },
+      metrics: {
+        scheduleFaults: () => {},
+        faultActive: (_schedule, _fault, target, active) => void metrics.active.set(target, active),
+        phaseEnded: () => {},
+        runEnded: (_fault, outcome) => void metrics.ended.push(outcome),
+        trialEnded: () => void metrics.trials++,
+        orphaned: () => {},
+      },
+      workloadMetrics: { sample: () => {}, silent: () => {} },
+      openSamples: (runId) => {
+        this.samples.push(runId);
+        return { path: `samples/${runId}.ndjson`, write: () => {}, close: async () => {} };
+      },
+      progress: (_schedule, line) => void this.said.push(line),
+    };
+  }
+}
+
+const completeOf = ({ conditions }: ScheduleStatus) => findCondition(conditions, 'Complete');
+
+t.test('the run of a schedule', async (t) => {
+  t.test('leaves a trial with its targets, seed and settings, and nothing else behind', async (t) => {
+    const lab = await new Lab().prepare();
+    const { trials, conditions } = await lab.run(makeSchedule({ faults: [crash, silence] }));
+    t.match(
+      trials.map(({ number, fault, outcome, seed }) => [number, fault, outcome, seed]),
+      [
+        [1, 'crash', 'Healed', 42],
+        [2, 'silence', 'Healed', 43],
+      ],
+    );
+    t.match(trials[0]?.targets, [/^node[456]\/streaming_spark-worker-[123]$/]);
+    t.same(trials[1]?.targets, ['node4']);
+    t.match(trials[1]?.instants, {
+      cmd: { source: 'controller' },
+      eff: { source: 'check' },
+      end: { source: 'check' },
+    });
+    t.same(trials[0]?.settings, { 'streaming.PROFILE': 'defaults' });
+    t.equal(trials[0]?.verdict, undefined, 'preset none measures nothing');
+    t.match(findCondition(conditions, 'Complete'), {
+      status: 'True',
+      reason: 'Finished',
+      observedGeneration: 1,
+    });
+    t.match(findCondition(conditions, 'Active'), { status: 'False', reason: 'Idle' });
+    t.same(lab.metrics.ended, ['Healed', 'Healed']);
+    t.same([...lab.metrics.active.values()], [false, false]);
+    t.equal(lab.claims.heldBy('node4'), undefined);
+    t.same(lab.samples, []);
+    t.ok(lab.isHealthy);
+    t.equal(lab.clock.sleeping, 0);
+  });
+
+  t.test('holds its claim as long as the trial lasts', async (t) => {
+    const lab = await new Lab().prepare();
+    let owner: string | undefined;
+    lab.nodes[3]!.mood.before = async (script) => {
+      if (script === 'heal.sh') owner = lab.claims.heldBy('node4');
+    };
+    await lab.run(makeSchedule({ faults: [silence] }));
+    t.equal(owner, key);
+  });
+
+  t.test('that a guard refuses is recorded, and touches no node', async (t) => {
+    const lab = await new Lab().prepare();
+    const target = { nodes: { matchNames: ['node2'] } };
+    const status = await lab.run(makeSchedule({ faults: [{ ...silence, target }] }));
+    t.match(status.trials, [{ outcome: 'Refused', targets: [], message: /node2 runs streaming_kafka/ }]);
+    t.match(completeOf(status), { reason: 'Refused', message: /allowMeasurementNodes: true permits it/ });
+    t.same(lab.touched, []);
+    t.same(lab.records, []);
+    const permitted = { faults: [{ ...silence, target }], allowMeasurementNodes: true };
+    t.match((await lab.run(makeSchedule(permitted))).trials, [{ outcome: 'Healed' }]);
+  });
+
+  t.test('whose target is not there is refused, too', async (t) => {
+    const lab = await new Lab().prepare();
+    const target = { services: { matchNames: ['no-such-service'] } };
+    const { trials } = await lab.run(makeSchedule({ faults: [{ ...crash, target }] }));
+    t.match(trials, [{ outcome: 'Refused', message: /nothing that runs now matches/ }]);
+  });
+
+  t.test('aborted in its hold is healed first, and nothing more is injected', async (t) => {
+    const lab = await new Lab().prepare();
+    const abort = new AbortController();
+    void lab.clock.sleep(5_000, never).then(() => abort.abort(new Error('the schedule was removed')));
+    const status = await lab.run(makeSchedule({ faults: [silence, crash] }), abort.signal);
+    t.match(status.trials, [{ fault: 'silence', outcome: 'Aborted' }]);
+    t.equal(status.trials.length, 1);
+    t.match(completeOf(status), { reason: 'Aborted', message: 'the schedule was removed' });
+    t.ok(lab.isHealthy);
+  });
+
+  t.test('ends with the first fault that nobody can heal', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.nodes[3]!.mood.undoFails = 1_000;
+    const status = await lab.run(makeSchedule({ faults: [silence, crash] }));
+    t.match(status.trials, [{ outcome: 'Stuck' }]);
+    t.equal(status.trials.length, 1);
+    t.match(findCondition(status.conditions, 'Stalled'), { reason: 'FaultNotHealed', message: /node4/ });
+  });
+
+  t.test('rejects when its status cannot be kept, and leaves nothing broken', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.statuses.failure = new Error('disk full');
+    await t.rejects(lab.run(makeSchedule({ faults: [silence, crash] })), /disk full/);
+    t.ok(lab.isHealthy);
+    t.same(lab.metrics.ended, ['Healed'], 'and begins nothing more');
+  });
+
+  t.test('of a job that gives no rows is Invalid, says what it waits for, and injects nothing', async (t) => {
+    const lab = await new Lab().prepare();
+    const status = await lab.run(makeSchedule({ preset: 'smoke' }));
+    t.match(status.trials, [
+      { outcome: 'Refused', verdict: { recovery: 'Invalid', correctness: 'Unknown' } },
+    ]);
+    t.match(status.trials[0]?.message, /did not become steady/);
+    t.equal(status.trials[0]?.samples, `samples/${lab.samples[0]}.ndjson`);
+    t.equal(lab.metrics.trials, 1);
+    t.same(lab.touched, []);
+    t.match(lab.said[0], /^trial 1: awaiting samples/);
+    t.ok(lab.said.length < 100, `${lab.said.length} lines in five and a half minutes`);
+  });
+
+  t.test('calibrates once for all of its trials', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.workload = steadyJob(lab.clock);
+    const settings = { preset: 'smoke', trials: 2, calibration: '12s', gate: '10s' };
+    const { trials, calibration } = await lab.run(makeSchedule(settings));
+    t.match(
+      trials.map(({ outcome, verdict, seed }) => [outcome, verdict?.recovery, seed]),
+      [
+        ['Healed', 'Masked', 42],
+        ['Healed', 'Masked', 43],
+      ],
+    );
+    t.equal(trials[0]?.thetaMs, trials[1]?.thetaMs);
+    t.equal(calibration?.thetaMs, trials[0]?.thetaMs);
+    t.equal(lab.said.filter((line) => /^trial 2: awaiting calibration/.test(line)).length, 0);
+  });
+});
+
+/** A job whose observer gives no rows. */
+function silentJob(clock: FakeClock): Workload {
+  return {
+    clockBound: () => Promise.reject(new Error('no observer')),
+    // biome-ignore lint/correctness/useYield: there is no row to give
+    async *samples(signal) {
+      await clock.sleep(3_600_000, signal);
+    },
+  };
+}
+
+/** A job that commits once a second and that nothing disturbs. */
+function steadyJob(clock: FakeClock): Workload {
+  return {
+    clockBound: async () => ({ offsetMs: 0, boundMs: 2 }),
+    async *samples(signal) {
+      for (;;) {
+        await clock.sleep(250, signal);
+        const atMs = clock.now();
+        const commitMs = Math.floor(atMs / 1_000) * 1_000;
+        const visibleMs = commitMs - 1_000;
+        yield {
+          ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
+          ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs },
+          system: { atMs, mastersAlive: 1, workersAlive: 3, executors: 3, cores: 3 },
+          correctness: {
+            ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0 },
+            ...{ phantom: 0, shortWindows: 0, shortRecords: 0 },
+          },
+        };
+      }
+    },
+  };
+}

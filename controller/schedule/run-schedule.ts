@@ -45,8 +45,6 @@ export interface ScheduledRun {
   readonly status: ScheduleStatus;
 }
 
-const sayEveryMs = 5_000;
-
 /** Runs all trials of a schedule and closes its status; aborting heals first. Rejects only when status cannot be kept. */
 export type RunSchedule = (run: ScheduledRun, signal: AbortSignal) => Promise<void>;
 
@@ -160,7 +158,7 @@ function closed(
   return withConditions(status, generation, statements, nowMs);
 }
 
-const progressMs = 10_000;
+const sayEveryMs = 5_000;
 
 /** A fault is active from when it is seen until it is verified gone. */
 function stateReporter(
@@ -177,7 +175,6 @@ function stateReporter(
   };
 }
 
-/** Says what is awaited when that changes, and every so often that it still is. */
 /** A line when something else is awaited, and every five seconds. */
 function progressReporter(
   schedule: string,
@@ -187,7 +184,7 @@ function progressReporter(
   let last: { readonly awaiting: Progress['awaiting']; readonly atMs: number } | undefined;
   return ({ awaiting, elapsedMs, leftMs }) => {
     const atMs = clock.now();
-    if (last?.awaiting === awaiting && atMs - last.atMs < progressMs) return;
+    if (last?.awaiting === awaiting && atMs - last.atMs < sayEveryMs) return;
     last = { awaiting, atMs };
     const left = leftMs === undefined ? '' : `, at least ${Math.ceil(leftMs / 1000)} s to go`;
     progress(schedule, `trial ${number}: awaiting ${awaiting}, ${Math.round(elapsedMs / 1000)} s${left}`);
