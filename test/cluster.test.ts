@@ -336,7 +336,11 @@ t.test('plan of a cluster', async (t) => {
     const world = await convergedWorld();
     const old = world.memberOf('node3')!;
     await world.provisioner
-      .openEngine(await world.provisioner.connect(world.provisioner.machines.get('node3')!), undefined, live)
+      .openEngine(
+        await world.provisioner.connect(world.provisioner.machines.get('node3')!, live),
+        undefined,
+        live,
+      )
       .then(({ engine }) => engine.leaveSwarm({ force: true }, live));
     t.same(ids(await world.plan()), ['join-swarm/node3', 'label-node/node3'], 'not yet');
     await world.pass();
@@ -910,6 +914,33 @@ t.test('the reconciler', async (t) => {
       await world.pass();
     }
     t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('waits only once for a machine that does not even refuse', async (t) => {
+    const world = await convergedWorld();
+    world.provisioner.silent.add('node3');
+    world.restart();
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    const first = world.pass();
+    await world.clock.advance(3000);
+    await first;
+    t.ok(world.service('app_db'), 'the others were looked after');
+    await world.pass();
+    await world.pass();
+    t.equal(world.condition('Ready')?.status, 'False', 'no later pass waited for it');
+    world.reconciler.close();
+  });
+
+  t.test('connects anew to a machine that was made anew', async (t) => {
+    const world = await convergedWorld();
+    const { connections } = world.provisioner;
+    world.provisioner.lose('node2');
+    await world.converge();
+    t.equal(world.provisioner.connections, connections + 1);
+    const { resource } = world.stored();
+    const handle = await world.reconciler.nodes(resource as ClusterSpec)('node2');
+    t.match(await handle.exec('true', [], {}, live), { code: 0 });
     world.reconciler.close();
   });
 

@@ -134,7 +134,10 @@ export class NodePool {
     // Known not to answer: reported at once, asked again behind our back.
     if (last && nowMs < entry.retryAtMs) return last;
     const asked = this.#ask(entry);
-    return last ?? this.#within(asked, patienceMs, { state: 'connecting' }, signal);
+    if (last) return last;
+    const look = await this.#within(asked, patienceMs, { state: 'connecting' }, signal);
+    entry.last ??= look; // patience is spent once
+    return look;
   }
 
   /** What was last known of a machine, without asking it. */
@@ -193,6 +196,8 @@ export class NodePool {
   async #question(entry: Entry): Promise<MachineState> {
     entry.doubted = false;
     const look = await this.#examine(entry);
+    // Removed while it was asked: what was opened meanwhile would stay open.
+    if (this.#entries.get(entry.machine.name) !== entry) disconnect(entry);
     entry.last = look;
     entry.factsAtMs = this.#options.clock.now();
     entry.failures = look.state === 'up' ? 0 : entry.failures + 1;

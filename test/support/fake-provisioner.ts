@@ -19,6 +19,8 @@ export class FakeProvisioner implements Provisioner {
   readonly machines = new Map<string, Machine>();
   /** Machines whose ssh does not answer. */
   readonly unreachable = new Set<string>();
+  /** Machines to which a connection is never made, and never refused. */
+  readonly silent = new Set<string>();
   /** Machines whose ssh answers, and whose engine does not. */
   readonly engineDown = new Set<string>();
   /** Of the manifest; machines keep the hash that they were made with. */
@@ -66,8 +68,10 @@ export class FakeProvisioner implements Provisioner {
     if (this.machines.size > 0) throw new Error('machines are left');
   }
 
-  async connect(machine: Machine): Promise<NodeHandle> {
+  async connect(machine: Machine, signal: AbortSignal): Promise<NodeHandle> {
     this.connections += 1;
+    if (this.silent.has(machine.name))
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
     if (this.unreachable.has(machine.name)) throw new ExecError(machine.name, 'connect failed: timed out');
     return this.#handle(machine);
   }
