@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { EventEmitter } from 'node:events';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -31,6 +32,9 @@ interface FileFlags {
   readonly filename: readonly string[];
   readonly recursive: boolean;
 }
+
+// One signal ends a pass, and with it every call that the pass has under way: hundreds are no leak.
+EventEmitter.defaultMaxListeners = 1_000;
 
 const stop = new AbortController();
 // For good: npm passes a Ctrl-C on a second time, which must not kill a process that is healing.
