@@ -40,8 +40,10 @@ export function analyzeRecovery(observation: Observation): Recovery {
   const invalid = invalidity(observation, timeline);
   const masked = timeline.crossings.violations.length === 0;
   const thetaMs = thetaOf(calibration, triggerMs);
+  const measured = measure(observation, timeline, redundancy);
   return {
-    ...measure(observation, timeline, redundancy),
+    instants: instantsOf(observation, measured),
+    ...figuresOf(observation, measured),
     thetaMs,
     excursions: timeline.crossings.excursions.length,
     recoveryBand: bandFactors.map((factor) => {
@@ -82,43 +84,59 @@ function invalidity(
   return holeMs > blindMs ? `the observer gave no rows for ${holeMs / 1000} s` : undefined;
 }
 
-function measure(
-  { rows, instants, calibration, clock }: Observation,
-  { effMs, endMs, recMs, stopMs, crossings, standstills }: Timeline,
-  redundancy: Redundancy,
-): Pick<Recovery, 'instants' | 'figures' | 'afterHeal'> {
-  const samplingMs = longestRowGap(rows.filter(({ atMs }) => atMs >= effMs && atMs <= stopMs));
-  const effErrorMs = (instants.effResolutionMs ?? 0) + clock.boundMs;
-  const figure = (ms: number): Figure => ({ ms, errorMs: samplingMs + effErrorMs + calibration.commitGapMs });
-  const asked = (ms: number, resolutionMs: number): Figure => ({ ms, errorMs: resolutionMs + effErrorMs });
+/** What instants and figures are made from, on the observer's clock. */
+interface Measured extends Timeline {
+  readonly redundancy: Redundancy;
+  readonly stallMs: number;
+  readonly firstMs: number | undefined;
+  /** Longest gap between rows while it was watched. */
+  readonly samplingMs: number;
+}
+
+function measure({ rows, calibration }: Observation, timeline: Timeline, redundancy: Redundancy): Measured {
+  const { standstills, crossings, effMs, stopMs } = timeline;
+  const normalMs = calibration.progressGapMs;
+  return {
+    ...timeline,
+    redundancy,
+    stallMs: standstills.reduce((sum, gap) => sum + Math.max(0, lengthOf(gap) - normalMs), 0),
+    firstMs: crossings.violations.length > 0 ? firstOutput(standstills, normalMs, stopMs) : undefined,
+    samplingMs: longestRowGap(rows.filter(({ atMs }) => atMs >= effMs && atMs <= stopMs)),
+  };
+}
+
+/** Back on the controller's clock, each with who says so and how sharply. */
+function instantsOf({ instants, clock }: Observation, measured: Measured): Recovery['instants'] {
+  const { cmdMs, effMs, effResolutionMs = 0, endMs, endResolutionMs = 0 } = instants;
+  const { detectedMs, detectedResolutionMs = 0, restoredMs, restoredResolutionMs = 0 } = measured.redundancy;
+  const { firstMs, recMs, samplingMs } = measured;
   const seen = (atMs: number, source: string, resolutionMs: number): Instant => ({
     atMs: atMs - clock.offsetMs,
     source,
     resolutionMs,
   });
-  const firstMs =
-    crossings.violations.length > 0 ? firstOutput(standstills, calibration.progressGapMs, stopMs) : undefined;
-  const stallMs = standstills.reduce(
-    (sum, gap) => sum + Math.max(0, lengthOf(gap) - calibration.progressGapMs),
-    0,
-  );
-  const { detectedMs, detectedResolutionMs = 0, restoredMs, restoredResolutionMs = 0 } = redundancy;
-  const held = crossings.violations.map(({ fromMs, toMs }) =>
-    Math.max(0, Math.min(toMs, endMs ?? 0) - Math.max(fromMs, effMs)),
-  );
-  const { cmdMs, effMs: effAtMs, effResolutionMs = 0, endMs: endAtMs, endResolutionMs = 0 } = instants;
   return {
-    instants: {
-      ...(cmdMs !== undefined && { cmd: { atMs: cmdMs, source: 'controller', resolutionMs: 0 } }),
-      eff: { atMs: effAtMs, source: 'check', resolutionMs: effResolutionMs },
-      ...(endAtMs !== undefined && {
-        end: { atMs: endAtMs, source: 'check', resolutionMs: endResolutionMs },
-      }),
-      ...(detectedMs !== undefined && { det: seen(detectedMs, 'spark-master', detectedResolutionMs) }),
-      ...(firstMs !== undefined && { first: seen(firstMs, 'samples', samplingMs) }),
-      ...(recMs !== undefined && { rec: seen(recMs, 'samples', samplingMs) }),
-      ...(restoredMs !== undefined && { red: seen(restoredMs, 'spark-master', restoredResolutionMs) }),
-    },
+    ...(cmdMs !== undefined && { cmd: { atMs: cmdMs, source: 'controller', resolutionMs: 0 } }),
+    eff: { atMs: effMs, source: 'check', resolutionMs: effResolutionMs },
+    ...(endMs !== undefined && { end: { atMs: endMs, source: 'check', resolutionMs: endResolutionMs } }),
+    ...(detectedMs !== undefined && { det: seen(detectedMs, 'spark-master', detectedResolutionMs) }),
+    ...(firstMs !== undefined && { first: seen(firstMs, 'samples', samplingMs) }),
+    ...(recMs !== undefined && { rec: seen(recMs, 'samples', samplingMs) }),
+    ...(restoredMs !== undefined && { red: seen(restoredMs, 'spark-master', restoredResolutionMs) }),
+  };
+}
+
+function figuresOf(
+  { instants, calibration, clock }: Observation,
+  measured: Measured,
+): Pick<Recovery, 'figures' | 'afterHeal'> {
+  const { effMs, endMs, recMs, firstMs, stallMs, samplingMs, crossings } = measured;
+  const { detectedMs, detectedResolutionMs = 0, restoredMs, restoredResolutionMs = 0 } = measured.redundancy;
+  const effErrorMs = (instants.effResolutionMs ?? 0) + clock.boundMs;
+  const errorMs = samplingMs + effErrorMs + calibration.commitGapMs;
+  const figure = (ms: number): Figure => ({ ms, errorMs });
+  const asked = (ms: number, resolutionMs: number): Figure => ({ ms, errorMs: resolutionMs + effErrorMs });
+  return {
     figures: {
       stall: figure(stallMs),
       ...(detectedMs !== undefined && { detection: asked(detectedMs - effMs, detectedResolutionMs) }),
@@ -130,10 +148,16 @@ function measure(
     ...(endMs !== undefined && {
       afterHeal: {
         ...(recMs !== undefined && { recovery: figure(Math.max(0, recMs - endMs)) }),
-        violatedInHoldMs: held.reduce((sum, ms) => sum + ms, 0),
+        violatedInHoldMs: overlap(crossings.violations, { fromMs: effMs, toMs: endMs }),
       },
     }),
   };
+}
+
+/** Time that the parts spend inside the whole. */
+function overlap(parts: readonly Interval[], { fromMs, toMs }: Interval): number {
+  const inside = parts.map((part) => Math.min(part.toMs, toMs) - Math.max(part.fromMs, fromMs));
+  return inside.reduce((sum, ms) => sum + Math.max(0, ms), 0);
 }
 
 /** End of the longest standstill, when it was one and has ended. */
