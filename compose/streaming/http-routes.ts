@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import http from 'node:http';
+import type { Registry } from 'prom-client';
 
 /** Answers one request; it may keep the response open. */
 export type Route = (
@@ -43,5 +44,13 @@ export function json(body: () => unknown): Route {
   return (_request, response) => {
     response.setHeader('content-type', 'application/json');
     response.end(JSON.stringify(body()));
+  };
+}
+
+/** The route of a Prometheus registry. */
+export function metricsOf(registry: Registry): Route {
+  return async (_request, response) => {
+    response.setHeader('content-type', registry.contentType);
+    response.end(await registry.metrics());
   };
 }

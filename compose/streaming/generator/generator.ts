@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Message } from 'kafkajs';
 import { pino } from 'pino';
-import { json, serveRoutes } from '../http-routes.ts';
+import { json, metricsOf, serveRoutes } from '../http-routes.ts';
 import { kafkaClient, topics } from '../kafka/kafka-client.ts';
+import type { SeqRange } from '../records/ledger.ts';
 import { type Catalogue, recordValue } from '../records/record.ts';
-import { intendedMs, resumeSchedule } from '../records/schedule.ts';
+import { intendedMs, type PartitionEnd, resumeSchedule, type Schedule } from '../records/schedule.ts';
 import { BrokerConnection, certainlyNotStored } from './broker-connection.ts';
 import { describeFrontier } from './describe-frontier.ts';
 import { generatorMetrics } from './generator-metrics.ts';
@@ -26,65 +27,71 @@ main(process.env).catch((error: unknown) => {
 
 async function main(env: NodeJS.ProcessEnv): Promise<void> {
   const catalogue = readCatalogue(env);
+  const { partitions } = catalogue;
   const rate = positive(env, 'RATE', 2000);
   const brokers = (env.KAFKA_BROKERS ?? 'kafka:9092').split(',');
   const kafka = kafkaClient({ brokers, clientId: 'generator', requestTimeoutMs, log });
 
-  await untilItWorks('topics', () => createTopics(kafka, catalogue.partitions), stop.signal);
+  await untilItWorks('topics', () => createTopics(kafka, partitions), stop.signal);
   const ends = await untilItWorks('topic ends', () => readTopicEnds(kafka, stop.signal), stop.signal);
-  const schedule = resumeSchedule(ends, { rate, partitions: catalogue.partitions, nowMs: Date.now() });
+  const schedule = resumeSchedule(ends, { rate, partitions, nowMs: Date.now() });
   log.info({ ...catalogue, rate, baseMs: schedule.baseMs, resumed: ends.length > 0 }, 'schedule begins');
 
   const connection = new BrokerConnection(kafka);
-  const firstSeqs = new Map(ends.map((end) => [end.partition, end.seq + 1]));
-  const failing = new Set<number>();
-  const senders = Array.from({ length: catalogue.partitions }, (_, partition) => {
-    return new PartitionSender({
-      partition,
-      firstSeq: firstSeqs.get(partition) ?? 0,
-      schedule,
-      clock: { now: Date.now, sleep: quietSleep },
-      isDefinite: certainlyNotStored,
-      onFailure: (failed, error) => {
-        // One line per outage and partition, not per attempt.
-        if (!failing.has(failed))
-          log.warn({ partition: failed, reason: String(error) }, 'records not acknowledged');
-        failing.add(failed);
-      },
-      send: async (to, range) => {
-        const messages: Message[] = [];
-        for (let seq = range.from; seq < range.to; seq++) {
-          const dueMs = intendedMs(schedule, to, seq);
-          messages.push({
-            partition: to,
-            value: recordValue(catalogue, to, seq, dueMs),
-            timestamp: String(dueMs),
-          });
-        }
-        await connection.send(topics.events, messages);
-        if (failing.delete(to)) log.warn({ partition: to }, 'records acknowledged again');
-      },
-    });
-  });
+  const senders = sendersFor({ catalogue, schedule, ends, connection });
   const frontier = () =>
     describeFrontier(
       senders.map(({ ledger }) => ledger),
       { schedule, catalogue, atMs: Date.now() },
     );
-  const metrics = generatorMetrics(frontier);
-  await serveRoutes(
-    httpPort,
-    {
-      '/frontier': json(frontier),
-      '/metrics': async (_request, response) => {
-        response.setHeader('content-type', metrics.contentType);
-        response.end(await metrics.metrics());
-      },
-    },
-    stop.signal,
-  );
+  const routes = { '/frontier': json(frontier), '/metrics': metricsOf(generatorMetrics(frontier)) };
+  await serveRoutes(httpPort, routes, stop.signal);
   await Promise.all(senders.map((sender) => sender.run(stop.signal)));
   await connection.close();
+}
+
+interface SenderParts {
+  readonly catalogue: Catalogue;
+  readonly schedule: Schedule;
+  readonly ends: readonly PartitionEnd[];
+  readonly connection: BrokerConnection;
+}
+
+/** One sender for each partition; they share the connection, and nothing else. */
+function sendersFor({ catalogue, schedule, ends, connection }: SenderParts): readonly PartitionSender[] {
+  const nextSeqs = new Map(ends.map(({ partition, seq }) => [partition, seq + 1]));
+  const failing = new Set<number>();
+  return Array.from({ length: catalogue.partitions }, (_, own) => {
+    return new PartitionSender({
+      partition: own,
+      firstSeq: nextSeqs.get(own) ?? 0,
+      schedule,
+      clock: { now: Date.now, sleep: quietSleep },
+      isDefinite: certainlyNotStored,
+      onFailure: (partition, error) => {
+        // One line per outage and partition, not per attempt.
+        if (failing.has(partition)) return;
+        failing.add(partition);
+        log.warn({ partition, reason: String(error) }, 'records not acknowledged');
+      },
+      send: async (partition, range) => {
+        await connection.send(topics.events, makeMessages(catalogue, schedule, { partition, range }));
+        if (failing.delete(partition)) log.warn({ partition }, 'records acknowledged again');
+      },
+    });
+  });
+}
+
+function makeMessages(
+  catalogue: Catalogue,
+  schedule: Schedule,
+  { partition, range }: { readonly partition: number; readonly range: SeqRange },
+): Message[] {
+  return Array.from({ length: range.to - range.from }, (_, index) => {
+    const seq = range.from + index;
+    const dueMs = intendedMs(schedule, partition, seq);
+    return { partition, value: recordValue(catalogue, partition, seq, dueMs), timestamp: String(dueMs) };
+  });
 }
 
 function readCatalogue(env: NodeJS.ProcessEnv): Catalogue {

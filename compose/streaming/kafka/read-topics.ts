@@ -9,7 +9,6 @@ export interface ReadBatch {
   readonly records: readonly {
     readonly offset: number;
     readonly value: Buffer;
-    readonly timestampMs: number;
   }[];
   /** The end of the partition when the broker answered: the offset that the next record will get. */
   readonly endOffset: number;
@@ -88,7 +87,6 @@ function toBatch({ batch }: EachBatchPayload): ReadBatch {
     records: batch.messages.map((message) => ({
       offset: Number(message.offset),
       value: message.value ?? Buffer.alloc(0),
-      timestampMs: Number(message.timestamp),
     })),
   };
 }

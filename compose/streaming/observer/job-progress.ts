@@ -6,8 +6,6 @@ export interface JobProgress {
   readonly batchId: number;
   readonly committedAtMs: number | null;
   readonly endOffsets: ReadonlyMap<number, number>;
-  /** Records of that batch that came after the watermark; Spark counts them after its first aggregation. */
-  readonly droppedByWatermark: number;
 }
 
 /** A driver that has not committed anything since it started. */
@@ -21,7 +19,6 @@ interface Wire {
   readonly batchId: number | null;
   readonly committedAtMs: number | null;
   readonly endOffsets: Readonly<Record<string, number>>;
-  readonly droppedByWatermark: number;
 }
 
 /** Asks the driver (compose/streaming/job/job.py). */
@@ -32,6 +29,5 @@ export async function askJob(driverUrl: string, signal: AbortSignal): Promise<Jo
   const offsets = Object.entries(wire.endOffsets).map(
     ([partition, end]) => [Number(partition), end] as const,
   );
-  const { committedAtMs, droppedByWatermark } = wire;
-  return { applicationId, batchId, committedAtMs, droppedByWatermark, endOffsets: new Map(offsets) };
+  return { applicationId, batchId, committedAtMs: wire.committedAtMs, endOffsets: new Map(offsets) };
 }

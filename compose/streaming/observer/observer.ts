@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Kafka } from 'kafkajs';
 import { pino } from 'pino';
 import type { Sample } from '../../../state-machines/recovery/sample.ts';
-import { json, serveRoutes } from '../http-routes.ts';
+import { json, metricsOf, serveRoutes } from '../http-routes.ts';
 import { kafkaClient, topics } from '../kafka/kafka-client.ts';
-import { readTopics } from '../kafka/read-topics.ts';
+import { readTopics, type TopicReader } from '../kafka/read-topics.ts';
 import type { GeneratorFrontier } from '../records/frontier.ts';
 import { askJob } from './job-progress.ts';
 import { ObservedStream } from './observed-stream.ts';
@@ -38,10 +39,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
     {
       '/samples': ({ query }, response) => ring.follow(response, Number(query.get('since') ?? Date.now())),
       '/clock': json(() => ({ nowMs: Date.now() })),
-      '/metrics': async (_request, response) => {
-        response.setHeader('content-type', metrics.contentType);
-        response.end(await metrics.metrics());
-      },
+      '/metrics': metricsOf(metrics),
     },
     stop.signal,
   );
@@ -51,27 +49,28 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   }, stop.signal);
   const asking = askEveryone(stream, env, stop.signal);
   await scheduleKnown(stream, stop.signal);
-  let interrupted = false;
-  const reading = readTopics(
-    {
-      kafka,
-      groupPrefix: 'observer',
-      topics: Object.values(topics),
-      nextOffsets: () => stream.nextOffsets(),
-      onBatch: (batch) => {
-        stream.batchRead(batch, Date.now());
-        if (interrupted) log.warn('reading again');
-        interrupted = false;
-      },
-      onInterrupted: (error) => {
-        // One line per outage, not per attempt.
-        if (!interrupted) log.warn({ reason: String(error) }, 'reading interrupted');
-        interrupted = true;
-      },
-    },
-    stop.signal,
-  );
+  const reading = readTopics(readerOf(stream, kafka), stop.signal);
   await Promise.all([ticking, asking, reading]);
+}
+
+function readerOf(stream: ObservedStream, kafka: Kafka): TopicReader {
+  let interrupted = false;
+  return {
+    kafka,
+    groupPrefix: 'observer',
+    topics: Object.values(topics),
+    nextOffsets: () => stream.nextOffsets(),
+    onBatch: (batch) => {
+      stream.batchRead(batch, Date.now());
+      if (interrupted) log.warn('reading again');
+      interrupted = false;
+    },
+    onInterrupted: (error) => {
+      // One line per outage, not per attempt.
+      if (!interrupted) log.warn({ reason: String(error) }, 'reading interrupted');
+      interrupted = true;
+    },
+  };
 }
 
 /** The schedule tells how to read the records: nothing can be judged before. */

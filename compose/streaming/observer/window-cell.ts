@@ -1,5 +1,5 @@
 import type { StoredRecord } from '../records/record.ts';
-import type { WindowResult, WindowTotals } from '../records/window.ts';
+import { addRecord, noRecords, type WindowResult, type WindowTotals } from '../records/window.ts';
 
 /**
  * One product in one window: what the input topic holds of it, in offset order, and how far results have confirmed
@@ -37,16 +37,15 @@ export type ResultClass =
 /** A cell without records. */
 export function emptyCell(product: string, windowMs: number, partition: number): WindowCell {
   const lists = { sums: [], crcs: [], newestMs: [], offsets: [] };
-  const base = { count: 0, sum: 0, crc: 0, newestMs: 0 };
-  return { product, windowMs, partition, base, ...lists, visible: 0, lastCount: 0, fallen: 0 };
+  return { product, windowMs, partition, base: noRecords, ...lists, visible: 0, lastCount: 0, fallen: 0 };
 }
 
 /** Appends the next record of the input topic. */
 export function storeRecord(cell: WindowCell, record: StoredRecord, offset: number): void {
-  const before = storedTotals(cell);
-  cell.sums.push(before.sum + record.cents * record.quantity);
-  cell.crcs.push(before.crc + record.crc);
-  cell.newestMs.push(Math.max(before.newestMs, record.intendedMs));
+  const { sum, crc, newestMs } = addRecord(storedTotals(cell), record);
+  cell.sums.push(sum);
+  cell.crcs.push(crc);
+  cell.newestMs.push(newestMs);
   cell.offsets.push(offset);
 }
 

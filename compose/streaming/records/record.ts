@@ -37,11 +37,6 @@ export function purchaseAt(catalogue: Catalogue, partition: number, seq: number)
   };
 }
 
-/** The partition of a product's records. */
-export function partitionOf(catalogue: Catalogue, product: string): number {
-  return Number(product.slice(productPrefix.length)) % catalogue.partitions;
-}
-
 /** How many products a partition has; at least one, or its records could not be told apart from no records. */
 function productsOf({ partitions, products }: Catalogue, partition: number): number {
   return Math.floor((products - 1 - partition) / partitions) + 1;
