@@ -1,0 +1,103 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, homedir, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ensureImages } from '../../compose/images/ensure-images.ts';
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { ensureLocalEngine } from '../../provisioners/shared/install-engine.ts';
+import type { BenchSite, Measure } from './bench-site.ts';
+import { measureFaultLatency } from './fault-latency.ts';
+import { type Reading, toFigure } from './figure.ts';
+import { measureIdlePass } from './idle-pass.ts';
+import { measureNodesReady } from './nodes-ready.ts';
+import { measureOperatorIdle } from './operator-idle.ts';
+import { measureStackConverged } from './stack-converged.ts';
+
+// `npm run bench [names] [-- --runs N]`: one JSON line per figure on standard output, progress on standard error. A name
+// is a figure's, or what several begin with. Not a test: a figure that misses its target is a line with `pass: false`,
+// and only one that could not be had makes the exit code 1.
+
+interface Measurement {
+  readonly figures: readonly string[];
+  readonly measure: (site: BenchSite, signal: AbortSignal) => Promise<Readonly<Record<string, Reading>>>;
+}
+
+const measurement = <Name extends string>(figures: readonly Name[], measure: Measure<Name>): Measurement => ({
+  figures,
+  measure,
+});
+
+/** Every figure, in the order in which they are measured; those of one line come from the same runs. */
+const measurements: readonly Measurement[] = [
+  measurement(['nodes-ready'], measureNodesReady),
+  measurement(['stack-converged'], measureStackConverged),
+  measurement(['idle-pass-writes', 'idle-pass-median', 'idle-pass-max'], measureIdlePass),
+  measurement(['fault-latency-median', 'fault-latency-max'], measureFaultLatency),
+  measurement(['operator-idle-cpu', 'operator-idle-rss'], measureOperatorIdle),
+];
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: 'string' } },
+});
+const isWanted = (figure: string) =>
+  positionals.length === 0 || positionals.some((name) => figure.startsWith(name));
+const note = (line: string) => void process.stderr.write(`${line}\n`);
+const machine = () =>
+  `${availableParallelism()} cores, load ${loadavg()
+    .map((load) => load.toFixed(1))
+    .join(' ')}`;
+
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => stop.abort(new Error(`ended by ${signal}`)));
+
+async function openSite(): Promise<BenchSite> {
+  const packageRoot = join(import.meta.dirname, '..', '..', '..');
+  const cacheDir = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'spark-failures');
+  const images = await resolveImageNames(packageRoot);
+  const runs = values.runs === undefined ? undefined : Number(values.runs);
+  await ensureLocalEngine(note, stop.signal);
+  // What has to be built or pulled is no part of any figure.
+  await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress: note }, stop.signal);
+  const workDir = mkdtempSync(join(tmpdir(), 'spark-failures-bench-'));
+  return { packageRoot, cacheDir, workDir, images, runs, progress: note };
+}
+
+/** True when there was something to print. */
+async function printFigures({ figures, measure }: Measurement, site: BenchSite): Promise<boolean> {
+  note(`${figures.join(', ')}: ${machine()}`);
+  try {
+    const readings = await measure(site, stop.signal);
+    for (const name of figures.filter(isWanted))
+      process.stdout.write(`${JSON.stringify(toFigure(name, readings[name]!))}\n`);
+    return true;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    note(`${figures.join(', ')}: could not be measured: ${reason}`);
+    return false;
+  }
+}
+
+const wanted = measurements.filter(({ figures }) => figures.some(isWanted));
+const unknown = positionals.filter(
+  (name) => !measurements.some(({ figures }) => figures.some((figure) => figure.startsWith(name))),
+);
+if (unknown.length > 0) {
+  note(`no figure is called ${unknown.join(', ')}; there are:`);
+  for (const { figures } of measurements) for (const figure of figures) note(`  ${figure}`);
+  process.exitCode = 2;
+} else {
+  const site = await openSite();
+  let measured = 0;
+  for (const each of wanted) {
+    if (stop.signal.aborted) break;
+    if (await printFigures(each, site)) measured++;
+  }
+  note(machine());
+  if (measured === wanted.length) rmSync(site.workDir, { recursive: true, force: true });
+  else {
+    note(`logs of what went wrong: ${site.workDir}`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,104 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { isTrue } from '../../controller/status/conditions.ts';
+import { API_VERSION } from '../../crds/group.ts';
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import { runCommand } from '../../provisioners/shared/run-command.ts';
+import { type BenchLab, withLab } from './bench-lab.ts';
+import { docker, type Measure, until } from './bench-site.ts';
+import { median, type Reading } from './figure.ts';
+import { saveStack, sleeper } from './tiny-stack.ts';
+
+const cluster = 'bench-fault';
+
+type Name = 'fault-latency-median' | 'fault-latency-max';
+
+/**
+ * From the save of a schedule to its fault in effect, as an independent check on the node sees it: journal, switch and
+ * check as ever, nothing measured. Beside it a bare `docker kill` on one engine, until the process is gone.
+ */
+export const measureFaultLatency: Measure<Name> = (site, signal) =>
+  withLab(
+    site,
+    { name: cluster, subnet: '10.94.3.0/24', nodes: [{}, { place: 'target' }] },
+    async (lab) => {
+      site.progress('fault-latency: two nodes with one service');
+      const deploy = { placement: { constraints: ['node.labels.place == target'] } };
+      const compose = saveStack(site, cluster, { target: sleeper({ role: 'target' }, deploy) });
+      lab.save([{ name: 'tiny', compose }]);
+      await lab.apply();
+      const operator = await lab.watch();
+      const n = site.runs ?? 20;
+      const ours: number[] = [];
+      const bare: number[] = [];
+      for (let run = 1; run <= n; run++) {
+        await lab.untilReady();
+        const before = await runningOn(lab);
+        ours.push(await breakOnce(lab, `kill-${run}`, signal));
+        bare.push(await killOnce(site.images.get('generator')!, signal));
+        site.progress(`fault-latency: ${run} of ${n}: ${ours.at(-1)} ms, bare ${bare.at(-1)?.toFixed(0)} ms`);
+        const isBack = async () => {
+          const now = await runningOn(lab);
+          return (now !== '' && now !== before) || undefined;
+        };
+        await until({ what: 'the service runs again', everyMs: 250, deadlineMs: 60_000 }, isBack, signal);
+        await lab.untilPasses(2, operator);
+      }
+      const reading = (of: (values: readonly number[]) => number, limit: number): Reading => ({
+        ...{ value: of(ours), unit: 'ms', n, baseline: of(bare) },
+        target: { of: 'value', sign: '<', limit },
+      });
+      const largest = (values: readonly number[]) => Math.max(...values);
+      return { 'fault-latency-median': reading(median, 200), 'fault-latency-max': reading(largest, 600) };
+    },
+    signal,
+  );
+
+const runningOn = (lab: BenchLab) => lab.onNode(2, 'docker', 'ps', '-q');
+
+/** Milliseconds from just before the manifest is written. */
+async function breakOnce(lab: BenchLab, name: string, signal: AbortSignal): Promise<number> {
+  const spec = {
+    ...{ clusterRef: { name: cluster }, seed: 1, when: { now: {} }, preset: 'none' },
+    faults: [
+      { name: 'kill', target: { services: { matchNames: ['target'] }, pick: 'one' }, killContainer: {} },
+    ],
+  };
+  const text = stringify({ apiVersion: API_VERSION, kind: 'FaultSchedule', metadata: { name }, spec });
+  const savedMs = Date.now();
+  writeFileSync(join(lab.folder, `${name}.yaml`), text);
+  const look = async () => {
+    const { status } = await lab.statuses.schedules.read(name);
+    return status && isTrue(status.conditions, 'Complete', status.observedGeneration) ? status : undefined;
+  };
+  const { trials } = await until(
+    { what: `${name} Complete`, everyMs: 100, deadlineMs: 60_000 },
+    look,
+    signal,
+  );
+  return effectOf(trials) - savedMs;
+}
+
+function effectOf([trial]: readonly TrialRecord[]): number {
+  if (trial?.outcome !== 'Healed' || !trial.instants.eff)
+    throw new Error(`the fault was not injected: ${trial?.outcome} ${trial?.message ?? ''}`);
+  return trial.instants.eff.atMs;
+}
+
+/** Milliseconds from the start of `docker kill` to the end of the container's process. */
+async function killOnce(image: string, signal: AbortSignal): Promise<number> {
+  const options = ['--network', 'none', '--memory', '64m', '--entrypoint', 'sleep'];
+  const id = await docker(['run', '-d', ...options, image, 'infinity'], signal);
+  try {
+    const pid = await docker(['inspect', '--format', '{{.State.Pid}}', id], signal);
+    const startMs = performance.now();
+    const killed = runCommand('docker', ['kill', id], {}, signal);
+    const look = () => (existsSync(`/proc/${pid}`) ? undefined : performance.now());
+    const gone = until({ what: 'the container dead', everyMs: 2, deadlineMs: 30_000 }, look, signal);
+    const [goneMs] = await Promise.all([gone, killed]);
+    return goneMs - startMs;
+  } finally {
+    await docker(['rm', '-f', id], new AbortController().signal);
+  }
+}

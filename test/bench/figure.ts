@@ -1,0 +1,53 @@
+/** When a figure is good enough: its value, or its ratio to the baseline, stays below a limit. */
+export interface Target {
+  readonly of: 'value' | 'ratio';
+  readonly sign: '<' | '<=';
+  readonly limit: number;
+}
+
+/** What was measured, beside the same thing done as plainly as possible. */
+export interface Reading {
+  readonly value: number;
+  readonly unit: 's' | 'ms' | '%' | 'MB' | 'requests';
+  /** Measurements that the value was made of. */
+  readonly n: number;
+  readonly baseline: number;
+  readonly target: Target;
+}
+
+/** One line of the bench's answer. */
+export interface Figure {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: Reading['unit'];
+  readonly n: number;
+  readonly baseline: number;
+  /** Null when the baseline is nothing. */
+  readonly ratio: number | null;
+  readonly target: string;
+  readonly pass: boolean;
+}
+
+/** A reading under its name, rounded for people, judged before that. */
+export function toFigure(name: string, { value, unit, n, baseline, target }: Reading): Figure {
+  const ratio = baseline === 0 ? null : value / baseline;
+  const { of, sign, limit } = target;
+  const judged = of === 'value' ? value : (ratio ?? Number.POSITIVE_INFINITY);
+  return {
+    ...{ name, value: rounded(value), unit, n, baseline: rounded(baseline) },
+    ratio: ratio === null ? null : rounded(ratio),
+    target: `${of} ${sign} ${limit}`,
+    pass: sign === '<' ? judged < limit : judged <= limit,
+  };
+}
+
+const rounded = (value: number): number => Math.round(value * 1000) / 1000;
+
+/** Of an even number of values the mean of the middle two. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const upper = sorted[Math.floor(middle)];
+  if (upper === undefined) throw new RangeError('there is no median of nothing');
+  return Number.isInteger(middle) ? (sorted[middle - 1]! + upper) / 2 : upper;
+}
