@@ -25,7 +25,7 @@ export class HeldError extends Error {
   }
 }
 
-export type ExecuteStep = (step: Step, signal: AbortSignal) => Promise<StepOutcome>;
+type ExecuteStep = (step: Step, signal: AbortSignal) => Promise<StepOutcome>;
 
 /**
  * Carries a plan out: each step starts as soon as the steps it names are done, so that a slow machine holds up only

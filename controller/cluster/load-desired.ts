@@ -11,7 +11,7 @@ const ALLOW_PRUNE = 'spark-failures.io/allow-prune';
 /** Lets workers that were made with other settings be replaced, one at a time. */
 const REPLACE_NODES = 'spark-failures.io/replace-nodes';
 
-export interface DesiredSources {
+interface DesiredSources {
   readonly provisioner: Pick<Provisioner, 'settingsHash'>;
   readonly loadStack: LoadStack;
   /** What compose files see beside their own `env`. */

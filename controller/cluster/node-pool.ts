@@ -4,7 +4,7 @@ import type { EngineGateway, SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { EngineFacts, MachineState } from './observed-cluster.ts';
 
 /** The engine of one node, as its client gives it. */
-export interface EngineConnection {
+interface EngineConnection {
   readonly engineId: string;
   readonly engine: EngineGateway;
   readonly swarm: SwarmGateway;
@@ -21,12 +21,12 @@ export type OpenEngine = (
 ) => Promise<EngineConnection>;
 
 /** A machine with everything through which it is reached. */
-export interface NodeConnection extends EngineConnection {
+interface NodeConnection extends EngineConnection {
   readonly machine: Machine;
   readonly handle: NodeHandle;
 }
 
-export interface NodePoolOptions {
+interface NodePoolOptions {
   readonly provisioner: Pick<Provisioner, 'connect'>;
   readonly openEngine: OpenEngine;
   readonly clock: Clock;

@@ -3,7 +3,7 @@ import type { NodePool } from './node-pool.ts';
 import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './observed-cluster.ts';
 
 /** Where a cluster is looked at from. */
-export interface Viewpoint {
+interface Viewpoint {
   readonly provisioner: Pick<Provisioner, 'list'>;
   readonly pool: NodePool;
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../state-machines/contract.ts';
 import type { NodePool } from './node-pool.ts';
 
-export interface SwarmWatch {
+interface SwarmWatch {
   readonly pool: NodePool;
   readonly clock: Clock;
   readonly changed: () => void;
