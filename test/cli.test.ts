@@ -1,0 +1,386 @@
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFile, readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { parse } from 'yaml';
+import { generatedFiles } from '../controller/cli/schema.ts';
+import { journalPath, openRunJournal } from '../controller/status/run-journal.ts';
+import { openStatusStores } from '../controller/status/status-stores.ts';
+import type { ClusterStatus, ScheduleStatus } from '../crds/status.ts';
+import {
+  controllerJson,
+  endController,
+  eventually,
+  runController,
+  startController,
+} from './support/controller-process.ts';
+import { exampleRun } from './support/example-run.ts';
+
+// The built command line, as users run it. Nothing here asks for a machine: no manifest of a cluster is ever good.
+
+/** A folder of its own, with the options that keep a process of this test apart from all others. */
+async function makePlace(t: Test) {
+  const folder = t.testdir({ manifests: {}, log: '' });
+  const port = await freePort();
+  const state = join(folder, 'state');
+  const options = ['--state', state, '--cache', join(folder, 'cache'), '--listen', `127.0.0.1:${port}`];
+  const log = join(folder, 'log');
+  return {
+    ...{ folder, state, port, options, log, manifests: join(folder, 'manifests') },
+    run: (...args: string[]) => runController([...args, ...options], log),
+    json: <T>(...args: string[]) => controllerJson<T>([...args, ...options], log),
+  };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+const condition = (type: string, status: 'True' | 'False', reason: string, message: string) => ({
+  ...{ type, status, reason, message, observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00.000Z' },
+});
+
+const clusterStatus: ClusterStatus = {
+  uid: 'uid-1',
+  observedGeneration: 1,
+  conditions: [condition('Ready', 'True', 'Converged', 'everything runs')],
+  inventory: {
+    ...{ nodes: ['node1', 'node2'], services: ['streaming_kafka'], stacks: ['streaming'] },
+    ...{ networks: [], configs: [], secrets: [] },
+  },
+  nodes: { desired: 2, ready: 1, managers: 1, unreachable: ['node2'] },
+  events: [
+    {
+      ...{ type: 'Normal', reason: 'Created', message: 'create-machine node1', count: 3 },
+      ...{ firstTimestamp: '2026-01-01T00:00:00.000Z', lastTimestamp: '2026-01-01T00:01:00.000Z' },
+    },
+  ],
+};
+
+const scheduleStatus: ScheduleStatus = {
+  uid: 'uid-2',
+  observedGeneration: 1,
+  runKey: 'uid-2/1/',
+  seed: 42,
+  conditions: [condition('Complete', 'True', 'Finished', '1 trials ended')],
+  trials: [
+    {
+      ...{ number: 1, fault: 'crash-one-worker', kind: 'killContainer', runId: 'run-1', seed: 42 },
+      ...{ targets: ['node4/streaming_spark-worker-1'], outcome: 'Healed', instants: {} },
+      ...{ startedAt: '2026-01-01T00:00:00.000Z', finishedAt: '2026-01-01T00:02:00.000Z' },
+      figures: { recovery: { ms: 31_250, errorMs: 500 }, stall: { ms: 18_000, errorMs: 250 } },
+      verdict: { recovery: 'Recovered', correctness: 'Correct' },
+    },
+  ],
+};
+
+/** A state directory as an operator would have left it: a cluster, a schedule, a run that was cut off. */
+async function fill(state: string): Promise<void> {
+  const { clusters, schedules } = openStatusStores(state);
+  await clusters.write('six-nodes', clusterStatus);
+  await schedules.write('worker-crash', scheduleStatus);
+  await (await openRunJournal(state)).write(exampleRun('run-2', { phase: 'holding' }));
+}
+
+/** A schedule that is good but for its cluster, which nobody knows. */
+const schedule = (seed: string) => `apiVersion: spark-failures.io/v1alpha1
+kind: FaultSchedule
+metadata: { name: worker-crash }
+spec:
+  clusterRef: { name: nowhere }
+  seed: ${seed}
+  when: { now: {} }
+  faults:
+    - name: crash
+      target: { services: { matchNames: [kafka] } }
+      killContainer: {}
+`;
+
+t.test('arguments that are wrong end with 2, and say what is right', async (t) => {
+  const { run } = await makePlace(t);
+  const wrong: readonly (readonly [string[], RegExp])[] = [
+    [['frobnicate'], /Usage: controller/],
+    [[], /Usage: controller/],
+    [['get', 'pods'], /'pods' is invalid .*clusters, schedules, trials/],
+    [['get', 'clusters', '--all'], /unknown option '--all'/],
+    [['get', 'clusters', '-o', 'xml'], /'xml' is invalid.*table, json, yaml/],
+    [['get', 'clusters', '--listen', 'here'], /'here' is invalid.*host:port/],
+    [['plan'], /required option '-f, --filename <path>'/],
+    [['schema', 'Pod'], /'Pod' is invalid.*ClusterSpec, FaultSchedule, faults/],
+    [['plan', '-f', 'no-such-file.yaml'], /no-such-file\.yaml: there is no such file/],
+  ];
+  await inTwos(wrong, async ([args, expected]) => {
+    const { code, stdout, stderr } = await run(...args);
+    t.equal(code, 2, args.join(' '));
+    t.match(stderr.replaceAll('\n', ' '), expected, args.join(' '));
+    t.equal(stdout, '', 'standard output belongs to answers');
+  });
+  t.match(await run('--help'), { code: 0, stdout: /Usage: controller/ });
+});
+
+t.test('a bad manifest ends every verb with 2 and all of its problems, and nothing is made', async (t) => {
+  const { run, state } = await makePlace(t);
+  const problems = [
+    'everything-at-once.yaml:11:19: metadata.name: expected a name',
+    'everything-at-once.yaml:13:31: spec.provisioner.lab.cpus: expected more than 0',
+    'everything-at-once.yaml:15:28: spec.nodes[0].role: expected one of manager, worker',
+    'everything-at-once.yaml:17:3: spec.prunes: unknown field (did you mean "prune"?)',
+  ];
+  await inTwos(['plan', 'apply', 'delete', 'doctor', 'heal'], async (verb) => {
+    const place = await makePlace(t);
+    const { code, stdout, stderr } = await place.run(
+      verb,
+      '-f',
+      'test/bad-manifests/everything-at-once.yaml',
+    );
+    t.equal(code, 2, verb);
+    t.equal(stdout, '');
+    for (const problem of problems) t.ok(stderr.includes(problem), `${verb}: ${problem}`);
+  });
+  const { stderr } = await run('apply', '-f', 'test/bad-manifests/good-and-bad-document.yaml');
+  t.match(stderr, /good-and-bad-document\.yaml:\d+:\d+: /);
+  t.throws(() => statSync(join(state, 'status')), 'the good half is not acted upon');
+});
+
+t.test('a schema is printed for every topic', async (t) => {
+  const { run, json } = await makePlace(t);
+  for (const kind of ['ClusterSpec', 'FaultSchedule']) {
+    const { code, stdout } = await run('schema', kind);
+    t.equal(code, 0);
+    t.match(JSON.parse(stdout), { type: 'object', properties: { kind: { const: kind }, spec: {} } });
+  }
+  const faults = await json<{ kind: string; level: string }[]>('schema', 'faults');
+  t.match(faults, [
+    { kind: 'killContainer', level: 'state', targets: 'tasks', needs: ['systemd', 'docker'] },
+  ]);
+  t.match((await run('schema', 'faults')).stdout, /^KIND +LEVEL +TARGETS +NEEDS +DOES\nkillContainer +state/);
+});
+
+t.test('the generated files are those that are committed: else run npm run generate', async (t) => {
+  const files = await generatedFiles('.');
+  t.same([...files.keys()].sort(), [
+    'README.md',
+    'crds/clusterspecs.schema.json',
+    'crds/clusterspecs.spark-failures.io.yaml',
+    'crds/faultschedules.schema.json',
+    'crds/faultschedules.spark-failures.io.yaml',
+  ]);
+  let isStale = false;
+  for (const [path, text] of files) {
+    t.equal(await readFile(path, 'utf8').catch(String), text, path);
+    isStale ||= (await readFile(path, 'utf8').catch(String)) !== text;
+  }
+  if (isStale) return; // a test does not mend the tree that it judges
+  const { run } = await makePlace(t);
+  const before = [...files.keys()].map((path) => statSync(path).mtimeMs);
+  t.match(await run('schema', '--write'), { code: 0, stdout: '', stderr: '' });
+  t.same(
+    [...files.keys()].map((path) => statSync(path).mtimeMs),
+    before,
+    'and then nothing is written',
+  );
+});
+
+t.test('what status says is listed as a table, as JSON and as YAML', async (t) => {
+  const { run, json, state } = await makePlace(t);
+  await fill(state);
+  const clusters = await run('get', 'clusters');
+  t.equal(clusters.code, 0);
+  t.match(clusters.stdout.split('\n'), [
+    /^NAME +READY +REASON +NODES +MESSAGE$/,
+    /^six-nodes +True +Converged +1\/2 +everything runs$/,
+  ]);
+  t.match((await run('get', 'schedules')).stdout, /\nworker-crash +Complete +Finished +1\n/);
+  t.match(
+    (await run('get', 'trials', 'worker-crash')).stdout,
+    /\nworker-crash +1 +crash-one-worker +node4\/streaming_spark-worker-1 +Healed +Recovered, Correct +- +18\.0s ±0\.3 +31\.3s ±0\.5 +-\n/,
+  );
+  t.same(await json('get', 'clusters'), [{ name: 'six-nodes', ...clusterStatus }]);
+  t.same(parse((await run('get', 'trials', '-o', 'yaml')).stdout), [
+    { schedule: 'worker-crash', ...scheduleStatus.trials[0] },
+  ]);
+  t.match(await run('get', 'clusters', 'worker-crash'), {
+    code: 1,
+    stderr: 'nothing is known of worker-crash\n',
+  });
+});
+
+t.test('a resource is described with conditions, events, trials and unfinished runs', async (t) => {
+  const { run, json, state } = await makePlace(t);
+  await fill(state);
+  const cluster = (await run('describe', 'six-nodes')).stdout;
+  t.match(cluster, /^ClusterSpec six-nodes\nNodes: 1 of 2 ready, 1 managers, unreachable: node2\n/);
+  t.match(cluster, /\nReady +True +Converged +2026-01-01T00:00:00\.000Z +everything runs\n/);
+  t.match(cluster, /\nNormal +Created +3 +2026-01-01T00:01:00\.000Z +create-machine node1\n/);
+  t.match(cluster, /\nUnfinished run run-2: holding\n$/);
+  t.match((await run('describe', 'worker-crash')).stdout, /\nSeed: 42\n[\s\S]*\nTrials:\nSCHEDULE/);
+  t.match(await json('describe', 'worker-crash'), {
+    ...{ name: 'worker-crash', schedule: scheduleStatus, unfinishedRuns: [{ runId: 'run-2' }] },
+  });
+  t.match(parse((await run('describe', 'six-nodes', '-o', 'yaml')).stdout), { cluster: clusterStatus });
+  t.match(await run('describe', 'nobody'), { code: 1, stdout: '', stderr: 'nothing is known of nobody\n' });
+});
+
+t.test('a status file that cannot be read is named, and counts as a failure', async (t) => {
+  const { run, state } = await makePlace(t);
+  await fill(state);
+  writeFileSync(join(state, 'status/ClusterSpec/torn.json'), '{"schemaVersion": 1, "ki');
+  const { code, stdout, stderr } = await run('get', 'clusters');
+  t.equal(code, 1);
+  t.match(stderr, /torn\.json: /);
+  t.match(stdout, /six-nodes/, 'and hides nothing else');
+});
+
+t.test('the doctor looks without touching, and fails only for a problem', async (t) => {
+  const { run, json, state } = await makePlace(t);
+  const fresh = await json<{ check: string; state: string }[]>('doctor');
+  t.same(
+    fresh.map(({ check }) => check),
+    ['node', 'engine', 'state', 'lock', 'journal'],
+  );
+  t.same(
+    fresh.filter((finding) => finding.state === 'problem'),
+    [],
+  );
+  t.throws(() => statSync(state), 'not even the state directory was made');
+  await fill(state);
+  t.match((await run('doctor')).stdout, /\njournal +note +unfinished: run-2 \(holding\)\n/);
+  await appendFile(journalPath(state), '{"schemaVersion": 9, "runId": "run-3"}\n');
+  const { code, stdout } = await run('doctor');
+  t.equal(code, 1);
+  t.match(stdout, /\njournal +problem +line 2: run run-3: schemaVersion 9/);
+});
+
+t.test('the panic button says so when it knows no cluster', async (t) => {
+  const { run } = await makePlace(t);
+  t.match(await run('heal'), { code: 0, stderr: /no cluster is known in .*: name its manifest with -f/ });
+});
+
+t.test('a schedule is deleted also when its cluster is long gone', async (t) => {
+  const { run, json, state, manifests } = await makePlace(t);
+  await openStatusStores(state).schedules.write('worker-crash', scheduleStatus);
+  writeFileSync(join(manifests, 'a.yaml'), schedule('7'));
+  const { code, stdout } = await run('delete', '-f', manifests, '--wait');
+  t.equal(code, 0);
+  t.match(stdout, /\nFaultSchedule\/worker-crash +done +deleted\n/);
+  t.same(await json('get', 'schedules'), []);
+});
+
+t.test('the operator', async (t) => {
+  const place = await makePlace(t);
+  const file = join(place.manifests, 'worker-crash.yaml');
+  writeFileSync(file, schedule('seven'));
+  const operator = startController(['--watch', place.manifests, ...place.options], place.log);
+  t.teardown(() => endController(operator, 'SIGKILL'));
+  const { schedules } = openStatusStores(place.state);
+  const accepted = (message: RegExp) =>
+    eventually(`Accepted says ${message}`, 20_000, async () => {
+      const { status } = await schedules.read('worker-crash');
+      const found = status?.conditions.find(({ type }) => type === 'Accepted');
+      return found && message.test(found.message) ? found : undefined;
+    });
+
+  t.test('answers over HTTP', async (t) => {
+    const get = (path: string) => fetch(`http://127.0.0.1:${place.port}${path}`);
+    await eventually('ready', 20_000, async () => ((await get('/readyz')).ok ? true : undefined));
+    t.equal((await get('/healthz')).status, 200);
+    const metrics = await (await get('/metrics')).text();
+    t.match(metrics, /^workqueue_depth\{name="FaultSchedule"\} \d/m);
+    t.match(metrics, /^sparkfailures_orphaned_faults 0$/m);
+    t.equal((await get('/nothing')).status, 404);
+  });
+
+  t.test('tells a problem with its place, in the log and as a condition', async (t) => {
+    const problem = /worker-crash\.yaml:6:9: spec\.seed: expected an? (whole )?number/;
+    t.match(await accepted(problem), { status: 'False', reason: 'InvalidManifest' });
+    const [entry] = logged(place, 'manifests have problems');
+    t.match(entry?.problems, [problem]);
+  });
+
+  t.test('follows an edit', async (t) => {
+    writeFileSync(file, schedule('7'));
+    const message = /worker-crash\.yaml:5:23: spec\.clusterRef\.name: there is no ClusterSpec "nowhere"/;
+    t.match(await accepted(message), { status: 'False' });
+    t.match(logged(place, 'manifests have problems').at(-1)?.problems, [message]);
+  });
+
+  t.test('is named to whoever wants to write beside it', async (t) => {
+    const refused = await runController(
+      ['delete', '-f', file, '--state', place.state, '--listen', '127.0.0.1:0'],
+      place.log,
+    );
+    t.equal(refused.code, 1);
+    t.match(refused.stderr, `in use by \`controller watch\`, pid ${operator.pid} on `);
+    const findings = await place.json<{ check: string; message: string }[]>('doctor');
+    t.match(findings.find(({ check }) => check === 'lock')?.message, `held by "watch", pid ${operator.pid}`);
+  });
+
+  t.test('forgets a schedule whose file is gone, and only then', async (t) => {
+    rmSync(file);
+    await eventually('no schedule', 20_000, async () =>
+      (await schedules.list()).found.size === 0 ? true : undefined,
+    );
+    t.same(await place.json('get', 'schedules'), []);
+    t.same(logged(place, 'manifests have problems').at(-1)?.problems, []);
+  });
+
+  t.test('ends within two seconds of SIGTERM, with 0, and lets the next one in', async (t) => {
+    t.ok((await endedAfterMs(operator, 'SIGTERM')) < 2_000);
+    t.same([operator.exitCode, operator.signalCode], [0, null]);
+    t.same(logged(place, 'reconcile failed'), []);
+    const next = startController(['--watch', place.manifests, ...place.options], place.log);
+    t.teardown(() => endController(next, 'SIGKILL'));
+    await eventually('ready again', 20_000, async () =>
+      (await fetch(`http://127.0.0.1:${place.port}/readyz`)).ok ? true : undefined,
+    );
+    await endController(next, 'SIGINT');
+    t.equal(next.exitCode, 0);
+  });
+});
+
+t.test('an operator over a folder that is not there waits for it, and ends as any other', async (t) => {
+  const place = await makePlace(t);
+  const operator = startController(['--watch', join(place.folder, 'later'), ...place.options], place.log);
+  t.teardown(() => endController(operator, 'SIGKILL'));
+  const [problem] = await eventually('a problem', 20_000, () => {
+    const [entry] = logged(place, 'manifests have problems');
+    return entry?.problems as string[] | undefined;
+  });
+  t.match(problem, /later: there is no such folder: all stays as it was/);
+  t.ok((await endedAfterMs(operator, 'SIGTERM')) < 2_000);
+  t.equal(operator.exitCode, 0);
+});
+
+/** What was logged under a message, oldest first. */
+function logged(
+  { log }: { readonly log: string },
+  message: string,
+): readonly Readonly<Record<string, unknown>>[] {
+  return readFileSync(log, 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('{"level"'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ msg }) => msg === message);
+}
+
+async function endedAfterMs(child: ChildProcess, signal: NodeJS.Signals): Promise<number> {
+  const startedMs = performance.now();
+  await endController(child, signal);
+  return performance.now() - startedMs;
+}
+
+/** Two at a time: each is a process of its own. */
+async function inTwos<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  const left = [...all];
+  const worker = async () => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) await work(next);
+  };
+  await Promise.all([worker(), worker()]);
+}
