@@ -135,12 +135,18 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     const swarm = (signal: AbortSignal) => clusters.swarm(cluster, signal);
     return clusterAccess({ cluster, clock, swarm, nodes: clusters.nodes(cluster), claims: claimsOf(name) });
   };
+  const isClusterReady = async (name: string): Promise<boolean> => {
+    const stored = store.get(resourceKey('ClusterSpec', name));
+    if (!stored || stored.deleting || !clusters.hasPassed(name, stored.generation)) return false;
+    const { status } = await statuses.clusters.read(name);
+    return status !== undefined && isTrue(status.conditions, 'Ready', stored.generation);
+  };
   const runs = new ActiveRuns((key) => scheduleLoop.add(key));
   const schedules = new ScheduleReconciler({
     ...{ clock, runs, metrics: metrics.trials, status: statuses.schedules },
     drawSeed: () => randomInt(2 ** 32),
     runsOf: async (name) => ((await journal?.runs()) ?? []).filter(({ schedule }) => schedule === name),
-    isClusterReady: (name) => isReady(name, store, statuses),
+    isClusterReady,
     runSchedule: scheduleRunner({
       ...{
         clock,
@@ -197,14 +203,6 @@ const openEngine: OpenEngine = async (node, expectedEngineId, signal) => {
   const { docker, engineId, close } = await dockerOver(node, expectedEngineId, signal);
   return { engineId, close, engine: engineGateway(docker), swarm: swarmGateway(docker) };
 };
-
-/** The cluster's newest generation is Ready. */
-async function isReady(name: string, store: ResourceStore, { clusters }: StatusStores): Promise<boolean> {
-  const stored = store.get(resourceKey('ClusterSpec', name));
-  if (!stored || stored.deleting) return false;
-  const { status } = await clusters.read(name);
-  return status !== undefined && isTrue(status.conditions, 'Ready', stored.generation);
-}
 
 /** `spark-kafka` as `SPARK_KAFKA_IMAGE`, for compose files. */
 function imageVariables(names: ReadonlyMap<string, string>): Readonly<Record<string, string>> {

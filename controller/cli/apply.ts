@@ -17,7 +17,7 @@ export async function apply(context: CliContext, serve: ServeOptions, files: Fil
     name: 'apply',
     async execute(signal) {
       const resources = await readFiles(operator, files, signal);
-      ends = await awaitResources(resources, operator.statuses, context.note, signal);
+      ends = await awaitResources(resources, operator, context.note, signal);
     },
   });
   await runOperator(

@@ -1,9 +1,9 @@
 import type { Condition } from '../../crds/status.ts';
 import { systemClock } from '../clock.ts';
+import type { Operator } from '../operator.ts';
 import { runKeyOf } from '../schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, isTrue } from '../status/conditions.ts';
-import type { StatusStores } from '../status/status-stores.ts';
 
 /** How one resource ended, or that it has not yet. */
 export interface ResourceEnd {
@@ -21,13 +21,13 @@ const pollMs = 250;
  */
 export async function awaitResources(
   resources: readonly StoredResource[],
-  statuses: StatusStores,
+  operator: Pick<Operator, 'clusters' | 'statuses'>,
   tell: (line: string) => void,
   signal: AbortSignal,
 ): Promise<readonly ResourceEnd[]> {
   const told = new Map<string, string>();
   for (;;) {
-    const ends = await Promise.all(resources.map((resource) => look(resource, statuses)));
+    const ends = await Promise.all(resources.map((resource) => look(resource, operator)));
     for (const { key, state, message } of ends) {
       if (told.get(key) === message) continue;
       told.set(key, message);
@@ -38,13 +38,18 @@ export async function awaitResources(
   }
 }
 
-async function look(stored: StoredResource, { clusters, schedules }: StatusStores): Promise<ResourceEnd> {
+async function look(
+  stored: StoredResource,
+  { clusters, statuses }: Pick<Operator, 'clusters' | 'statuses'>,
+): Promise<ResourceEnd> {
   const { key, name, generation, resource } = stored;
   if (resource?.kind !== 'FaultSchedule') {
-    const { status } = await clusters.read(name);
-    return endOf(key, status?.conditions ?? [], 'Ready', generation);
+    const { status } = await statuses.clusters.read(name);
+    // What was saved before this process looked is history.
+    const conditions = clusters.hasPassed(name, generation) ? status?.conditions : undefined;
+    return endOf(key, conditions ?? [], 'Ready', generation);
   }
-  const { status } = await schedules.read(name);
+  const { status } = await statuses.schedules.read(name);
   // A run that ended before this one was asked for says nothing about it.
   const isThisRun = status?.runKey === runKeyOf(stored, resource);
   return endOf(key, isThisRun ? status.conditions : [], 'Complete', generation);

@@ -36,7 +36,7 @@ export async function demo(context: CliContext, serve: ServeOptions): Promise<Ex
     async execute(signal) {
       const annotations = { [RUN_AT_ANNOTATION]: new Date().toISOString() };
       const resources = await readFiles(operator, { ...demoFiles(context), annotations }, signal);
-      ends = await awaitResources(resources, operator.statuses, narrator.tell, signal);
+      ends = await awaitResources(resources, operator, narrator.tell, signal);
       prometheus = await findPrometheus(resources, operator, signal);
     },
   });

@@ -44,6 +44,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
   readonly kind = 'ClusterSpec';
   readonly #deps: ClusterDeps;
   readonly #sessions = new Map<string, ClusterSession>();
+  readonly #passed = new Map<string, number>();
 
   constructor(deps: ClusterDeps) {
     this.#deps = deps;
@@ -56,11 +57,18 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     await session.begin(stored.generation);
     try {
       if (!stored.deleting) await this.#deps.prepare(cluster, signal);
-      return await this.#pass(stored, cluster, session, signal);
+      const result = await this.#pass(stored, cluster, session, signal);
+      this.#passed.set(stored.name, stored.generation);
+      return result;
     } catch (error) {
       if (!signal.aborted && !(error instanceof StepsFailed)) await this.#tellFailure(stored, session, error);
       throw error;
     }
+  }
+
+  /** Whether this process has made a pass over that generation: a status saved before it was born proves nothing now. */
+  hasPassed(cluster: string, generation: number): boolean {
+    return (this.#passed.get(cluster) ?? -1) >= generation;
   }
 
   /** What a pass would do now, without doing it. */
