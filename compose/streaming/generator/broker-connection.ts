@@ -1,51 +1,67 @@
 import type { Kafka, Message, Producer } from 'kafkajs';
 
+/** Errors after which the broker no longer knows, or no longer accepts, our producer id. */
+const forgottenTypes = new Set([
+  'OUT_OF_ORDER_SEQUENCE_NUMBER',
+  'UNKNOWN_PRODUCER_ID',
+  'INVALID_PRODUCER_EPOCH',
+]);
+
 /**
- * One producer for all partitions, replaced as a whole after any error: a connection that lost its peer in silence
- * would otherwise wait for TCP's own retransmissions long after the network has healed.
+ * One idempotent producer for all partitions. After any error its connections are replaced as a whole: one that lost
+ * its peer in silence would wait for TCP's own retransmissions long after the network has healed. Its producer id
+ * stays, so that a range which was stored without an answer is not stored twice when it is sent again.
  */
 export class BrokerConnection {
   private readonly kafka: Kafka;
-  private current: Promise<Producer> | null = null;
+  private producer: Producer;
+  private connected: Promise<void> | null = null;
+  private disconnected: Promise<void> = Promise.resolve();
 
   constructor(kafka: Kafka) {
     this.kafka = kafka;
+    this.producer = idempotentProducer(kafka);
   }
 
   /** Resolves when all in-sync replicas have stored the messages; they keep their order. */
   async send(topic: string, messages: Message[]): Promise<void> {
-    this.current ??= this.connect();
-    const connecting = this.current;
+    this.connected ??= this.connect();
+    const connected = this.connected;
     try {
-      const producer = await connecting;
-      await producer.send({ topic, messages, acks: -1 });
+      await connected;
+      await this.producer.send({ topic, messages, acks: -1 });
     } catch (error) {
-      this.drop(connecting);
+      if (this.connected === connected) this.reset(error);
       throw error;
     }
   }
 
   async close(): Promise<void> {
-    const producer = await this.current?.catch(() => null);
-    await producer?.disconnect();
+    await this.producer.disconnect();
   }
 
-  private async connect(): Promise<Producer> {
-    const producer = this.kafka.producer({
-      allowAutoTopicCreation: false,
-      // Resending is the sender's: it must know about every attempt.
-      retry: { retries: 0 },
-      createPartitioner: () => (args) => args.message.partition!,
-    });
-    await producer.connect();
-    return producer;
+  private async connect(): Promise<void> {
+    await this.disconnected;
+    await this.producer.connect();
   }
 
-  private drop(failed: Promise<Producer>): void {
-    if (this.current !== failed) return;
-    this.current = null;
-    failed.then((producer) => producer.disconnect()).catch(() => {});
+  private reset(error: unknown): void {
+    this.connected = null;
+    this.disconnected = this.producer.disconnect().catch(() => {});
+    if (causes(error).some(({ type }) => forgottenTypes.has(String(type)))) {
+      this.producer = idempotentProducer(this.kafka);
+    }
   }
+}
+
+function idempotentProducer(kafka: Kafka): Producer {
+  return kafka.producer({
+    allowAutoTopicCreation: false,
+    idempotent: true,
+    // The least that kafkajs accepts: resending is the sender's, with the same records and sequence numbers.
+    retry: { retries: 1, initialRetryTime: 100 },
+    createPartitioner: () => (args) => args.message.partition!,
+  });
 }
 
 /** Errors before a request could reach a broker, or refusals by one: nothing was stored. */
@@ -58,9 +74,17 @@ const definiteTypes = new Set([
 
 /** True when an attempt certainly stored nothing; in doubt false. */
 export function certainlyNotStored(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code, type } = cause as { code?: unknown; type?: unknown };
-    if (definiteCodes.has(String(code)) || definiteTypes.has(String(type))) return true;
-  }
-  return false;
+  return causes(error).some(
+    ({ code, type }) => definiteCodes.has(String(code)) || definiteTypes.has(String(type)),
+  );
+}
+
+interface Cause {
+  readonly code?: unknown;
+  readonly type?: unknown;
+}
+
+/** An error and all that it wraps. */
+function causes(error: unknown): Cause[] {
+  return error instanceof Error ? [error as Cause, ...causes(error.cause)] : [];
 }
