@@ -1,7 +1,7 @@
 import type { Condition } from '../../crds/status.ts';
 import { systemClock } from '../clock.ts';
 import type { Operator } from '../operator.ts';
-import { runKeyOf } from '../schedule/schedule-reconciler.ts';
+import { isRunOf } from '../schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, isTrue } from '../status/conditions.ts';
 
@@ -51,8 +51,8 @@ async function look(
   }
   const { status } = await statuses.schedules.read(name);
   // A run that ended before this one was asked for says nothing about it.
-  const isThisRun = status?.runKey === runKeyOf(stored, resource);
-  return endOf(key, isThisRun ? status.conditions : [], 'Complete', generation);
+  const conditions = isRunOf(status?.runKey, stored, resource) ? status?.conditions : undefined;
+  return endOf(key, conditions ?? [], 'Complete', generation);
 }
 
 function endOf(

@@ -7,18 +7,9 @@ import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { ActiveRuns } from './active-runs.ts';
+import { closeInterrupted, settleStuck } from './close-books.ts';
 import type { RunSchedule } from './run-schedule.ts';
-import {
-  acceptance,
-  ended,
-  healing,
-  isClosed,
-  notHealed,
-  running,
-  waitingFor,
-  withConditions,
-} from './schedule-conditions.ts';
-import { interruptedTrial } from './to-trial-record.ts';
+import { acceptance, healing, isClosed, running, waitingFor, withConditions } from './schedule-conditions.ts';
 
 /** Annotation whose new value makes a `now` schedule run again. */
 export const RUN_AT_ANNOTATION = 'spark-failures.io/run-at';
@@ -71,40 +62,48 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     return { finalized: true };
   }
 
+  /** What was begun is ended first. */
   async #advance(resource: StoredResource, signal: AbortSignal): Promise<ReconcileResult> {
-    const { metrics, isClusterReady, clock } = this.#deps;
+    const { metrics, runsOf, clock } = this.#deps;
     const { name, generation, problems, resource: schedule } = resource;
-    const before = withConditions(
-      await this.#read(resource),
-      generation,
-      [acceptance(resource)],
-      clock.now(),
-    );
+    const saved = await this.#read(resource);
+    const before = withConditions(saved, generation, [acceptance(resource)], clock.now());
     if (schedule?.kind !== 'FaultSchedule') {
       if (problems.length > 0) await this.#save(name, before); // else it is known from its status only
       return {};
     }
-    metrics.scheduleFaults(
-      name,
-      schedule.spec.faults.map((fault) => fault.name),
-    );
+    const faults = schedule.spec.faults.map((fault) => fault.name);
+    metrics.scheduleFaults(name, faults);
     const hasRun = isRunOf(before.runKey, resource, schedule);
     if (hasRun && isClosed(before)) return this.#rest(resource, before);
-    const open = (await this.#deps.runsOf(name)).filter(({ outcome }) => outcome === undefined);
+    const journal = await runsOf(name);
+    const open = journal.filter(({ outcome }) => outcome === undefined);
     if (open.length > 0) {
       const targets = open.flatMap(({ steps }) => steps.map(({ target }) => target));
       await this.#save(name, withConditions(before, generation, healing(targets), clock.now()));
       return { requeueAfterMs: healPollMs };
     }
     const healed = { ...before, conditions: removeCondition(before.conditions, 'Stalled') };
-    if (hasRun) return this.#closeInterrupted(resource, schedule, healed);
+    if (!hasRun) return this.#begin(resource, schedule, healed, signal);
+    await this.#save(name, closeInterrupted(healed, journal, resource, schedule, clock.now()));
+    return {};
+  }
+
+  /** Starts the run as soon as that may be. */
+  async #begin(
+    resource: StoredResource,
+    schedule: FaultSchedule,
+    before: ScheduleStatus,
+    signal: AbortSignal,
+  ): Promise<ReconcileResult> {
+    const { isClusterReady, clock } = this.#deps;
+    const { name, generation, specHash = '', problems, file } = resource;
     // A fault needs a manifest that this process has read: what is remembered may have been removed meanwhile.
-    if (problems.length > 0 || resource.file === undefined) {
-      await this.#save(name, healed);
+    if (problems.length > 0 || file === undefined) {
+      await this.#save(name, before);
       return {};
     }
-    const { specHash = '' } = resource;
-    const inForce = { ...healed, observedGeneration: generation, specHash };
+    const inForce = { ...before, observedGeneration: generation, specHash };
     const cluster = schedule.spec.clusterRef.name;
     if (!(await isClusterReady(cluster))) {
       await this.#save(name, withConditions(inForce, generation, [waitingFor(cluster)], clock.now()));
@@ -131,52 +130,11 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
 
   /** A run is over; what it left in force is asked for until it is healed. */
   async #rest({ name, generation }: StoredResource, before: ScheduleStatus): Promise<ReconcileResult> {
-    if (!findCondition(before.conditions, 'Stalled')) {
-      await this.#save(name, before);
-      return {};
-    }
-    const journal = new Map((await this.#deps.runsOf(name)).map((run) => [run.runId, run]));
-    const trials = before.trials.map((trial) =>
-      trial.outcome === 'Stuck' ? { ...trial, outcome: journal.get(trial.runId)?.outcome ?? 'Stuck' } : trial,
-    );
-    const stuck = trials.filter(({ outcome }) => outcome === 'Stuck').flatMap(({ targets }) => targets);
-    if (stuck.length === 0) {
-      await this.#save(name, {
-        ...before,
-        trials,
-        conditions: removeCondition(before.conditions, 'Stalled'),
-      });
-      return {};
-    }
-    const statements = [notHealed(stuck)];
-    await this.#save(
-      name,
-      withConditions({ ...before, trials }, generation, statements, this.#deps.clock.now()),
-    );
-    return { requeueAfterMs: healPollMs };
-  }
-
-  /** A run that was started and is not active any more ended without closing its books: the process was killed in it. */
-  async #closeInterrupted(
-    { name, generation }: StoredResource,
-    schedule: FaultSchedule,
-    before: ScheduleStatus,
-  ): Promise<ReconcileResult> {
-    const { trials, conditions } = before;
-    const recorded = new Set(trials.map(({ runId }) => runId));
-    const startedMs = Date.parse(findCondition(conditions, 'Active')?.lastTransitionTime ?? '') || 0;
-    const cutOff = (await this.#deps.runsOf(name)).filter(
-      ({ runId, atMs }) =>
-        runId.startsWith(`${name}-${generation}-`) && !recorded.has(runId) && atMs >= startedMs,
-    );
-    const added = cutOff.map((run, index) =>
-      interruptedTrial(run, before, schedule, trials.length + index + 1),
-    );
-    const message = 'the run was cut off before it was recorded; what it had injected was healed';
-    const status = { ...before, trials: [...trials, ...added] };
-    const closed = withConditions(status, generation, ended('Aborted', message), this.#deps.clock.now());
-    await this.#save(name, closed);
-    return {};
+    const { runsOf, clock } = this.#deps;
+    const isStalled = findCondition(before.conditions, 'Stalled') !== undefined;
+    const status = isStalled ? settleStuck(before, await runsOf(name), generation, clock.now()) : before;
+    await this.#save(name, status);
+    return findCondition(status.conditions, 'Stalled') ? { requeueAfterMs: healPollMs } : {};
   }
 
   async #read({ name, uid }: StoredResource): Promise<ScheduleStatus> {
@@ -192,12 +150,16 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
 }
 
 /** `now` runs once per uid, generation and value of the annotation. */
-export function runKeyOf({ uid, generation }: StoredResource, { metadata }: FaultSchedule): string {
+function runKeyOf({ uid, generation }: StoredResource, { metadata }: FaultSchedule): string {
   return `${uid}/${generation}/${metadata.annotations?.[RUN_AT_ANNOTATION] ?? ''}`;
 }
 
-/** An annotation that was taken away is no new value. */
-function isRunOf(runKey: string | undefined, resource: StoredResource, schedule: FaultSchedule): boolean {
+/** Whether the run of that key is the one that the schedule asks for; an annotation taken away is no new value. */
+export function isRunOf(
+  runKey: string | undefined,
+  resource: StoredResource,
+  schedule: FaultSchedule,
+): boolean {
   if (runKey === undefined) return false;
   const wanted = runKeyOf(resource, schedule);
   return wanted.endsWith('/') ? runKey.startsWith(wanted) : runKey === wanted;
