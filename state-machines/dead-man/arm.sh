@@ -1,12 +1,12 @@
 #!/bin/sh
 # Arms the dead-man's switch of one step: after this, the node undoes the fault by itself, whatever becomes of the
 # controller. Nothing is broken yet.
-#   $1 run directory's name   $2 lock name of the target   $3 ms until the switch fires
+#   $1 run directory's name   $2 lock name of the target   $3 ms until the switch fires   $4 version of the boot replay
 #   stdin: the run directory's files, each after a line `#sf-file <name>`
 # Answers `refused <why>`, or `started`, `armed`, `check`, `ended` lines (uptimes in seconds).
 set -eu
 umask 077
-run=$1 target=$2 fuse_ms=$3
+run=$1 target=$2 fuse_ms=$3 replay=$4
 root=/var/lib/spark-failures
 dir=$root/runs/$run lock=$root/locks/$target
 read -r started _ </proc/uptime
@@ -17,16 +17,16 @@ refuse() {
 }
 
 [ -d /run/systemd/system ] || refuse 'no systemd on this node: nothing could fire the switch'
-mkdir -p "$root/runs" "$root/locks"
+[ -d "$root/locks" ] || mkdir -p "$root/runs" "$root/locks"
 exec 8>"$root/arming"
 flock -w 5 8 || refuse 'another run is being armed'
 
-# One fault per target, whoever sends it; a holder that is healed, or gone, holds nothing.
-if holder=$(readlink "$lock") && [ -d "$root/runs/$holder" ] && [ ! -e "$root/runs/$holder/healed" ]; then
+# One fault per target, whoever sends it; a holder that is healed, gone, or died while it armed, holds nothing.
+if holder=$(readlink "$lock") && [ -e "$root/runs/$holder/armed" ] && [ ! -e "$root/runs/$holder/healed" ]; then
   refuse "$target is held by $holder"
 fi
 mkdir "$dir" 2>/dev/null || refuse "$run is armed already"
-trap 'rm -f "$lock"; rm -rf "$dir"' EXIT
+trap 'systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
 ln -sfnT "$run" "$lock"
 
 awk -v dir="$dir" '/^#sf-file / { if (file) close(file); file = dir "/" $2; next } { print > file }'
@@ -35,23 +35,28 @@ printf '%s\n' "$target" >"$dir/target"
 
 # What a reboot leaves pending is replayed at boot: the timer does not survive it, the files do.
 unit=/etc/systemd/system/spark-failures-replay.service
-if ! cmp -s "$dir/replay.service" "$unit" || ! cmp -s "$dir/heal-all.sh" "$root/heal-all.sh"; then
+if [ ! -e "$root/replay-$replay" ] || [ ! -e "$unit" ]; then
   mkdir -p /etc/systemd/system/multi-user.target.wants
-  cp "$dir/heal-all.sh" "$root/heal-all.sh"
-  cp "$dir/replay.service" "$unit"
+  mv "$dir/.heal-all.sh" "$root/heal-all.sh"
+  mv "$dir/.replay.service" "$unit"
   ln -sf "$unit" /etc/systemd/system/multi-user.target.wants/spark-failures-replay.service
   sync "$root/heal-all.sh" "$unit" /etc/systemd/system/multi-user.target.wants
+  rm -f "$root"/replay-*
+  : >"$root/replay-$replay"
 fi
 
 # Monotonic, so that a stepped clock neither hurries nor delays it; inject.sh compares with it.
 read -r up _ </proc/uptime
 printf '%s\n' "$((${up%.*}${up#*.} + fuse_ms / 10))" >"$dir/deadline"
-sync "$dir"/* "$dir" "$root/runs"
+# What an undo after a reboot needs, and no more: each file costs a write barrier.
+sync "$dir/heal.sh" "$dir/undo.sh" "$dir/args" "$dir/target" "$dir" "$root/runs"
 
 systemd-run --quiet --collect --unit="sf-$run" --on-active="${fuse_ms}ms" --timer-property=AccuracySec=100ms \
   --property=Type=oneshot --property=Restart=on-failure --property=RestartSec=2 --property=StartLimitIntervalSec=0 \
   /bin/sh "$dir/heal.sh" "$run"
+: >"$dir/armed"
 trap - EXIT
+exec 8>&-
 read -r up _ </proc/uptime
 printf 'started %s\narmed %s\n' "$started" "$up"
 

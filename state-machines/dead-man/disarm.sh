@@ -9,5 +9,6 @@ if [ ! -e "$dir/healed" ]; then
   echo "$run is not healed: its switch stays" >&2
   exit 1
 fi
-systemctl --quiet stop "sf-$run.timer" 2>/dev/null || true
+# The service too: it may be waiting to try a failed undo again.
+systemctl --quiet stop "sf-$run.timer" "sf-$run.service" 2>/dev/null || true
 rm -rf "$dir"

@@ -6,8 +6,14 @@ root=/var/lib/spark-failures
 failed=0
 
 for dir in "$root"/runs/*/; do
-  [ -e "$dir/heal.sh" ] || continue
-  sh "$dir/heal.sh" "$(basename "$dir")" || failed=1
+  [ -d "$dir" ] || continue
+  if [ -e "$dir/armed" ]; then
+    sh "$dir/heal.sh" "$(basename "$dir")" || failed=1
+  else
+    # Died while it armed, unless it is arming now.
+    # shellcheck disable=SC2016 # $1 is the inner shell's
+    flock "$root/arming" sh -c '[ -e "$1/armed" ] || rm -rf "$1"' sh "$dir"
+  fi
 done
 
 command -v iptables >/dev/null || exit "$failed"

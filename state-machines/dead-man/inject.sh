@@ -14,8 +14,9 @@ refuse() {
   exit 0
 }
 
-cd "$dir" 2>/dev/null || refuse 'the run is not armed on this node'
-exec 9>lock
+[ -e "$dir/armed" ] || refuse 'the run is not armed on this node'
+cd "$dir"
+exec 9<lock
 flock -w 5 9 || refuse 'the run is being healed'
 [ ! -e tombstone ] || refuse 'the run is healed already'
 # systemd keeps a transient timer's file exactly as long as the timer. It survives no reboot, so this also tells that

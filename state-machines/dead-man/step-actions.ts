@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { ExecError, type ExecOptions } from '../../provisioners/contract.ts';
 import { type Clock, type FaultStep, type Nodes, RefusedError, type Verdict3 } from '../contract.ts';
 import type { Scripts } from '../load-scripts.ts';
@@ -33,7 +34,7 @@ export async function armStep(
   signal: AbortSignal,
 ): Promise<Look> {
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
-  const args = [run.name, lock, String(Math.ceil(fuseMs))];
+  const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts)];
   const answer = await call(
     ports,
     run.step.node,
@@ -96,6 +97,12 @@ export async function disarmStep(ports: StepPorts, run: StepRun, signal: AbortSi
   await call(ports, run.step.node, 'disarm.sh', [run.name], { lane: 'heal' }, signal);
 }
 
+/** A node whose replay has this version need not be given it again. */
+function replayVersion(scripts: Scripts): string {
+  const text = scripts.deadMan('heal-all.sh') + scripts.deadMan('replay.service');
+  return createHash('sha256').update(text).digest('hex').slice(0, 12);
+}
+
 /** The run directory's files as arm.sh unpacks them: plain text, a marker line before each. */
 function bundle(scripts: Scripts, step: FaultStep): string {
   if (step.args.some((arg) => arg.includes('\n')))
@@ -106,8 +113,8 @@ function bundle(scripts: Scripts, step: FaultStep): string {
     'undo.sh': undo,
     'check.sh': check,
     'heal.sh': scripts.deadMan('heal.sh'),
-    'heal-all.sh': scripts.deadMan('heal-all.sh'),
-    'replay.service': scripts.deadMan('replay.service'),
+    '.heal-all.sh': scripts.deadMan('heal-all.sh'),
+    '.replay.service': scripts.deadMan('replay.service'),
     args: step.args.map((arg) => `${arg}\n`).join(''),
   };
   return Object.entries(files)

@@ -222,6 +222,29 @@ await t.test('two faults never meet on one target, whoever sends them', async (t
   for (const run of race) await disarmStep(ports, run, signal);
 });
 
+await t.test('what died while it armed holds nothing, and is healed without an undo', async (t) => {
+  const half = '/var/lib/spark-failures/runs/half.0';
+  await output('mkdir "$1" && ln -s half.0 /var/lib/spark-failures/locks/node1', half);
+  const step = await isolation();
+  await t.rejects(injectStep(ports, { name: 'half.0', step }, signal), /not armed/);
+  await healStep(ports, { name: 'half.0', step }, signal);
+  await disarmStep(ports, { name: 'half.0', step }, signal);
+  await output('mkdir "$1" && ln -s half.0 /var/lib/spark-failures/locks/node1', half);
+  await armed(t, 'whole.0', minute);
+  t.same(await healNode(node(), scripts, signal), []);
+});
+
+await t.test('a full disk does not keep a node from healing', async (t) => {
+  const run = await armed(t, 'full.0', minute);
+  await injectStep(ports, run, signal);
+  const dir = '/var/lib/spark-failures/runs/full.0';
+  // Read-only is stricter than full, and needs no filesystem to fill.
+  await output('mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"', dir);
+  await healStep(ports, run, signal);
+  t.notOk(await hasMarks());
+  await output('umount "$1"', dir);
+});
+
 await t.test('a switch whose undo fails tries again until it works', async (t) => {
   const run = await armed(t, 'stubborn.0', 3_000);
   await injectStep(ports, run, signal);
