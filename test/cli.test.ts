@@ -5,9 +5,15 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
+import { awaitResources } from '../controller/cli/await-resources.ts';
 import { generatedFiles } from '../controller/cli/schema.ts';
+import { resourceKinds } from '../controller/resource-kinds.ts';
+import { RUN_AT_ANNOTATION } from '../controller/schedule/schedule-reconciler.ts';
+import type { StoredResource } from '../controller/source/resource-store.ts';
 import { journalPath, openRunJournal } from '../controller/status/run-journal.ts';
 import { openStatusStores } from '../controller/status/status-stores.ts';
+import type { Manifest } from '../crds/manifest.ts';
+import { parseManifests } from '../crds/parse-resource.ts';
 import type { ClusterStatus, ScheduleStatus } from '../crds/status.ts';
 import {
   controllerJson,
@@ -369,6 +375,39 @@ function logged(
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ msg }) => msg === message);
 }
+
+t.test('what is awaited is done, failed or pending by the run at hand, not by an older one', async (t) => {
+  const { documents } = parseManifests<Manifest>(schedule('7'), 'a.yaml', { ...resourceKinds });
+  const { resource, key } = documents[0]!;
+  const annotated = {
+    ...resource,
+    metadata: { ...resource.metadata, annotations: { [RUN_AT_ANNOTATION]: '2' } },
+  };
+  const identity = { key, kind: 'FaultSchedule', name: 'worker-crash', uid: 'uid-2', generation: 1 };
+  const stored: StoredResource = { ...identity, resource, deleting: false, problems: [] };
+  const complete = condition('Complete', 'True', 'Finished', 'over');
+  const end = async (change: Partial<StoredResource>, status: Partial<ScheduleStatus>) => {
+    const saved = { ...scheduleStatus, conditions: [complete], ...status };
+    const schedules = { read: async () => ({ status: saved }) };
+    const operator = { statuses: { schedules }, clusters: {} } as unknown as Parameters<
+      typeof awaitResources
+    >[1];
+    const ends = awaitResources([{ ...stored, ...change }], operator, () => {}, AbortSignal.timeout(100));
+    return ends.then(
+      ([first]) => first?.state,
+      () => 'pending',
+    );
+  };
+  t.equal(await end({}, {}), 'done');
+  t.equal(await end({}, { runKey: 'uid-2/1/yesterday' }), 'done', 'an annotation was taken away');
+  t.equal(await end({ resource: annotated }, {}), 'pending', 'one was added');
+  t.equal(await end({ resource: annotated }, { runKey: 'uid-2/1/2' }), 'done');
+  t.equal(await end({ generation: 2 }, {}), 'pending', 'an edit');
+  t.equal(await end({}, { conditions: [] }), 'pending');
+  t.equal(await end({}, { conditions: [condition('Complete', 'True', 'Refused', 'a guard')] }), 'failed');
+  const stalled = condition('Stalled', 'True', 'FaultNotHealed', 'not healed: node4');
+  t.equal(await end({}, { conditions: [complete, stalled] }), 'failed');
+});
 
 async function endedAfterMs(child: ChildProcess, signal: NodeJS.Signals): Promise<number> {
   const startedMs = performance.now();

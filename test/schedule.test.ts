@@ -507,7 +507,7 @@ class Lab {
   readonly swarm = new FakeSwarm();
   readonly said: string[] = [];
   readonly samples: string[] = [];
-  readonly metrics = { ended: [] as Outcome[], trials: 0, active: new Map<string, boolean>() };
+  readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[] };
   workload = silentJob(this.clock);
 
   async prepare(): Promise<this> {
@@ -573,7 +573,7 @@ class Lab {
       journal: { write: async (record) => void this.records.push(record), unfinished: async () => [] },
       metrics: {
         scheduleFaults: () => {},
-        faultActive: (_schedule, _fault, target, active) => void metrics.active.set(target, active),
+        faultActive: (_schedule, _fault, target, active) => void (active && metrics.active.push(target)),
         phaseEnded: () => {},
         runEnded: (_fault, outcome) => void metrics.ended.push(outcome),
         trialEnded: () => void metrics.trials++,
@@ -618,7 +618,7 @@ t.test('the run of a schedule', async (t) => {
     });
     t.match(findCondition(conditions, 'Active'), { status: 'False', reason: 'Idle' });
     t.same(lab.metrics.ended, ['Healed', 'Healed']);
-    t.same([...lab.metrics.active.values()], [false, false]);
+    t.same(new Set(lab.metrics.active), new Set(trials.flatMap(({ targets }) => targets)));
     t.equal(lab.claims.heldBy('node4'), undefined);
     t.same(lab.samples, []);
     t.ok(lab.isHealthy);
@@ -652,6 +652,15 @@ t.test('the run of a schedule', async (t) => {
     const target = { services: { matchNames: ['no-such-service'] } };
     const { trials } = await lab.run(makeSchedule({ faults: [{ ...crash, target }] }));
     t.match(trials, [{ outcome: 'Refused', message: /nothing that runs now matches/ }]);
+  });
+
+  t.test('that its node refuses is recorded, and never counts as active', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.nodes[3]!.mood.unreachable = true;
+    const status = await lab.run(makeSchedule({ faults: [silence] }));
+    t.match(status.trials, [{ outcome: 'Refused', targets: ['node4'], message: /connection lost/ }]);
+    t.match(completeOf(status), { reason: 'Refused' });
+    t.same(lab.metrics.active, []);
   });
 
   t.test('aborted in its hold is healed first, and nothing more is injected', async (t) => {

@@ -38,12 +38,3 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
       .trimEnd();
   return all.map(line).join('\n');
 }
-
-/** The age of something as kubectl prints it: 12s, 5m, 3h, 2d. */
-export function formatAge(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1000));
-  if (seconds < 120) return `${seconds}s`;
-  if (seconds < 7_200) return `${Math.floor(seconds / 60)}m`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)}h`;
-  return `${Math.floor(seconds / 86_400)}d`;
-}

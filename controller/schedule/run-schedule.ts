@@ -3,17 +3,10 @@ import { type FaultEntry, type FaultSchedule, faultOf } from '../../crds/fault-s
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type { FaultKind, FaultRun, RunJournal } from '../../state-machines/contract.ts';
-import type { FaultState } from '../../state-machines/fault-machine.ts';
+import type { FaultKind, RunJournal } from '../../state-machines/contract.ts';
 import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
-import {
-  type Progress,
-  runTrial,
-  type Trial,
-  type TrialPorts,
-  type TrialResult,
-} from '../../state-machines/run-trial.ts';
+import { runTrial, type Trial, type TrialPorts, type TrialResult } from '../../state-machines/run-trial.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import type { StatusStore } from '../status/status-store.ts';
@@ -21,6 +14,7 @@ import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { planRun } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
+import { progressTeller, stateTeller } from './tell-run.ts';
 import { toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
 
 export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
@@ -100,8 +94,8 @@ async function runOne(
   const { nodes, claims, workload } = cluster;
   const ports: TrialPorts = {
     ...{ clock, scripts, journal, nodes, claims, workload },
-    onState: stateReporter(run.name, deps),
-    onProgress: progressReporter(run.name, number, deps),
+    onState: stateTeller(run.name, deps),
+    onProgress: progressTeller(run.name, number, deps),
     ...(samples && {
       onSample(sample: Sample) {
         samples.write(sample);
@@ -156,39 +150,6 @@ function closed(
     : (trials.at(-1)?.message ?? `${trials.length} trials ended`);
   const statements = [...ended(reason, message), ...(left.length > 0 ? [notHealed(left)] : [])];
   return withConditions(status, generation, statements, nowMs);
-}
-
-const sayEveryMs = 5_000;
-
-/** A fault is active from when it is seen until it is verified gone. */
-function stateReporter(
-  schedule: string,
-  { metrics, progress }: RunScheduleDeps,
-): (run: FaultRun, state: FaultState, atMs: number) => void {
-  let last: { readonly state: FaultState; readonly atMs: number } | undefined;
-  return ({ fault, steps }, state, atMs) => {
-    if (last) metrics.phaseEnded(fault, last.state, (atMs - last.atMs) / 1000);
-    last = { state, atMs };
-    const active = ['hold', 'heal', 'verify', 'stuck'].includes(state);
-    for (const { target } of steps) metrics.faultActive(schedule, fault, target, active);
-    progress(schedule, `${fault} on ${steps.map(({ target }) => target).join(', ')}: ${state}`);
-  };
-}
-
-/** A line when something else is awaited, and every five seconds. */
-function progressReporter(
-  schedule: string,
-  number: number,
-  { progress, clock }: RunScheduleDeps,
-): (progress: Progress) => void {
-  let last: { readonly awaiting: Progress['awaiting']; readonly atMs: number } | undefined;
-  return ({ awaiting, elapsedMs, leftMs }) => {
-    const atMs = clock.now();
-    if (last?.awaiting === awaiting && atMs - last.atMs < sayEveryMs) return;
-    last = { awaiting, atMs };
-    const left = leftMs === undefined ? '' : `, at least ${Math.ceil(leftMs / 1000)} s to go`;
-    progress(schedule, `trial ${number}: awaiting ${awaiting}, ${Math.round(elapsedMs / 1000)} s${left}`);
-  };
 }
 
 function messageOf(error: unknown): string {

@@ -41,6 +41,8 @@ export function toTrialRecord(
       thetaMs: recovery.thetaMs,
       excursions: recovery.excursions,
       verdict: recovery.verdict,
+      redundancy: recovery.redundancy,
+      ...(recovery.afterHeal && { afterHeal: recovery.afterHeal }),
       correctness: { ...recovery.correctness },
       ...(recovery.smallestStallMs !== undefined && { smallestStallMs: recovery.smallestStallMs }),
     }),

@@ -1,0 +1,46 @@
+import type { Clock, FaultRun } from '../../state-machines/contract.ts';
+import type { FaultState } from '../../state-machines/fault-machine.ts';
+import type { Progress } from '../../state-machines/run-trial.ts';
+import type { TrialMetrics } from '../metrics.ts';
+
+/** Who hears of a run while it goes on. */
+interface Listeners {
+  readonly metrics: Pick<TrialMetrics, 'phaseEnded' | 'faultActive'>;
+  readonly progress: (schedule: string, line: string) => void;
+  readonly clock: Clock;
+}
+
+const sayEveryMs = 5_000;
+
+/** A fault is active from when it is seen, or may be there, until it is verified gone. */
+export function stateTeller(
+  schedule: string,
+  { metrics, progress }: Listeners,
+): (run: FaultRun, state: FaultState, atMs: number) => void {
+  let last: { readonly state: FaultState; readonly atMs: number } | undefined;
+  let isInjected = false;
+  return ({ fault, steps }, state, atMs) => {
+    if (last) metrics.phaseEnded(fault, last.state, (atMs - last.atMs) / 1000);
+    last = { state, atMs };
+    isInjected ||= state === 'inject'; // what is healed without an inject is only made sure of
+    const active = isInjected && ['hold', 'heal', 'verify', 'stuck'].includes(state);
+    for (const { target } of steps) metrics.faultActive(schedule, fault, target, active);
+    progress(schedule, `${fault} on ${steps.map(({ target }) => target).join(', ')}: ${state}`);
+  };
+}
+
+/** A line when something else is awaited, and every five seconds. */
+export function progressTeller(
+  schedule: string,
+  number: number,
+  { progress, clock }: Listeners,
+): (progress: Progress) => void {
+  let last: { readonly awaiting: Progress['awaiting']; readonly atMs: number } | undefined;
+  return ({ awaiting, elapsedMs, leftMs }) => {
+    const atMs = clock.now();
+    if (last?.awaiting === awaiting && atMs - last.atMs < sayEveryMs) return;
+    last = { awaiting, atMs };
+    const left = leftMs === undefined ? '' : `, at least ${Math.ceil(leftMs / 1000)} s to go`;
+    progress(schedule, `trial ${number}: awaiting ${awaiting}, ${Math.round(elapsedMs / 1000)} s${left}`);
+  };
+}
