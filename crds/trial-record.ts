@@ -65,6 +65,16 @@ export const trialRecordSchema = z.object({
     .number()
     .exactOptional()
     .describe('For Masked: the smallest stall that would have been seen.'),
+  redundancy: z
+    .enum(['kept', 'restored', 'lost', 'unknown'])
+    .exactOptional()
+    .describe('Workers, executors and cores as before the fault.'),
+  afterHeal: z
+    .object({ recovery: figureSchema.exactOptional(), violatedInHoldMs: z.number() })
+    .exactOptional()
+    .describe(
+      'For a fault with a hold: recovery counted from its end, and the time in violation before that.',
+    ),
   verdict: verdictSchema.exactOptional().describe('Absent when nothing was measured.'),
   correctness: z
     .record(z.string(), z.number())
