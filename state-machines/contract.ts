@@ -2,10 +2,10 @@ import type { z } from 'zod';
 import type { NodeHandle } from '../provisioners/contract.ts';
 import type { Sample } from './recovery/sample.ts';
 
-export type FaultLevel = 'state' | 'network' | 'resource';
+type FaultLevel = 'state' | 'network' | 'resource';
 
 /** What a node must offer before a fault kind may touch it; found by `controller doctor` and before each run. */
-export type Capability = 'systemd' | 'iptables' | 'docker';
+type Capability = 'systemd' | 'iptables' | 'docker';
 
 /** A running task of a service on a node, as the swarm and the engine know it. */
 export interface TaskTarget {
@@ -17,7 +17,7 @@ export interface TaskTarget {
 }
 
 /** A whole machine. */
-export interface NodeTarget {
+interface NodeTarget {
   readonly kind: 'node';
   readonly node: string;
 }
@@ -90,15 +90,7 @@ export interface Clock {
 }
 
 /** The states in which a run can be found in the journal; `injecting` or later must be healed at start. */
-export type RunPhase =
-  | 'prepared'
-  | 'armed'
-  | 'injecting'
-  | 'holding'
-  | 'healing'
-  | 'healed'
-  | 'stuck'
-  | 'unknown';
+export type RunPhase = 'prepared' | 'injecting' | 'holding' | 'healing' | 'healed' | 'stuck';
 
 /** What is to be done, complete before anything is touched. */
 export type FaultRun = Omit<RunRecord, 'schemaVersion' | 'phase' | 'atMs' | 'outcome' | 'message'>;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Mechanism } from './contract.ts';
 
 /** The three scripts of a mechanism, as text. */
-export interface MechanismScripts {
+interface MechanismScripts {
   readonly inject: string;
   readonly undo: string;
   readonly check: string;

@@ -9,7 +9,7 @@ import { layOut, type Observation } from './recovery/timeline.ts';
 import { SampleFeed } from './sample-feed.ts';
 
 /** How a trial is measured. */
-export interface TrialParameters {
+interface TrialParameters {
   /** Steady time without a fault that theta is computed from; not used when a calibration is given. */
   readonly calibrationMs: number;
   /** Steady time demanded before the fault; a calibration that has just ended counts. */

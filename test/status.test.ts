@@ -261,7 +261,7 @@ t.test('run journal', async (t) => {
     const journal = await openRunJournal(stateDir);
     t.same(await journal.unfinished(), []);
     await journal.write(exampleRun('one', { phase: 'prepared' }));
-    await journal.write(exampleRun('two', { phase: 'armed' }));
+    await journal.write(exampleRun('two', { phase: 'injecting' }));
     await journal.write(exampleRun('one', { phase: 'holding', atMs: 2 }));
     await journal.write(exampleRun('two', { phase: 'healed', outcome: 'Healed' }));
     t.same(await journal.unfinished(), [exampleRun('one', { phase: 'holding', atMs: 2 })]);
@@ -317,7 +317,7 @@ t.test('run journal', async (t) => {
         exampleRun('old-unfinished', { phase: 'prepared' }),
         exampleRun('old-unfinished', { phase: 'injecting' }),
         exampleRun('stuck', { phase: 'stuck', outcome: 'Stuck' }),
-        exampleRun('unknown', { phase: 'unknown', outcome: 'Unknown' }),
+        exampleRun('unknown', { phase: 'healing', outcome: 'Unknown' }),
         ...closed,
       ];
       const stateDir = t.testdir({

@@ -8,7 +8,7 @@ import type { StatusStore } from '../status/status-store.ts';
 import type { OpenEngine } from './node-pool.ts';
 
 /** Where changes made in the world are logged. */
-export interface ClusterLog {
+interface ClusterLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   debug(fields: object, message: string): void;

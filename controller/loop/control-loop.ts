@@ -12,7 +12,7 @@ export interface ReconcileMetrics {
 }
 
 /** The logging that the loop needs: `within` adds fields to every line that `work` logs, however deep. */
-export interface LoopLog {
+interface LoopLog {
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
   debug(fields: object, message: string): void;

@@ -6,8 +6,8 @@ import { gatherFacts, gatherInventory } from './gather-facts.ts';
 import { guardRun } from './guard-run.ts';
 import { selectTargets, targetName } from './select-targets.ts';
 
-/** Time after the hold within which a controller that lives heals before the node does. */
-const graceMs = 15_000;
+/** After the hold: covers the 10 s within which the effect must be seen, and the heal by a controller that lives. */
+const graceMs = 30_000;
 
 /** What a plan of one run is made from. */
 export interface Planning {

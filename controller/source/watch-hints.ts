@@ -9,7 +9,7 @@ export interface Hints {
 }
 
 /** What is watched, and who is told. */
-export interface HintOptions {
+interface HintOptions {
   readonly root: string;
   readonly recursive: boolean;
   readonly onHint: () => void;

@@ -5,7 +5,7 @@ import { parseDuration } from '../../crds/parse-duration.ts';
 import { REFUSED_KEYS } from './compose-refusals.ts';
 
 /** Where in an issue's `params` it says that the key itself is wrong, not its value. */
-export const KEY_IS_WRONG = { keyIsWrong: true } as const;
+const KEY_IS_WRONG = { keyIsWrong: true } as const;
 
 /**
  * A map with these keys and x- extensions, which are for people and other tools; every other key is refused by name.

@@ -39,7 +39,7 @@ const healthcheck = fields({
 });
 
 const attachment = fields({ aliases: textList.exactOptional(), driver_opts: labels.exactOptional() });
-export type Attachment = z.output<typeof attachment>;
+type Attachment = z.output<typeof attachment>;
 const serviceNetworks = either<Readonly<Record<string, Attachment>>>((value) =>
   Array.isArray(value)
     ? textList.transform((names) => Object.fromEntries(names.map((name) => [name, {}])))
@@ -199,7 +199,6 @@ const volume = fields({
   driver_opts: labels.exactOptional(),
   labels: labels.exactOptional(),
 });
-export type ComposeVolume = z.output<typeof volume>;
 
 const file = {
   name: nonEmptyText.exactOptional(),

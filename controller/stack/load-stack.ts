@@ -8,7 +8,7 @@ import type { DesiredStack } from './desired-stack.ts';
 import type { Variables } from './interpolate.ts';
 import { type LoadedCompose, loadCompose } from './load-compose.ts';
 
-export interface StackSource {
+interface StackSource {
   readonly cluster: string;
   readonly name: string;
   /** The compose file; the files that it names are relative to its folder. */

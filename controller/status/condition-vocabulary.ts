@@ -1,5 +1,5 @@
 /** Every condition type; a cluster has the first four, a schedule `Accepted`, `Active`, `Complete`, `Stalled`. */
-export const CONDITION_TYPES = [
+const CONDITION_TYPES = [
   'Accepted', // the manifest as it is now was understood and is in force
   'Ready', // cluster: everything it asks for runs
   'Reconciling', // work is in progress; absent when none is
@@ -9,7 +9,7 @@ export const CONDITION_TYPES = [
 ] as const;
 
 /** Every reason that a condition may give. Scripts and alerts match on these words: add, never rename. */
-export const CONDITION_REASONS = [
+const CONDITION_REASONS = [
   // Accepted
   'Valid',
   'InvalidManifest', // the file has problems; the last good spec stays in force

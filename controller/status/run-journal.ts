@@ -6,7 +6,7 @@ import { errnoOf, StateError, stateWriteError } from './state-error.ts';
 import { syncFolder, writeDurably } from './write-durably.ts';
 
 /** A line that could not be understood. It is kept in the file and must be shown: it may hide a fault in force. */
-export interface JournalProblem {
+interface JournalProblem {
   /** From 1. */
   readonly line: number;
   readonly problem: string;
@@ -33,13 +33,11 @@ const KEPT_CLOSED_RUNS = 200;
 /** Spelled out, so that a phase or outcome that the contract adds and this file forgets does not compile. */
 const PHASES: { readonly [P in RunPhase]: P } = {
   prepared: 'prepared',
-  armed: 'armed',
   injecting: 'injecting',
   holding: 'holding',
   healing: 'healing',
   healed: 'healed',
   stuck: 'stuck',
-  unknown: 'unknown',
 };
 const OUTCOMES: { readonly [O in Outcome]: O } = {
   Healed: 'Healed',

@@ -18,7 +18,7 @@ export interface FileProblem {
 }
 
 /** Neither of the two means: never saved. An unreadable file is not the same as none: it may say `already done`. */
-export interface StatusRead<S> {
+interface StatusRead<S> {
   readonly status?: S;
   readonly unreadable?: FileProblem;
 }

@@ -27,7 +27,7 @@ export interface InitSwarmOptions {
   readonly subnetSize?: number;
 }
 
-export interface JoinSwarmOptions {
+interface JoinSwarmOptions {
   readonly advertiseAddr: string;
   readonly listenAddr?: string;
   /** `host:port` of managers. */

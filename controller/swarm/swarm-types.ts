@@ -4,7 +4,7 @@
  */
 
 /** How often an object has been written; an update must name the version it was computed from. */
-export interface ObjectVersion {
+interface ObjectVersion {
   readonly Index: number;
 }
 
@@ -24,21 +24,21 @@ export interface MountedFile {
   readonly Mode: number;
 }
 
-export interface ConfigReference {
+interface ConfigReference {
   readonly File: MountedFile;
   /** Absent in a desired spec: `resolveReferences` fills it in just before the write. */
   readonly ConfigID?: string;
   readonly ConfigName: string;
 }
 
-export interface SecretReference {
+interface SecretReference {
   readonly File: MountedFile;
   /** Absent in a desired spec: `resolveReferences` fills it in just before the write. */
   readonly SecretID?: string;
   readonly SecretName: string;
 }
 
-export interface Driver {
+interface Driver {
   readonly Name?: string;
   readonly Options?: Labels;
 }
@@ -66,7 +66,7 @@ export interface HealthConfig {
   readonly Retries?: number;
 }
 
-export interface Ulimit {
+interface Ulimit {
   readonly Name: string;
   readonly Soft: number;
   readonly Hard: number;
@@ -102,7 +102,7 @@ export interface ContainerSpec {
   readonly Ulimits?: readonly Ulimit[];
 }
 
-export interface ResourceAmounts {
+interface ResourceAmounts {
   readonly NanoCPUs?: number;
   readonly MemoryBytes?: number;
   readonly Pids?: number;
@@ -121,7 +121,7 @@ export interface RestartPolicy {
   readonly Window?: number;
 }
 
-export interface Placement {
+interface Placement {
   readonly Constraints?: readonly string[];
   readonly MaxReplicas?: number;
 }

@@ -5,7 +5,7 @@ import type { Clock, Workload } from '../../state-machines/contract.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 
 /** Where the observer publishes its HTTP port on its node (compose/streaming/stack.yaml). */
-export const observerPort = 9401;
+const observerPort = 9401;
 
 const reconnectDelayMs = 500;
 /** Rows come every 250 ms: nothing for this long means that the connection is dead. */

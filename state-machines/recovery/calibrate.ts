@@ -13,7 +13,7 @@ export interface Calibration {
 }
 
 /** The headline threshold's factor, and the band that is reported beside it. */
-export const thetaFactor = 1.25;
+const thetaFactor = 1.25;
 export const bandFactors = [1.1, thetaFactor, 1.5] as const;
 
 const fewestCommits = 4;

@@ -2,7 +2,7 @@ import type { Sample } from './sample.ts';
 import { type Interval, visibleAge } from './signal.ts';
 
 /** A stretch in which F_visible was above theta; `open` when the last row still is. */
-export interface Crossing extends Interval {
+interface Crossing extends Interval {
   readonly open: boolean;
 }
 

@@ -2,7 +2,7 @@ import type { Sample } from './sample.ts';
 import type { Crossings } from './violations.ts';
 
 /** H: recovery is believed after so long without a violation. */
-export const cleanMs = 30_000;
+const cleanMs = 30_000;
 
 /** How long a fault could still be noticed for the first time: seconds for a crash, timers for silence. */
 export const noticedWithinMs = { crash: 60_000, silence: 240_000 } as const;
