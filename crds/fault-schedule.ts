@@ -6,7 +6,7 @@ import { DURATION_PATTERN, parseDuration } from './parse-duration.ts';
 import { reportDuplicateNames } from './unique-names.ts';
 
 /** What a schedule needs to know of a fault kind; every `FaultKind` of the catalogue has it. */
-export interface FaultKindSchema {
+interface FaultKindSchema {
   readonly summary: string;
   readonly params: z.ZodType;
   readonly targets: 'tasks' | 'nodes';

@@ -7,7 +7,7 @@ export const API_GROUP = 'spark-failures.io';
 export const API_VERSION = 'spark-failures.io/v1alpha1';
 
 /** What identifies a resource to people and to us; unknown fields are refused. */
-export interface ObjectMeta {
+interface ObjectMeta {
   readonly name: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;

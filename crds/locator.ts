@@ -15,7 +15,7 @@ import {
 export type YamlDocument = Document.Parsed<ParsedNode, true>;
 
 /** Line and column, from 1. */
-export interface Place {
+interface Place {
   readonly line: number;
   readonly column: number;
 }

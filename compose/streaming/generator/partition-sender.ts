@@ -3,7 +3,7 @@ import { acknowledge, attemptEnded, type Ledger, openLedger, sendRange } from '.
 import { dueCount, intendedMs, type Schedule } from '../records/schedule.ts';
 
 /** The wait, and the time, so that tests can hold both. */
-export interface SenderClock {
+interface SenderClock {
   now(): number;
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }

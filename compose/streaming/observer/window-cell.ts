@@ -50,7 +50,7 @@ export function storeRecord(cell: WindowCell, record: StoredRecord, offset: numb
 }
 
 /** Totals of all records that the input topic holds. */
-export function storedTotals(cell: WindowCell): WindowTotals {
+function storedTotals(cell: WindowCell): WindowTotals {
   return totalsOf(cell, cell.base.count + cell.offsets.length)!;
 }
 

@@ -19,7 +19,7 @@ export interface GeneratorFrontier {
 }
 
 /** `ackedSeq` is the newest acknowledged record (-1: none), `nextSeq` the first that was not yet sent. */
-export interface PartitionFrontier {
+interface PartitionFrontier {
   readonly partition: number;
   readonly ackedSeq: number;
   readonly nextSeq: number;
