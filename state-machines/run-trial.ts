@@ -157,11 +157,11 @@ async function watch(observe: () => Observation, ports: TrialPorts, signal: Abor
   let recoveredMs: number | undefined;
   for (let elapsedMs = 0; elapsedMs < limitMs; elapsedMs = ports.clock.now() - startMs) {
     const observation = observe();
-    const { watch: state, effMs } = layOut(observation);
+    const { watch: state, orderedMs } = layOut(observation);
     if (state.state === 'censored') return;
     if (state.state === 'clean') {
       recoveredMs ??= elapsedMs;
-      const { state: redundancy } = judgeRedundancy(observation.rows, effMs);
+      const { state: redundancy } = judgeRedundancy(observation.rows, orderedMs);
       if (redundancy !== 'lost' || elapsedMs - recoveredMs >= redundancyLimitMs) return;
     }
     const left = state.state === 'watching' && { leftMs: state.leftMs };

@@ -284,6 +284,16 @@ t.test('recovery', async (t) => {
     t.equal(recovery.redundancy, 'restored');
   });
 
+  t.test('noticed before the check had seen the effect counts as noticed at once', async (t) => {
+    const cmdAt = effAt - 2_000;
+    const system = (ms: number) => ({ ...fine, executors: ms >= effAt - 500 && ms < effAt + 15_000 ? 2 : 3 });
+    const instants = { cmdMs: t0 + cmdAt, effMs: t0 + effAt, effResolutionMs: 40 };
+    const recovery = judge({ age: withDips(dip(effAt, 10_000)), system, endMs: 130_000 }, { instants });
+    t.equal(recovery.figures.detection?.ms, 0);
+    t.equal(recovery.figures.redundancy?.ms, 15_000);
+    t.equal(recovery.verdict.recovery, 'Recovered');
+  });
+
   t.test('without its redundancy is degraded, and unknown is not back', async (t) => {
     const age = withDips(dip(effAt, 10_000));
     const short = judge({

@@ -34,7 +34,7 @@ export function analyzeRecovery(observation: Observation): Recovery {
   const timeline = layOut(observation);
   const { calibration, triggerMs, rows } = observation;
   const watched = rows.filter(({ atMs }) => atMs <= timeline.stopMs);
-  const redundancy = judgeRedundancy(rows, timeline.effMs);
+  const redundancy = judgeRedundancy(rows, timeline.orderedMs);
   const before = watched.filter(({ atMs }) => atMs <= timeline.effMs).at(-1);
   const correctness = judgeCorrectness(before, watched.at(-1));
   const invalid = invalidity(observation, timeline);
@@ -139,7 +139,9 @@ function figuresOf(
   return {
     figures: {
       stall: figure(stallMs),
-      ...(detectedMs !== undefined && { detection: asked(detectedMs - effMs, detectedResolutionMs) }),
+      ...(detectedMs !== undefined && {
+        detection: asked(Math.max(0, detectedMs - effMs), detectedResolutionMs),
+      }),
       ...(recMs !== undefined && { recovery: figure(recMs - effMs) }),
       ...(firstMs !== undefined && { firstOutput: figure(firstMs - effMs) }),
       ...(firstMs !== undefined && recMs !== undefined && { catchUp: figure(Math.max(0, recMs - firstMs)) }),

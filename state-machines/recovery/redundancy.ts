@@ -14,11 +14,14 @@ export interface Redundancy {
 
 const parts = ['mastersAlive', 'workersAlive', 'executors', 'cores'] as const;
 
-/** Compares the control plane's answers after `effMs` with the last one before it. */
-export function judgeRedundancy(rows: readonly Sample[], effMs: number): Redundancy {
+/**
+ * Compares the control plane's answers after the fault was ordered with the last one before: from the effect itself
+ * would be too late, for a closed socket may be noticed sooner than the check sees it.
+ */
+export function judgeRedundancy(rows: readonly Sample[], orderedMs: number): Redundancy {
   const views = distinctViews(rows);
-  const before = views.filter(({ atMs }) => atMs <= effMs).at(-1);
-  const after = views.filter(({ atMs }) => atMs > effMs);
+  const before = views.filter(({ atMs }) => atMs <= orderedMs).at(-1);
+  const after = views.filter(({ atMs }) => atMs > orderedMs);
   const last = rows.at(-1)?.system;
   if (!before || after.length === 0) return { state: 'unknown' };
   const whole = (view: SystemView) => parts.every((part) => view[part] >= before[part]);

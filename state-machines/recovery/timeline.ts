@@ -22,6 +22,8 @@ export interface Observation {
 
 /** What happened when, all on the observer's clock, without any judgement. */
 export interface Timeline {
+  /** Injection ordered; t_eff when that is not known. */
+  readonly orderedMs: number;
   readonly effMs: number;
   /** Fault undone; absent for an instant fault. */
   readonly endMs?: number;
@@ -41,6 +43,7 @@ export interface Timeline {
 export function layOut(observation: Observation, factor?: number): Timeline {
   const { rows, instants, calibration, clock, death, maxRecoveryMs } = observation;
   const effMs = instants.effMs + clock.offsetMs;
+  const orderedMs = (instants.cmdMs ?? instants.effMs) + clock.offsetMs;
   const endMs = instants.endMs === undefined ? undefined : instants.endMs + clock.offsetMs;
   const thetaMs = thetaOf(calibration, observation.triggerMs, factor);
   const all = reaching(findCrossings(rows, thetaMs, calibration.commitGapMs), effMs);
@@ -54,6 +57,7 @@ export function layOut(observation: Observation, factor?: number): Timeline {
   const lastMs = crossings.violations.at(-1)?.toMs;
   const recMs = watch.state === 'clean' ? (lastMs ?? effMs) : undefined;
   return {
+    orderedMs,
     effMs,
     ...(endMs !== undefined && { endMs }),
     thetaMs,
