@@ -279,7 +279,7 @@ t.test('SIGTERM during a fault ends healed', { timeout: 120_000 }, async (t) => 
   await clusterIs('True', 120_000);
 });
 
-t.test('a node added to the manifest joins, a node taken out leaves', { timeout: 180_000 }, async (t) => {
+t.test('a node added to the manifest joins, a node taken out leaves', { timeout: 180_000 }, async () => {
   writeFileSync(join(manifests, 'cluster.yaml'), clusterManifest(7));
   await eventually(
     'node7 is in the swarm',
