@@ -35,9 +35,14 @@ export const measureFaultLatency: Measure<Name> = (site, signal) =>
       for (let run = 1; run <= n; run++) {
         await lab.untilReady();
         const before = await runningOn(lab);
-        ours.push(await breakOnce(lab, `kill-${run}`, signal));
+        const { savedMs, trial } = await breakOnce(lab, `kill-${run}`, signal);
+        const since = (atMs: number) => `+${atMs - savedMs}`;
+        const { cmd, eff } = trial.instants;
+        if (!cmd || !eff) throw new Error(`nothing was injected: ${trial.outcome} ${trial.message ?? ''}`);
+        ours.push(eff.atMs - savedMs);
         bare.push(await killOnce(site.images.get('generator')!, signal));
-        site.progress(`fault-latency: ${run} of ${n}: ${ours.at(-1)} ms, bare ${bare.at(-1)?.toFixed(0)} ms`);
+        const steps = `begun ${since(Date.parse(trial.startedAt))}, ordered ${since(cmd.atMs)}, in effect ${since(eff.atMs)}`;
+        site.progress(`fault-latency: ${run} of ${n}: ${steps} ms; bare ${bare.at(-1)?.toFixed(0)} ms`);
         const isBack = async () => {
           const now = await runningOn(lab);
           return (now !== '' && now !== before) || undefined;
@@ -57,8 +62,13 @@ export const measureFaultLatency: Measure<Name> = (site, signal) =>
 
 const runningOn = (lab: BenchLab) => lab.onNode(2, 'docker', 'ps', '-q');
 
-/** Milliseconds from just before the manifest is written. */
-async function breakOnce(lab: BenchLab, name: string, signal: AbortSignal): Promise<number> {
+interface Break {
+  /** Epoch ms just before the manifest was written. */
+  readonly savedMs: number;
+  readonly trial: TrialRecord;
+}
+
+async function breakOnce(lab: BenchLab, name: string, signal: AbortSignal): Promise<Break> {
   const spec = {
     ...{ clusterRef: { name: cluster }, seed: 1, when: { now: {} }, preset: 'none' },
     faults: [
@@ -77,13 +87,9 @@ async function breakOnce(lab: BenchLab, name: string, signal: AbortSignal): Prom
     look,
     signal,
   );
-  return effectOf(trials) - savedMs;
-}
-
-function effectOf([trial]: readonly TrialRecord[]): number {
-  if (trial?.outcome !== 'Healed' || !trial.instants.eff)
-    throw new Error(`the fault was not injected: ${trial?.outcome} ${trial?.message ?? ''}`);
-  return trial.instants.eff.atMs;
+  const [trial] = trials;
+  if (!trial) throw new Error(`${name} is Complete without a trial`);
+  return { savedMs, trial };
 }
 
 /** Milliseconds from the start of `docker kill` to the end of the container's process. */
