@@ -134,7 +134,11 @@ t.test(
 
 t.test('active runs start once, hand their key back when settled, and stop only when healed', async (t) => {
   const settled: string[] = [];
-  const runs = new ActiveRuns((key) => settled.push(key));
+  const errors: unknown[] = [];
+  const runs = new ActiveRuns((key, error) => {
+    settled.push(key);
+    if (error) errors.push(error);
+  });
   let healed = false;
   let starts = 0;
   const run = (signal: AbortSignal) => {
@@ -159,6 +163,7 @@ t.test('active runs start once, hand their key back when settled, and stop only 
   runs.start('b', 1, () => Promise.reject(new Error('a bug')));
   await runs.stop('again');
   t.same(settled, ['a', 'b'], 'a rejection settles too');
+  t.match(errors, [/a bug/], 'and is told');
 });
 
 const never = new AbortController().signal;
@@ -379,6 +384,21 @@ t.test('a schedule', async (t) => {
     t.same(await world.pass(gone), { finalized: true });
     t.notOk(world.statuses.all.has(name));
     t.same(world.faults.at(-1), [], 'its metrics are gone, too');
+  });
+
+  t.test('whose cluster is removed during its run is aborted, and says what it lacks', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    const path = 'spec.clusterRef.name';
+    const message = 'there is no ClusterSpec "six-nodes"';
+    const lost = stored({ problems: [{ file: 'a.yaml', line: 5, column: 23, path, message }] });
+    await world.pass(lost);
+    await settle();
+    t.same(world.settled, [key]);
+    t.match(world.condition('Complete'), { reason: 'Aborted' });
+    await world.pass(lost);
+    t.match(world.condition('Accepted'), { status: 'False', message: /there is no ClusterSpec/ });
+    t.equal(world.started.length, 1);
   });
 
   t.test('removed or edited while a pass looks at it is not started', async (t) => {

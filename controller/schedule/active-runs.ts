@@ -10,22 +10,22 @@ interface Active {
  */
 export class ActiveRuns {
   readonly #active = new Map<string, Active>();
-  readonly #onSettled: (key: string) => void;
+  readonly #onSettled: (key: string, error?: unknown) => void;
 
-  constructor(onSettled: (key: string) => void) {
+  /** `onSettled` gets the error of a run that rejected: it could not keep its status, or it has a bug. */
+  constructor(onSettled: (key: string, error?: unknown) => void) {
     this.#onSettled = onSettled;
   }
 
-  /** Starts `run` unless the key has one already. `run` reports its own failures: a rejection is a bug, but no crash. */
+  /** Starts `run` unless the key has one already. */
   start(key: string, generation: number, run: (signal: AbortSignal) => Promise<void>): void {
     if (this.#active.has(key)) return;
     const abort = new AbortController();
-    const settled = run(abort.signal)
-      .catch(() => undefined)
-      .finally(() => {
-        this.#active.delete(key);
-        this.#onSettled(key);
-      });
+    const settle = (error?: unknown) => {
+      this.#active.delete(key);
+      this.#onSettled(key, error);
+    };
+    const settled = run(abort.signal).then(() => settle(), settle);
     this.#active.set(key, { generation, abort, settled });
   }
 

@@ -48,9 +48,10 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     const { runs } = this.#deps;
     const active = runs.generationOf(resource.key);
     if (active !== undefined) {
-      // A removed or edited schedule heals first; when it has settled, its key comes back.
+      // What is aborted heals first; when it has settled, its key comes back.
       if (resource.deleting) runs.abort(resource.key, 'the schedule was removed');
       else if (active !== resource.generation) runs.abort(resource.key, 'the schedule was edited');
+      else if (hasLostCluster(resource)) runs.abort(resource.key, 'its cluster was removed');
       return {};
     }
     return resource.deleting ? this.#forget(resource) : this.#advance(resource, signal);
@@ -163,4 +164,9 @@ export function isRunOf(
   if (runKey === undefined) return false;
   const wanted = runKeyOf(resource, schedule);
   return wanted.endsWith('/') ? runKey.startsWith(wanted) : runKey === wanted;
+}
+
+/** Its manifest is what it was, and names a cluster that is no more. */
+function hasLostCluster({ problems }: StoredResource): boolean {
+  return problems.some(({ path }) => path === 'spec.clusterRef.name');
 }
