@@ -26,7 +26,7 @@ export const readLabEngine = async (docker: Docker): Promise<LabEngine> => {
       ? []
       : [`the local engine runs ${info.OSType} containers, the lab needs Linux ones`]),
     ...(virtual
-      ? ['the lab needs an engine on this very Linux machine: it shares image stores with it by hard links']
+      ? ['the lab needs an engine on this very Linux machine: it shares image layers with it']
       : []),
     ...(process.getuid?.() === 0
       ? []

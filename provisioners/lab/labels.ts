@@ -8,6 +8,8 @@ export const labels = {
   hostKey: 'spark-failures.io/host-key',
   /** The public key that the container's environment authorizes at each boot. */
   clientKey: 'spark-failures.io/client-key',
+  /** The seed whose layers the node's store points into: it must outlive the node. */
+  layers: 'spark-failures.io/layers',
   /** On the passing container that fills a seed store. */
   seed: 'spark-failures.io/seed',
 } as const;

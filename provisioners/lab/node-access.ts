@@ -9,20 +9,21 @@ const operatorUser = 'operator';
 const authorizedKeys = `/home/${operatorUser}/.ssh/authorized_keys`;
 const loginPauseMs = 100;
 
-/** How to reach a running node, from its labels; lets a key in that its environment does not know. */
-export const sshTargetOf = async (
-  container: Docker.ContainerInfo,
-  docker: Docker,
-  key: KeyPair,
-): Promise<SshTarget> => {
+/** How to reach a running node. */
+export interface NodeAccess {
+  readonly target: SshTarget;
+  /** Present when the node's environment authorizes another key than ours: the engine can let ours in. */
+  readonly letIn?: () => Promise<void>;
+}
+
+/** Reads a node's access from its labels. */
+export const accessOf = (container: Docker.ContainerInfo, docker: Docker, key: KeyPair): NodeAccess => {
   const { Labels: found, Ports } = container;
   const name = found[labels.node] ?? '';
   if (container.State !== 'running') throw new ExecError(name, `the machine is off: ${container.State}`);
-  if (found[labels.clientKey] !== key.publicKey)
-    await authorize(docker.getContainer(container.Id), key.publicKey);
   const address = found[labels.address] ?? '';
   const published = Ports.find(({ PrivatePort }) => PrivatePort === 22)?.PublicPort;
-  return {
+  const target = {
     name,
     address,
     host: published ? '127.0.0.1' : address,
@@ -31,25 +32,30 @@ export const sshTargetOf = async (
     privateKey: key.privateKey,
     hostKey: Buffer.from(found[labels.hostKey] ?? '', 'base64'),
   };
+  if (found[labels.clientKey] === key.publicKey) return { target };
+  return { target, letIn: () => authorize(docker.getContainer(container.Id), key.publicKey) };
 };
 
 /** Logs in; the handle is the caller's to close. */
-export const logIn = async (target: SshTarget, signal: AbortSignal): Promise<SshNode> => {
+export const logIn = async ({ target, letIn }: NodeAccess, signal: AbortSignal): Promise<SshNode> => {
   const node = new SshNode(target);
   try {
     await node.connect(signal);
     return node;
   } catch (error) {
     node.close();
-    throw error;
+    if (!letIn || causeOf(error)?.level !== 'client-authentication') throw error;
   }
+  // Only now: before its sshd answers, a booting node would write its own key over ours.
+  await letIn();
+  return logIn({ target }, signal);
 };
 
 /** Refused connections are cheap and expected while a machine boots; a refused key will not become right. */
-export const logInWhenBooted = async (target: SshTarget, signal: AbortSignal): Promise<SshNode> => {
+export const logInWhenBooted = async (access: NodeAccess, signal: AbortSignal): Promise<SshNode> => {
   for (;;) {
     try {
-      return await logIn(target, signal);
+      return await logIn(access, signal);
     } catch (error) {
       if (!isBooting(error)) throw error;
       await sleep(loginPauseMs, undefined, { signal });
@@ -61,10 +67,15 @@ const bootingCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ETI
 
 /** ssh2 names no code for a connection that ends during the handshake, only its level. */
 const isBooting = (error: unknown): boolean => {
-  if (!(error instanceof ExecError)) return false;
-  const cause = error.cause as { readonly code?: string; readonly level?: string } | undefined;
-  return cause?.level === undefined || bootingCodes.has(cause.code ?? '') || cause.level === 'client-timeout';
+  const cause = causeOf(error);
+  if (!cause) return false;
+  return cause.level === undefined || bootingCodes.has(cause.code ?? '') || cause.level === 'client-timeout';
 };
+
+const causeOf = (error: unknown) =>
+  error instanceof ExecError
+    ? (error.cause as { readonly code?: string; readonly level?: string })
+    : undefined;
 
 /** The state directory was lost while the machines live on: the engine lets the new key in, until the next boot. */
 const authorize = async (container: Docker.Container, publicKey: string): Promise<void> => {

@@ -13,9 +13,9 @@ import type { LabConfig } from './config.ts';
 import { createContainer, ignoring, removeContainer } from './engine-calls.ts';
 import { type LabEngine, readLabEngine } from './lab-engine.ts';
 import { containerName, labels, networkName } from './labels.ts';
-import { logIn, logInWhenBooted, sshTargetOf } from './node-access.ts';
+import { accessOf, logIn, logInWhenBooted } from './node-access.ts';
 import { checkpointMount, machineHostConfig, nodeContainerOptions } from './node-container.ts';
-import { plantSeed, prepareSeed, removeLeftovers } from './seed-store.ts';
+import { layersMount, layersOf, plantSeed, prepareSeed, removeLeftovers, type Seed } from './seed-store.ts';
 
 /** From the start of a container to an engine that runs in it; seconds, unless the host is very busy. */
 const bootMs = 120_000;
@@ -57,8 +57,10 @@ class LabProvisioner implements Provisioner {
     await this.#wrap(`${spec.name} could not be made`, signal, async () => {
       const containers = await this.#containers(signal);
       const found = containers.find(({ Labels }) => Labels[labels.node] === spec.name);
-      if (!found) await this.#make(spec, containers, signal);
-      else if (found.State !== 'running') await this.#boot(found, signal);
+      // One that was never started lost its maker on the way: nobody knows how much of its store is there.
+      if (found?.State === 'created') await removeContainer(this.#docker.getContainer(found.Id));
+      if (!found || found.State === 'created') await this.#make(spec, containers, signal);
+      else if (found.State !== 'running') await this.#boot(found);
       await this.#awaitReady(spec.name, signal);
     });
   }
@@ -85,7 +87,7 @@ class LabProvisioner implements Provisioner {
   async connect(machine: Machine, signal: AbortSignal): Promise<NodeHandle> {
     const [found, key] = await Promise.all([this.#find(machine.name, signal), this.#clientKey()]);
     if (!found) throw new ExecError(machine.name, 'there is no such machine');
-    return logIn(await untilAborted(sshTargetOf(found, this.#docker, key), signal), signal);
+    return logIn(accessOf(found, this.#docker, key), signal);
   }
 
   async #make(
@@ -96,20 +98,31 @@ class LabProvisioner implements Provisioner {
     const address = nodeAddress(this.#config.subnet, spec.index, addressesOf(containers));
     if (!address) throw new ProvisionError([`no address left for ${spec.name} in ${this.#config.subnet}`]);
     const engine = await this.#engine();
-    const planting = this.#plant(spec.name, engine);
+    const seed = await untilAborted(this.#seed(engine), signal);
     const [container] = await untilAborted(
-      Promise.all([this.#createContainer(spec, address, engine), planting]),
+      Promise.all([
+        this.#createContainer(spec, address, { engine, seed }),
+        plantSeed(seed, this.#storeOf(spec.name)),
+      ]),
       signal,
     );
     await container.start();
     this.#context.progress(`created ${spec.name} at ${address}`);
   }
 
-  async #createContainer(spec: MachineSpec, address: string, engine: LabEngine): Promise<Docker.Container> {
+  async #createContainer(
+    spec: MachineSpec,
+    address: string,
+    { engine, seed }: { readonly engine: LabEngine; readonly seed: Seed },
+  ): Promise<Docker.Container> {
     const { cluster, images } = this.#context;
     const [key] = await Promise.all([this.#clientKey(), this.#ensureNetwork(), this.#ensureCheckpoint()]);
     const hostKey = generateKeyPair(spec.name);
-    const binds = [`${this.#storeOf(spec.name)}:/var/lib/docker`, `${this.#checkpoint}:${checkpointMount}`];
+    const binds = [
+      `${this.#storeOf(spec.name)}:/var/lib/docker`,
+      `${layersOf(seed)}:${layersMount}:ro`,
+      `${this.#checkpoint}:${checkpointMount}`,
+    ];
     const node = {
       image: images.node,
       hostname: spec.name,
@@ -124,6 +137,7 @@ class LabProvisioner implements Provisioner {
         [labels.settingsHash]: this.settingsHash(spec),
         [labels.hostKey]: pinOf(hostKey.publicKey).toString('base64'),
         [labels.clientKey]: key.publicKey,
+        [labels.layers]: seed.hash,
       },
       hostConfig: machineHostConfig(this.#config, engine, binds),
     };
@@ -134,24 +148,16 @@ class LabProvisioner implements Provisioner {
     );
   }
 
-  /** A container that was never started lost its maker on the way: nobody knows how much of its store is there. */
-  async #boot(container: Docker.ContainerInfo, signal: AbortSignal): Promise<void> {
-    const name = container.Labels[labels.node] ?? '';
-    if (container.State === 'created') {
-      await untilAborted(
-        Promise.all([this.#plant(name, await this.#engine()), this.#ensureCheckpoint()]),
-        signal,
-      );
-    }
+  async #boot(container: Docker.ContainerInfo): Promise<void> {
     const made = this.#docker.getContainer(container.Id);
     await ignoring([304], container.State === 'paused' ? made.unpause() : made.start());
-    this.#context.progress(`powered on ${name}`);
+    this.#context.progress(`powered on ${container.Labels[labels.node]}`);
   }
 
   async #awaitReady(name: string, signal: AbortSignal): Promise<void> {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
     const [found, key] = await Promise.all([this.#get(name, limit), this.#clientKey()]);
-    const node = await logInWhenBooted(await sshTargetOf(found, this.#docker, key), limit);
+    const node = await logInWhenBooted(accessOf(found, this.#docker, key), limit);
     try {
       // Joins the start job of the boot, if that is still under way, and returns when the engine says that it is up.
       const started = await node.exec('systemctl start docker.service', [], {}, limit);
@@ -171,7 +177,7 @@ class LabProvisioner implements Provisioner {
 
   async #powerOn(name: string, signal: AbortSignal): Promise<void> {
     const found = await this.#get(name, signal);
-    if (found.State !== 'running') await this.#boot(found, signal);
+    if (found.State !== 'running') await this.#boot(found);
   }
 
   #containers(signal: AbortSignal): Promise<Docker.ContainerInfo[]> {
@@ -214,9 +220,9 @@ class LabProvisioner implements Provisioner {
     });
   }
 
-  async #plant(name: string, engine: LabEngine): Promise<void> {
+  #seed(engine: LabEngine): Promise<Seed> {
     const { cluster, images, progress } = this.#context;
-    const seed = await this.#once('seed', () =>
+    return this.#once('seed', () =>
       prepareSeed({
         docker: this.#docker,
         cluster,
@@ -227,7 +233,6 @@ class LabProvisioner implements Provisioner {
         progress,
       }),
     );
-    await plantSeed(seed, this.#storeOf(name));
   }
 
   get #seedFolder(): string {

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { access, mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, mkdir, readdir, rename, rm, stat, symlink, utimes } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
@@ -29,49 +29,57 @@ export interface SeedRequest {
 /** dockerode has the call; its types do not. */
 type ImageSource = Docker & { getImages(options: { readonly names: readonly string[] }): Promise<Readable> };
 
+/** A prepared image store, as the nodes of any cluster share it. */
+export interface Seed {
+  readonly hash: string;
+  readonly folder: string;
+}
+
+/** Where every node sees the layers of its seed, read-only; the store's layers are links to there. */
+export const layersMount = '/var/lib/docker-layers';
 /** Only what images are made of: identity, containers and volumes must never be shared between engines. */
 const kept = ['image', 'overlay2'];
 const keptSeeds = 3;
+/** Of the files in a seed: another layout is another seed. */
+const layout = 'layers apart';
 
 /**
- * A folder with the store of an engine that holds exactly the images asked for: the cached one, or made by a passing
- * node that loads them and is stopped cleanly. Undefined when no images are asked for.
+ * The store of an engine that holds exactly the images asked for: the cached one, or made by a passing node that loads
+ * them and is stopped cleanly. Its layers are set apart in `layers`; `store` holds the rest, a few hundred small files.
  */
-export const prepareSeed = async (request: SeedRequest): Promise<string | undefined> => {
-  if (request.images.length === 0) return undefined;
+export const prepareSeed = async (request: SeedRequest): Promise<Seed> => {
   const hash = await hashOfImages(request);
-  const seed = join(request.folder, hash);
-  if (await exists(seed)) {
+  const seed = { hash, folder: join(request.folder, hash) };
+  if (await exists(seed.folder)) {
     const now = new Date();
-    await utimes(seed, now, now);
+    await utimes(seed.folder, now, now);
     return seed;
   }
   await removeLeftovers(request);
   const startedAtMs = performance.now();
   const partial = join(request.folder, `${hash}.${request.cluster}.partial`);
-  await mkdir(partial, { recursive: true });
-  await fillStore(request, hash, partial);
-  await adopt(partial, seed);
+  await mkdir(join(partial, 'store'), { recursive: true });
+  await mkdir(join(partial, 'layers'));
+  if (request.images.length > 0) await fillStore(request, hash, join(partial, 'store'));
+  await setLayersApart(partial);
+  await adopt(partial, seed.folder);
   const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(0);
   request.progress(
     `prepared an image store of ${request.images.length} images for the nodes in ${seconds} s`,
   );
-  await removeOldSeeds(request.folder);
+  await removeOldSeeds(request);
   return seed;
 };
 
-/**
- * Gives a new node its store: layers are hard links, because they are never written; the small databases are copies.
- */
-export const plantSeed = async (seed: string | undefined, store: string): Promise<void> => {
+/** Gives a new node its store: copies of the small databases, links to the layers, which are never written. */
+export const plantSeed = async (seed: Seed, store: string): Promise<void> => {
   await rm(store, { recursive: true, force: true });
-  await mkdir(store, { recursive: true, mode: 0o711 });
-  if (seed === undefined) return;
-  await Promise.all([
-    run('cp', ['-a', '--link', join(seed, 'overlay2'), store]),
-    run('cp', ['-a', join(seed, 'image'), store]),
-  ]);
+  await mkdir(dirname(store), { recursive: true });
+  await run('cp', ['-a', join(seed.folder, 'store'), store]);
 };
+
+/** What a node must see beside its own store. */
+export const layersOf = (seed: Seed): string => join(seed.folder, 'layers');
 
 /** The node image belongs to it: another engine version may write another format. */
 const hashOfImages = async ({ docker, nodeImage, images }: SeedRequest): Promise<string> => {
@@ -80,7 +88,7 @@ const hashOfImages = async ({ docker, nodeImage, images }: SeedRequest): Promise
   const missing = names.filter((_, index) => found[index] === undefined);
   if (missing.length > 0)
     throw new ProvisionError(missing.map((name) => `the local engine has no image ${name}`));
-  const lines = names.map((name, index) => `${name}=${found[index]}`);
+  const lines = [layout, ...names.map((name, index) => `${name}=${found[index]}`)];
   return createHash('sha256').update(lines.join('\n')).digest('hex').slice(0, 16);
 };
 
@@ -107,6 +115,18 @@ const fillStore = async (request: SeedRequest, hash: string, store: string): Pro
   }
   const rest = (await readdir(store)).filter((name) => !kept.includes(name));
   await Promise.all(rest.map((name) => rm(join(store, name), { recursive: true, force: true })));
+};
+
+/** The kernel follows the links when it mounts a container's root; removing an image removes the link alone. */
+const setLayersApart = async (folder: string): Promise<void> => {
+  const store = join(folder, 'store', 'overlay2');
+  const ids = (await readdir(store).catch(() => [])).filter((id) => id !== 'l');
+  for (const id of ids) {
+    if (!(await exists(join(store, id, 'diff')))) continue;
+    await mkdir(join(folder, 'layers', id));
+    await rename(join(store, id, 'diff'), join(folder, 'layers', id, 'diff'));
+    await symlink(join(layersMount, id, 'diff'), join(store, id, 'diff'));
+  }
 };
 
 const loadImages = async ({ docker, images }: SeedRequest, container: Docker.Container): Promise<void> => {
@@ -152,9 +172,11 @@ export const removeLeftovers = async ({
   await Promise.all(names.map((name) => rm(join(folder, name), { recursive: true, force: true })));
 };
 
-/** Nodes keep their layers (hard links), so an old seed costs nobody anything but the next preparation. */
-const removeOldSeeds = async (folder: string): Promise<void> => {
-  const names = (await readdir(folder)).filter((name) => !name.endsWith('.partial'));
+/** Old seeds go, but never one into which the store of a node points, whoever's node it is. */
+const removeOldSeeds = async ({ docker, folder }: SeedRequest): Promise<void> => {
+  const nodes = await docker.listContainers({ all: true, filters: { label: [labels.layers] } });
+  const used = new Set(nodes.map(({ Labels }) => Labels[labels.layers]));
+  const names = (await readdir(folder)).filter((name) => !name.endsWith('.partial') && !used.has(name));
   const aged = await Promise.all(
     names.map(async (name) => ({ name, usedAtMs: (await stat(join(folder, name))).mtimeMs })),
   );
