@@ -29,6 +29,6 @@ export function saveStack(
   const folder = join(workDir, 'stacks');
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${name}.yaml`);
-  writeFileSync(path, stringify({ version: '3.13', services, networks: { app: { driver: 'overlay' } } }));
+  writeFileSync(path, stringify({ services, networks: { app: { driver: 'overlay' } } }));
   return path;
 }
