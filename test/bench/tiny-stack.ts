@@ -5,7 +5,6 @@ import type { BenchSite } from './bench-site.ts';
 
 /** A service that does nothing, dies at once and is back at once, with about as much said of it as of a real one. */
 export const sleeper = (labels: Readonly<Record<string, string>>, deploy: object = {}): object => ({
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: this is how compose files write a variable
   image: '${GENERATOR_IMAGE}',
   entrypoint: ['sleep', 'infinity'],
   environment: { PURPOSE: 'none', BROKERS: 'kafka:9092', RATE: '500' },
