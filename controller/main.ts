@@ -80,7 +80,8 @@ const program = new Command('controller')
       .choices(['debug', 'info', 'warn', 'error', 'silent'])
       .default('info'),
   )
-  .showHelpAfterError()
+  .showHelpAfterError('(--help tells more)')
+  .allowExcessArguments()
   .exitOverride();
 
 function contextOf({ state, cache, output }: Flags): CliContext {
@@ -122,6 +123,8 @@ const onFiles = (verb: Command, required = true) => {
 };
 
 program.action(async () => {
+  const [verb] = program.args;
+  if (verb !== undefined) program.error(`error: unknown command '${verb}'`);
   const flags = program.opts<Flags>();
   if (flags.watch === undefined) return program.help({ error: true });
   const root = flags.watch === true ? 'manifests' : flags.watch;

@@ -141,7 +141,10 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     const { status } = await statuses.clusters.read(name);
     return status !== undefined && isTrue(status.conditions, 'Ready', stored.generation);
   };
-  const runs = new ActiveRuns((key) => scheduleLoop.add(key));
+  const runs = new ActiveRuns((key, err) => {
+    if (err !== undefined) log.error({ err, key }, 'run ended unrecorded');
+    scheduleLoop.add(key);
+  });
   const schedules = new ScheduleReconciler({
     ...{ clock, runs, metrics: metrics.trials, status: statuses.schedules },
     drawSeed: () => randomInt(2 ** 32),

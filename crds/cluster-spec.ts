@@ -23,7 +23,6 @@ const stackSchema = z.strictObject({
       z.string(),
     )
     .default({})
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: this is how compose files write a variable
     .describe('Values for ${NAME} in the compose file; no other environment leaks in.'),
 });
 

@@ -1,16 +1,18 @@
+import { formatDuration } from '../crds/parse-duration.ts';
 import type { FaultRun } from './contract.ts';
 
 /** What a run would do, for `controller plan`: every script and argument that would reach a node. */
 export function describePlan({ kind, steps, instant, holdMs, graceMs }: Draft): string {
-  const seconds = (ms: number) => `${ms / 1000} s`;
   const switchMs = holdMs + graceMs;
   return steps
     .flatMap(({ node, target, mechanism, args, witness }) => [
       `${kind} on ${target}`,
-      `  node ${node}: arm a switch that undoes it after ${seconds(switchMs)}, whatever becomes of the controller`,
+      `  node ${node}: arm a switch that undoes it after ${formatDuration(switchMs)}, whatever becomes of the controller`,
       `  node ${node}: faults/${mechanism}/inject.sh ${args.map(quote).join(' ')}`.trimEnd(),
       `  node ${node}${witness ? ` and ${witness.node}` : ''}: faults/${mechanism}/check.sh until it is in effect`,
-      instant ? '  nothing to hold: the effect stays by itself' : `  hold ${seconds(holdMs)} from then on`,
+      instant
+        ? '  nothing to hold: the effect stays by itself'
+        : `  hold ${formatDuration(holdMs)} from then on`,
       `  node ${node}: faults/${mechanism}/undo.sh, verified by check.sh; switch taken away`,
     ])
     .join('\n');

@@ -11,6 +11,7 @@ import type { StoredResource } from '../controller/source/resource-store.ts';
 import type { DesiredStack } from '../controller/stack/desired-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import type { StatusStore } from '../controller/status/status-store.ts';
+import { EngineError } from '../controller/swarm/engine-error.ts';
 import { CLUSTER_LABEL, NODE_LABEL, STACK_LABEL } from '../controller/swarm/labels.ts';
 import type { ConfigSpec, EngineInfo, LiveNode, ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
@@ -983,6 +984,22 @@ t.test('the reconciler', async (t) => {
       events.find(({ reason }) => reason === 'CreateMachineFailed'),
       { type: 'Warning', count: 3 },
     );
+    world.reconciler.close();
+  });
+
+  t.test('waits for a removed network that its last containers still use', async (t) => {
+    const world = await convergedWorld(threeNodes, [app, stack('extra', [service('extra', 'one')])]);
+    world.stacks.delete('extra');
+    // Gone from the swarm, still listed by the engine: what Docker 26 answers to the second removal.
+    world.swarm.beforeCall = (call) => {
+      if (call === 'removeNetwork extra_default')
+        throw new EngineError('UNAVAILABLE', 'DELETE /networks/n: network n not found');
+    };
+    const { requeueAfterMs } = await world.pass();
+    t.ok((requeueAfterMs ?? 0) < 1000, 'looked at again soon');
+    world.swarm.beforeCall = () => {};
+    await world.converge();
+    t.equal(world.condition('Ready')?.status, 'True');
     world.reconciler.close();
   });
 

@@ -7,7 +7,7 @@ import {
   type Reconciler,
   TerminalError,
 } from '../controller/loop/reconciler.ts';
-import { type Actor, runGroup, signalActor } from '../controller/loop/run-group.ts';
+import { type Actor, runGroup } from '../controller/loop/run-group.ts';
 import { retryDelayMs, WorkQueue } from '../controller/loop/work-queue.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 
@@ -713,22 +713,5 @@ t.test('run group', async (t) => {
     const group = runGroup([a.actor, bad]);
     a.end(new Error('first'));
     await t.rejects(group, { errors: [{ message: 'first' }, { message: 'and could not close' }] });
-  });
-
-  t.test('ends at SIGTERM; a signal that is repeated is swallowed', async (t) => {
-    const listeners = new Map<string, (signal: NodeJS.Signals) => void>();
-    const received: string[] = [];
-    const source = {
-      on: (signal: string, listener: (s: NodeJS.Signals) => void) => listeners.set(signal, listener),
-    };
-    const signals = signalActor(source, (signal) => received.push(signal));
-    const log: string[] = [];
-    const group = runGroup([toldActor('a', log).actor, signals]);
-    await settle();
-    listeners.get('SIGTERM')!('SIGTERM');
-    listeners.get('SIGINT')!('SIGINT');
-    t.same(await group, { first: 'signals' });
-    t.same(received, ['SIGTERM']);
-    t.doesNotThrow(() => listeners.get('SIGINT')!('SIGINT'));
   });
 });

@@ -17,7 +17,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../controller/clock.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import { findCondition, isTrue, removeCondition, setCondition } from '../controller/status/conditions.ts';
-import { addEvent, EventRecorder } from '../controller/status/events.ts';
+import { addEvent } from '../controller/status/events.ts';
 import { journalPath, openRunJournal, readRunJournal } from '../controller/status/run-journal.ts';
 import { stateWriteError } from '../controller/status/state-error.ts';
 import { lockState, readLockHolder } from '../controller/status/state-lock.ts';
@@ -327,7 +327,7 @@ t.test('run journal', async (t) => {
       t.equal(readFileSync(journalPath(stateDir), 'utf8').split('\n').length, 204);
       t.same(
         runs.slice(0, 4).map(({ runId, phase }) => `${runId} ${phase}`),
-        ['old-unfinished injecting', 'stuck stuck', 'unknown unknown', 'closed-100 holding'],
+        ['old-unfinished injecting', 'stuck stuck', 'unknown healing', 'closed-100 holding'],
       );
       t.equal(runs.at(-1)?.runId, 'closed-299');
     },
@@ -524,15 +524,9 @@ t.test('events', async (t) => {
 
   t.test('the ring keeps the newest thirty-two of each object', async (t) => {
     let nowMs = 0;
-    const events = new EventRecorder(() => nowMs++);
-    events.restore('a', addEvent([], { ...joined, message: 'saved' }, 0));
-    events.restore('a', []);
-    t.equal(events.list('a').length, 1);
-    for (let n = 0; n < 40; n++) events.record('a', { ...joined, message: `n${n}` });
-    t.equal(events.list('a').length, 32);
-    t.equal(events.list('a')[0]?.message, 'n8');
-    t.same(events.list('b'), []);
-    events.forget('a');
-    t.same(events.list('a'), []);
+    let ring = addEvent([], { ...joined, message: 'saved' }, nowMs++);
+    for (let n = 0; n < 40; n++) ring = addEvent(ring, { ...joined, message: `n${n}` }, nowMs++);
+    t.equal(ring.length, 32);
+    t.equal(ring[0]?.message, 'n8');
   });
 });

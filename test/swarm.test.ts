@@ -4,7 +4,6 @@ import { Readable } from 'node:stream';
 import Dockerode from 'dockerode';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { diffLabels } from '../controller/swarm/diff-labels.ts';
 import { diffNetwork } from '../controller/swarm/diff-network.ts';
 import { diffService, needsReplacement } from '../controller/swarm/diff-service.ts';
 import { engineGateway, swarmGateway } from '../controller/swarm/docker-gateways.ts';
@@ -360,15 +359,6 @@ t.test('networks', async (t) => {
   const fresh = { ...live, Driver: '', Options: {}, IPAM: {} };
   t.same(diffNetwork(tuned, fresh), [], 'not allocated yet');
   t.same(diffNetwork(tuned, { ...fresh, Attachable: false }).length, 1);
-});
-
-t.test('node labels are ours as a whole', async (t) => {
-  t.same(diffLabels({ place: 'a' }, { place: 'a' }), []);
-  t.same(diffLabels({ place: 'a', slot: '1' }, { place: 'b', other: 'c' }), [
-    { path: 'Labels.other', want: undefined, have: 'c' },
-    { path: 'Labels.place', want: 'a', have: 'b' },
-    { path: 'Labels.slot', want: '1', have: undefined },
-  ]);
 });
 
 t.test('references to what the swarm lacks are all named', async (t) => {

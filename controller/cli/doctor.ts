@@ -3,12 +3,13 @@ import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { type MachineFacts, readMachineFacts } from '../../provisioners/shared/node-facts.ts';
-import { createOperator, type Operator } from '../operator.ts';
+import type { Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
 import { readRunJournal } from '../status/run-journal.ts';
 import { readLockHolder } from '../status/state-lock.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
-import { type FileOptions, readFiles } from './read-files.ts';
+import { lookAround } from './look-around.ts';
+import type { FileOptions } from './read-files.ts';
 import type { ServeOptions } from './watch.ts';
 
 interface Finding {
@@ -18,15 +19,9 @@ interface Finding {
 }
 
 /** `controller doctor [-f ...]`: what is missing on this machine and on the nodes, before anything needs it. */
-export async function doctor(
-  context: CliContext,
-  { port, log }: ServeOptions,
-  files: FileOptions,
-): Promise<ExitCode> {
-  const { packageRoot, stateDir, cacheDir, note, signal } = context;
-  const operator = await createOperator({ packageRoot, stateDir, cacheDir, port, log, progress: note });
-  try {
-    if (files.files.length > 0) await readFiles(operator, files, signal);
+export function doctor(context: CliContext, serve: ServeOptions, files: FileOptions): Promise<ExitCode> {
+  const { stateDir, signal } = context;
+  return lookAround(context, serve, files, async (operator) => {
     const here = await Promise.all([
       checkNode(),
       checkEngine(),
@@ -42,9 +37,7 @@ export async function doctor(
       ),
     );
     return findings.some(({ state }) => state === 'problem') ? 1 : 0;
-  } finally {
-    operator.clusters.close();
-  }
+  });
 }
 
 async function checkNode(): Promise<Finding> {

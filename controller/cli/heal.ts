@@ -1,8 +1,9 @@
 import type { NodeHandle } from '../../provisioners/contract.ts';
 import { healNode, type Remnant, scanOrphans } from '../../state-machines/scan-orphans.ts';
-import { createOperator, type Operator } from '../operator.ts';
+import type { Operator } from '../operator.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
-import { type FileOptions, readFiles } from './read-files.ts';
+import { lookAround } from './look-around.ts';
+import type { FileOptions } from './read-files.ts';
 import type { ServeOptions } from './watch.ts';
 
 interface NodeReport {
@@ -17,23 +18,15 @@ interface NodeReport {
  * `controller heal [-f ...]`: the panic button. Undoes every fault of ours that it finds on any node of the clusters
  * that are known here or named by files, by the marks on the nodes themselves: no journal, no lock, no running operator.
  */
-export async function heal(
-  context: CliContext,
-  { port, log }: ServeOptions,
-  files: FileOptions,
-): Promise<ExitCode> {
-  const { packageRoot, stateDir, cacheDir, note, signal } = context;
-  const operator = await createOperator({ packageRoot, stateDir, cacheDir, port, log, progress: note });
-  try {
-    if (files.files.length > 0) await readFiles(operator, files, signal);
+export function heal(context: CliContext, serve: ServeOptions, files: FileOptions): Promise<ExitCode> {
+  const { stateDir, note, signal } = context;
+  return lookAround(context, serve, files, async (operator) => {
     const nodes = clusterNodes(operator);
     if (nodes.length === 0) note(`no cluster is known in ${stateDir}: name its manifest with -f`);
     const reports = await Promise.all(nodes.map((each) => healOne(each, operator, signal)));
     answer(context, reports, formatReports);
     return reports.every(({ state }) => state === 'clean' || state === 'healed') ? 0 : 1;
-  } finally {
-    operator.clusters.close();
-  }
+  });
 }
 
 interface ClusterNode {

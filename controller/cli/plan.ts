@@ -4,13 +4,14 @@ import { describePlan } from '../../state-machines/describe-plan.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { ClusterPlan } from '../cluster/cluster-plan.ts';
 import { formatPlan } from '../cluster/format-plan.ts';
-import { createOperator, type Operator } from '../operator.ts';
+import type { Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
 import { planRun } from '../schedule/plan-run.ts';
 import { trialSeed } from '../schedule/to-trial-record.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
-import { type FileOptions, readFiles } from './read-files.ts';
+import { lookAround } from './look-around.ts';
+import type { FileOptions } from './read-files.ts';
 import type { ServeOptions } from './watch.ts';
 
 /** What would happen to one resource. */
@@ -24,21 +25,13 @@ interface Preview {
 }
 
 /** `controller plan -f ...`: prints what would change, changes nothing, and needs no lock. */
-export async function plan(
-  context: CliContext,
-  { port, log }: ServeOptions,
-  files: FileOptions,
-): Promise<ExitCode> {
-  const { packageRoot, stateDir, cacheDir, note, signal } = context;
-  const operator = await createOperator({ packageRoot, stateDir, cacheDir, port, log, progress: note });
-  try {
-    const resources = await readFiles(operator, files, signal);
+export function plan(context: CliContext, serve: ServeOptions, files: FileOptions): Promise<ExitCode> {
+  const { signal } = context;
+  return lookAround(context, serve, files, async (operator, resources) => {
     const previews = await Promise.all(resources.map((stored) => preview(stored, operator, signal)));
     answer(context, previews, (all) => all.map(formatPreview).join('\n'));
-    return 0;
-  } finally {
-    operator.clusters.close();
-  }
+    return 0 as const;
+  });
 }
 
 async function preview(stored: StoredResource, operator: Operator, signal: AbortSignal): Promise<Preview> {

@@ -43,33 +43,3 @@ function isInterrupt(error: unknown, signal: AbortSignal): boolean {
     signal.aborted && (error === signal.reason || (error instanceof Error && error.name === 'AbortError'))
   );
 }
-
-/** Where operating-system signals arrive: `process`, or a stand-in. */
-export interface SignalSource {
-  on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
-}
-
-/**
- * Ends the group at the first SIGTERM or SIGINT. The handlers stay for good: npm passes a Ctrl-C on a second time,
- * which must not kill a process that is healing. (kill -9 stays possible: journal and dead-man's switch are for that.)
- */
-export function signalActor(source: SignalSource, received: (signal: NodeJS.Signals) => void): Actor {
-  return {
-    name: 'signals',
-    execute: (interrupt) =>
-      new Promise((resolve) => {
-        let ending = false;
-        interrupt.addEventListener('abort', () => {
-          ending = true;
-          resolve();
-        });
-        const seen = (signal: NodeJS.Signals) => {
-          if (!ending) received(signal);
-          ending = true;
-          resolve();
-        };
-        source.on('SIGTERM', seen);
-        source.on('SIGINT', seen);
-      }),
-  };
-}

@@ -25,31 +25,3 @@ export function addEvent(ring: readonly ObjectEvent[], event: NewEvent, nowMs: n
 function isSame(a: NewEvent, b: NewEvent): boolean {
   return a.type === b.type && a.reason === b.reason && a.message === b.message;
 }
-
-/** The events of all objects, by key, while the process lives; what `describe` shows is saved with the status. */
-export class EventRecorder {
-  readonly #rings = new Map<string, ObjectEvent[]>();
-  readonly #now: () => number;
-
-  constructor(now: () => number) {
-    this.#now = now;
-  }
-
-  /** `saved` are the events from the status file, once, at start. */
-  restore(key: string, saved: readonly ObjectEvent[]): void {
-    if (!this.#rings.has(key)) this.#rings.set(key, saved.slice(-RING_SIZE));
-  }
-
-  record(key: string, event: NewEvent): void {
-    this.#rings.set(key, addEvent(this.list(key), event, this.#now()));
-  }
-
-  /** Newest last. */
-  list(key: string): ObjectEvent[] {
-    return this.#rings.get(key) ?? [];
-  }
-
-  forget(key: string): void {
-    this.#rings.delete(key);
-  }
-}
