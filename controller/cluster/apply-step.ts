@@ -114,5 +114,8 @@ function pendingMessage(step: Step, error: unknown): string | undefined {
   if (!(error instanceof EngineError)) return undefined;
   if (error instanceof ConflictError || error.code === 'NAME_TAKEN') return error.message;
   // In use until the last task of a service that is going has ended.
-  return isRemoval(step) && error.code === 'REFUSED' ? error.message : undefined;
+  if (isRemoval(step) && error.code === 'REFUSED') return error.message;
+  // Gone from the swarm, but still listed by the manager's engine, whose containers leave it only now.
+  const isLeaving = step.kind === 'remove-network' && /network \S+ not found/.test(error.message);
+  return isLeaving ? error.message : undefined;
 }

@@ -89,7 +89,7 @@ const leftovers = (node: string) =>
     node,
     'sh',
     '-c',
-    "iptables-save | grep -i 'sf-\\\\|spark' ; systemctl list-timers --all --no-legend | grep -i 'sf-\\\\|spark' ; true",
+    "iptables-save | grep -iE 'sf-|spark' ; systemctl list-timers --all --no-legend | grep -iE 'sf-|spark' ; true",
   );
 
 /** The phases that a schedule's runs have entered, in order. */
@@ -235,7 +235,10 @@ t.test(
       () => journalOf('silence').includes('holding') || undefined,
     );
     await endController(controller!, 'SIGKILL');
-    await eventually('the node healed itself', 60_000, () => (leftovers('node5') === '' ? true : undefined));
+    t.match(leftovers('node5'), /SF-/, 'the fault outlives its controller');
+    await eventually('the node healed itself', 20_000 + 30_000 + 5_000, () =>
+      leftovers('node5') === '' ? true : undefined,
+    );
     controller = startController(['--watch', manifests, ...common], log);
     const { trials } = await scheduleIs('silence', 'Complete', 60_000);
     t.match(trials, [{ outcome: 'Aborted' }]);
@@ -255,6 +258,7 @@ t.test(
       () => journalOf('late').includes('prepared') || undefined,
     );
     controller!.kill('SIGSTOP');
+    t.comment(`stopped with ${leftovers('node5') || 'nothing'} on the node`);
     const deadlineMs = Date.now() + 8_000 + 30_000 + 5_000;
     await eventually('the deadline has passed', 60_000, () => Date.now() > deadlineMs || undefined);
     t.equal(leftovers('node5'), '', 'the node has healed itself, if there was anything to heal');
