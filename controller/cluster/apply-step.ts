@@ -7,7 +7,7 @@ import {
   destroyMachine,
   initSwarm,
   joinSwarm,
-  leaveSwarm,
+  tryToLeaveSwarm,
 } from './machine-steps.ts';
 import { awaitTasksGone, createService, removeObject, updateService } from './stack-steps.ts';
 import { managerApi, type StepTools, type StepWork } from './step-tools.ts';
@@ -55,7 +55,7 @@ async function perform(step: Step, work: StepWork): Promise<StepOutcome | undefi
     case 'set-role':
       return setRole(step.target, step.role, work);
     case 'leave-swarm':
-      return nothing(leaveSwarm(step.target, work));
+      return nothing(tryToLeaveSwarm(step.target, work));
     case 'remove-twin':
     case 'remove-node':
       return removeNode(step.nodeId, work);

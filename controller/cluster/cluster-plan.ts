@@ -30,6 +30,7 @@ export type StepAction =
   | { readonly kind: 'label-node'; readonly labels: Labels }
   | { readonly kind: 'set-role'; readonly role: Role }
   | { readonly kind: 'remove-twin'; readonly nodeId: string }
+  /** Its machine is destroyed next: a leave that fails holds up nothing. */
   | { readonly kind: 'leave-swarm' }
   | { readonly kind: 'remove-node'; readonly nodeId: string }
   | { readonly kind: 'destroy-machine' }

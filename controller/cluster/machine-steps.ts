@@ -7,6 +7,7 @@ import { managerApi, type StepWork } from './step-tools.ts';
 const addressPool = '10.99.0.0/16';
 const subnetSize = 24;
 const swarmPort = 2377;
+const leaveMs = 15_000;
 
 /** Makes a machine, or powers it on, and connects to it. */
 export async function createMachine(spec: MachineSpec, work: StepWork): Promise<void> {
@@ -52,7 +53,7 @@ export async function joinSwarm(
 }
 
 /** Ends the machine's membership; an engine that is in no swarm has nothing to end. */
-export async function leaveSwarm(name: string, work: StepWork): Promise<void> {
+async function leaveSwarm(name: string, work: StepWork): Promise<void> {
   const { engine } = await work.pool.connection(name, work.signal);
   const { info } = await work.pool.reach(name, work.signal);
   if (info.Swarm.LocalNodeState === 'inactive') return;
@@ -60,6 +61,16 @@ export async function leaveSwarm(name: string, work: StepWork): Promise<void> {
   // Managers were demoted, or all go: the engine would refuse to let the last one go unforced.
   await engine.leaveSwarm({ force: true }, work.signal);
   work.pool.doubt(name);
+}
+
+/** An engine whose tasks will not end can take minutes over it, or refuse: not for a machine that is destroyed next. */
+export async function tryToLeaveSwarm(name: string, work: StepWork): Promise<void> {
+  work.mayWrite();
+  try {
+    await leaveSwarm(name, { ...work, signal: AbortSignal.any([work.signal, AbortSignal.timeout(leaveMs)]) });
+  } catch {
+    work.signal.throwIfAborted();
+  }
 }
 
 /** Removes a machine and all that was made for it. */
