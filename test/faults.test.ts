@@ -131,9 +131,9 @@ t.test('a plan in words', async (t) => {
       describePlan({ kind: 'isolateNode', steps, instant: false, holdMs: 60_000, graceMs: 30_000 }),
       [
         /^isolateNode on node6$/m,
-        /undoes it after 90 s/,
+        /undoes it after 1m30s/,
         /check.sh until/,
-        /hold 60 s/,
+        /hold 1m/,
         /undo\.sh, verified/,
       ].reduce((all, one) => new RegExp(`${all.source}[^]*${one.source}`, 'm')),
     );
