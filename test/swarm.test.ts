@@ -509,6 +509,31 @@ t.test('what an answer means', async (t) => {
     t.equal(await gateway.imageId('a:1', never), undefined);
   });
 
+  t.test('images are asked for together, and one by one only when the list lacks them', async (t) => {
+    const asked: string[] = [];
+    const { engine: gateway } = await engine(t, (request, response) => {
+      const url = new URL(request.url ?? '', 'http://engine');
+      asked.push(url.pathname);
+      if (url.pathname === '/images/json') {
+        t.same(JSON.parse(url.searchParams.get('filters') ?? ''), {
+          reference: ['a:1', 'docker.io/library/b:2', 'c:3'],
+        });
+        json(200, [
+          { Id: 'sha256:a', RepoTags: ['a:1'] },
+          { Id: 'sha256:x', RepoTags: null },
+        ])(request, response);
+      } else if (url.pathname.includes('/b:2/')) json(200, { Id: 'sha256:b' })(request, response);
+      else json(404, { message: 'No such image' })(request, response);
+    });
+    t.same(await gateway.imageIds(['a:1', 'docker.io/library/b:2', 'c:3'], never), {
+      'a:1': 'sha256:a',
+      'docker.io/library/b:2': 'sha256:b',
+    });
+    t.equal(asked.length, 3);
+    t.same(await gateway.imageIds([], never), {});
+    t.equal(asked.length, 3, 'nothing is asked about nothing');
+  });
+
   t.test('a join that takes longer than the engine waits is still going on', async (t) => {
     const message = 'Timeout was reached before node joined. The attempt to join the swarm will continue';
     const { engine: gateway } = await engine(t, json(500, { message }));

@@ -38,8 +38,11 @@ const patienceMs = 3_000;
 const doubtMs = 1_000;
 const attemptMs = 12_000;
 const engineCallMs = 5_000;
-/** What nobody doubts is asked anew this often; the swarm's own list, read in each pass, raises doubts. */
-const factsAgeMs = 30_000;
+/**
+ * What nobody doubts is asked anew this often; the swarm's own list, read in each pass, raises doubts. Often enough
+ * that the connection, which is closed when it idles for 30 s, is there when something has to be asked at once.
+ */
+const factsAgeMs = 20_000;
 const firstRetryMs = 500;
 const lastRetryMs = 4_000;
 
@@ -236,14 +239,9 @@ export class NodePool {
     entry.engine ??= await this.#options.openEngine(entry.handle!, entry.engineId, signal);
     const { engine, engineId } = entry.engine;
     entry.engineId = engineId;
-    const [info, ...ids] = await Promise.all([
-      engine.info(signal),
-      ...this.#images.map(async (reference) => [reference, await engine.imageId(reference, signal)] as const),
-    ]);
-    return {
-      info,
-      images: Object.fromEntries(ids.filter(([, id]) => id !== undefined)) as EngineFacts['images'],
-    };
+    const info = await engine.info(signal);
+    // One after the other: each connection is a process on the node, and takes longer to make than an answer.
+    return { info, images: await engine.imageIds(this.#images, signal) };
   }
 
   /** The engine did not answer: is it the engine, or the machine? */

@@ -6,12 +6,26 @@ import { readEvents } from './read-events.ts';
 import type { EngineGateway, InitSwarmOptions, SwarmGateway } from './swarm-gateway.ts';
 import type { LiveService, ServiceSpec } from './swarm-types.ts';
 
+interface ListedImage {
+  readonly Id: string;
+  readonly RepoTags: readonly string[] | null;
+}
+
 const DEFAULT_LISTEN_ADDR = '0.0.0.0:2377';
 
 /** The gateway to one engine, over a client from the guarded factory. */
 export function engineGateway(docker: Dockerode): EngineGateway {
   const post = (path: string, body: unknown, signal: AbortSignal) =>
     requestDone(docker, { method: 'POST', path, body }, signal);
+  const imageId: EngineGateway['imageId'] = async (reference, signal) => {
+    try {
+      const path = `/images/${reference}/json`;
+      return (await requestObject<{ Id: string }>(docker, { method: 'GET', path }, signal)).Id;
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'NOT_FOUND') return undefined;
+      throw error;
+    }
+  };
   return {
     info: (signal) => requestObject(docker, { method: 'GET', path: '/info' }, signal),
     initSwarm: (options, signal) => post('/swarm/init', initBody(options), signal),
@@ -33,14 +47,19 @@ export function engineGateway(docker: Dockerode): EngineGateway {
     },
     leaveSwarm: ({ force }, signal) =>
       requestDone(docker, { method: 'POST', path: '/swarm/leave', query: { force: String(force) } }, signal),
-    async imageId(reference, signal) {
-      try {
-        const path = `/images/${reference}/json`;
-        return (await requestObject<{ Id: string }>(docker, { method: 'GET', path }, signal)).Id;
-      } catch (error) {
-        if (error instanceof EngineError && error.code === 'NOT_FOUND') return undefined;
-        throw error;
-      }
+    imageId,
+    async imageIds(references, signal) {
+      if (references.length === 0) return {}; // no filter would be all images
+      const query = { filters: JSON.stringify({ reference: references }) };
+      const path = '/images/json';
+      const images = await requestList<ListedImage>(docker, { method: 'GET', path, query }, signal);
+      const ids = new Map(images.flatMap(({ Id, RepoTags }) => (RepoTags ?? []).map((tag) => [tag, Id])));
+      const found = references.map(async (reference) => {
+        // What is written otherwise than the engine writes it (a digest, no tag) is not told apart from what is missing.
+        return [reference, ids.get(reference) ?? (await imageId(reference, signal))] as const;
+      });
+      const held = (await Promise.all(found)).filter(([, id]) => id !== undefined);
+      return Object.fromEntries(held) as Record<string, string>;
     },
     async loadImages(archive, signal) {
       const request = {

@@ -44,6 +44,8 @@ export interface EngineGateway {
   leaveSwarm(options: { readonly force: boolean }, signal: AbortSignal): Promise<void>;
   /** The image's id, or undefined when the engine's store lacks it. */
   imageId(reference: string, signal: AbortSignal): Promise<string | undefined>;
+  /** The ids of those that the engine's store holds, by reference: one question, as a rule. */
+  imageIds(references: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /** Stores the images of a `docker save` stream; resolves when the engine has read all of it. */
   loadImages(archive: Readable, signal: AbortSignal): Promise<void>;
   /** Asks the engine to pull the image from its registry. */

@@ -410,6 +410,10 @@ function makeEngine(swarm: FakeSwarm, engine: ReturnType<FakeSwarm['engineState'
       swarm.beforeCall(`imageId ${engine.name} ${reference}`);
       return engine.images.get(reference);
     },
+    async imageIds(references) {
+      swarm.beforeCall(`imageIds ${engine.name}`);
+      return Object.fromEntries([...engine.images].filter(([reference]) => references.includes(reference)));
+    },
     async loadImages(archive: Readable) {
       swarm.write(`loadImages ${engine.name}`);
       let text = '';
