@@ -4,8 +4,8 @@ import type { Sample } from './recovery/sample.ts';
 
 type FaultLevel = 'state' | 'network' | 'resource';
 
-/** What a node must offer before a fault kind may touch it; found by `controller doctor` and before each run. */
-type Capability = 'systemd' | 'iptables' | 'docker';
+/** What a node must offer before a fault kind may touch it: a branch of dead-man/offers.sh. */
+export type Need = 'systemd' | 'iptables';
 
 /** A running task of a service on a node, as the swarm and the engine know it. */
 export interface TaskTarget {
@@ -30,8 +30,6 @@ export interface NodeFacts {
   readonly address: string;
   /** From where this node sees the controller: its ssh path stays open in every network fault. */
   readonly controllerAddress: string;
-  /** Of nodes that a step will run on; peers are not asked. */
-  readonly capabilities: readonly Capability[];
 }
 
 /** Everything observed that a plan may depend on; plain data, written to the journal. */
@@ -69,7 +67,7 @@ export interface FaultKind<P = unknown> {
   /** One sentence for the README's table. */
   readonly summary: string;
   readonly params: z.ZodType<P>;
-  readonly needs: readonly Capability[];
+  readonly needs: readonly Need[];
   /** `crash` is noticed in seconds, `silence` only by timers: it decides how long recovery is watched (60 s, 240 s). */
   readonly death: 'crash' | 'silence';
   /** What it may be aimed at. */
@@ -106,6 +104,8 @@ export interface RunRecord {
   readonly kind: string;
   /** As its kind says: the effect stays by itself, so only the undo's own success can be verified. */
   readonly instant: boolean;
+  /** Asked of each step's node as it is armed: one that lacks any refuses. */
+  readonly needs: readonly Need[];
   readonly steps: readonly FaultStep[];
   readonly holdMs: number;
   readonly graceMs: number;

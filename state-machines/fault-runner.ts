@@ -86,7 +86,7 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
       prepare: fromPromise(async ({ signal }) => {
         await enter(run, ports, 'prepared');
         const fuseMs = run.holdMs + run.graceMs;
-        const looks = await all(steps, (step) => armStep(ports, step, fuseMs, signal));
+        const looks = await all(steps, (step) => armStep(ports, step, { fuseMs, needs: run.needs }, signal));
         refuseActive(steps, looks);
       }),
       inject: fromPromise(async ({ signal }) => {

@@ -16,12 +16,16 @@ export interface Scripts {
   deadMan(name: string): string;
 }
 
+/** These call the function that offers.sh defines: it is put before them. */
+const usesOffers = ['arm.sh', 'lacks.sh'];
+
 /** Reads the scripts below `dir`, the `state-machines` folder of the package. */
 export async function loadScripts(dir: string): Promise<Scripts> {
   const [mechanisms, deadMan] = await Promise.all([
     readMechanisms(join(dir, 'faults')),
     readFolder(join(dir, 'dead-man')),
   ]);
+  for (const name of usesOffers) deadMan.set(name, found(deadMan, 'offers.sh') + found(deadMan, name));
   return {
     mechanism: (name) => found(mechanisms, name),
     deadMan: (name) => found(deadMan, name),

@@ -105,7 +105,10 @@ t.test('dead-man scripts', async (t) => {
     const ports = { clock, scripts, nodes: async () => node };
     const step = { node: 'node1', target: 'node1', mechanism: 'drop', args: ['one\ntwo'] };
     const never = new AbortController().signal;
-    await t.rejects(armStep(ports, { name: 'run.0', step }, 1_000, never), RefusedError);
+    await t.rejects(
+      armStep(ports, { name: 'run.0', step }, { fuseMs: 1_000, needs: [] }, never),
+      RefusedError,
+    );
     t.same(node.calls, []);
   });
 });

@@ -22,7 +22,6 @@ import { formatProblem } from '../crds/problem.ts';
 import { describePlan } from '../state-machines/describe-plan.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
-import { capableNode } from './support/capable-node.ts';
 import { FakeClock } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
@@ -117,8 +116,7 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
   const swarm = await populate(cluster);
   const nodes = new Map(
     cluster.spec.nodes.map(({ name }, index) => {
-      const node = new FakeNode(name, new FakeClock(), scripts);
-      return [name, capableNode(node, `10.98.0.${11 + index}`)];
+      return [name, new FakeNode(name, new FakeClock(), scripts, `10.98.0.${11 + index}`)];
     }),
   );
   const access = {

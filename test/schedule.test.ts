@@ -20,7 +20,6 @@ import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../crds/status.ts';
 import type { FaultKind, Outcome, RunRecord, Workload } from '../state-machines/contract.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
-import { capableNode } from './support/capable-node.ts';
 import { exampleRun } from './support/example-run.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
@@ -523,7 +522,9 @@ class Lab {
   readonly statuses = new MemoryStatuses();
   readonly claims = createClaims();
   readonly records: RunRecord[] = [];
-  readonly nodes = [1, 2, 3, 4, 5, 6].map((i) => new FakeNode(`node${i}`, this.clock, scripts));
+  readonly nodes = [1, 2, 3, 4, 5, 6].map(
+    (i) => new FakeNode(`node${i}`, this.clock, scripts, `10.0.0.${i}`),
+  );
   readonly swarm = new FakeSwarm();
   readonly said: string[] = [];
   readonly samples: string[] = [];
@@ -582,10 +583,7 @@ class Lab {
     const cluster: ClusterAccess = {
       ...{ claims, workload, triggerMs: 1_000, settings: { 'streaming.PROFILE': 'defaults' } },
       nodeNames: this.nodes.map((node) => node.name),
-      nodes: async (wanted) => {
-        const index = this.nodes.findIndex((node) => node.name === wanted);
-        return capableNode(this.nodes[index]!, `10.0.0.${index + 1}`);
-      },
+      nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
       swarm: async () => this.swarm.gateway,
     };
     return {

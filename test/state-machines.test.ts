@@ -73,7 +73,7 @@ function makeRun(nodes: readonly FakeNode[], settings: Partial<FaultRun> = {}): 
     runId: 'run',
     ...{ cluster: 'c', schedule: 's', fault: 'f', kind: 'isolateNode', instant: false },
     steps: nodes.map(({ name }) => ({ node: name, target: name, mechanism: 'drop', args: ['10.0.0.9'] })),
-    ...{ holdMs: 60_000, graceMs: 30_000 },
+    ...{ needs: ['systemd'], holdMs: 60_000, graceMs: 30_000 },
     ...settings,
   };
 }
@@ -219,6 +219,20 @@ t.test('run of a fault', async (t) => {
     t.match(second.message, /held by run\.0/);
     t.equal(world.nodes[0]!.broken.size, 1);
     t.equal((await drive(world.clock, first)).outcome, 'Healed');
+  });
+
+  t.test('is refused when a node lacks what the kind needs, before anything is broken', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[1]!.mood.lacks = ['iptables'];
+    const needy = makeRun(world.nodes, { needs: ['systemd', 'iptables'] });
+    const refused = await drive(world.clock, runFault(needy, world.ports, never));
+    t.equal(refused.outcome, 'Refused');
+    t.match(refused.message, /node2: the node lacks iptables/);
+    for (const node of world.nodes) t.notOk(node.calls.includes('inject.sh'));
+    t.ok(isHealthy(world));
+    const other = makeRun(world.nodes, { runId: 'other' });
+    const free = await drive(world.clock, runFault(other, world.ports, never));
+    t.equal(free.outcome, 'Healed', 'what is not needed is not missed');
   });
 
   t.test('injects nothing when the controller slept past the deadline', async (t) => {

@@ -3,6 +3,8 @@ import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { type MachineFacts, readMachineFacts } from '../../provisioners/shared/node-facts.ts';
+import type { Need } from '../../state-machines/contract.ts';
+import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import type { Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
 import { readRunJournal } from '../status/run-journal.ts';
@@ -11,6 +13,9 @@ import { answer, type CliContext, type ExitCode, formatTable } from './cli-conte
 import { lookAround } from './look-around.ts';
 import type { FileOptions } from './read-files.ts';
 import type { ServeOptions } from './watch.ts';
+
+const kinds = Object.values(faultKindsByName);
+const needs = [...new Set(kinds.flatMap((kind) => kind.needs))];
 
 interface Finding {
   readonly check: string;
@@ -104,10 +109,12 @@ async function checkMachines(operator: Operator, signal: AbortSignal): Promise<r
     machines.map(async ([cluster, node]): Promise<Finding> => {
       const check = `${cluster}/${node}`;
       try {
-        return {
-          check,
-          ...judge(await readMachineFacts(await operator.access(cluster).nodes(node), signal)),
-        };
+        const handle = await operator.access(cluster).nodes(node);
+        const [facts, missing] = await Promise.all([
+          readMachineFacts(handle, signal),
+          missingNeeds(handle, needs, operator.scripts, signal),
+        ]);
+        return { check, ...judge(facts, missing) };
       } catch (error) {
         return { check, state: 'problem', message: messageOf(error) };
       }
@@ -116,16 +123,11 @@ async function checkMachines(operator: Operator, signal: AbortSignal): Promise<r
 }
 
 /** What the node cannot have done to it is a note: it matters once a schedule asks for it. */
-function judge({
-  operatingSystem,
-  kernel,
-  engineVersion,
-  cgroupVersion,
-  capabilities,
-}: MachineFacts): Omit<Finding, 'check'> {
-  const impossible = Object.values(faultKindsByName).filter(({ needs }) =>
-    needs.some((need) => !capabilities.includes(need)),
-  );
+function judge(
+  { operatingSystem, kernel, engineVersion, cgroupVersion }: MachineFacts,
+  missing: readonly Need[],
+): Omit<Finding, 'check'> {
+  const impossible = kinds.filter(({ needs }) => needs.some((need) => missing.includes(need)));
   const about = `${operatingSystem}, kernel ${kernel}, engine ${engineVersion || 'none'}, cgroup v${cgroupVersion}`;
   if (impossible.length === 0) return { state: 'ok', message: `${about}; every fault kind is possible` };
   return {

@@ -4,7 +4,7 @@ import { type FaultKind, type FaultRun, type Nodes, RefusedError } from '../../s
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { gatherFacts, gatherInventory } from './gather-facts.ts';
 import { guardRun } from './guard-run.ts';
-import { selectTargets, targetName } from './select-targets.ts';
+import { selectTargets } from './select-targets.ts';
 
 /** After the hold: covers the 10 s within which the effect must be seen, and the heal by a controller that lives. */
 const graceMs = 30_000;
@@ -34,12 +34,6 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   const reasons = guardRun(faultKind, targets, inventory, spec);
   if (reasons.length > 0) throw new RefusedError(reasons.join('; '));
   const facts = await gatherFacts(targets, cluster.nodeNames, cluster.nodes, signal);
-  for (const target of targets) {
-    const offered = facts.nodes.find(({ name }) => name === target.node)?.capabilities ?? [];
-    const lacking = faultKind.needs.filter((need) => !offered.includes(need));
-    if (lacking.length > 0)
-      throw new RefusedError(`${targetName(target)}: the node lacks ${lacking.join(', ')}`);
-  }
   return {
     runId: planning.runId,
     cluster: spec.clusterRef.name,
@@ -47,6 +41,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     fault: fault.name,
     kind: faultKind.name,
     instant: faultKind.instant,
+    needs: faultKind.needs,
     steps: faultKind.plan(planning.params, facts),
     holdMs: parseDuration(fault.hold),
     graceMs,

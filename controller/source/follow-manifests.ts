@@ -19,9 +19,9 @@ export interface FollowOptions {
 }
 
 /** Long enough for an editor to finish, short enough not to be felt. */
-const DEBOUNCE_MS = 50;
+const DEBOUNCE_MS = 40;
 /** A file younger than this is read again later; a little less than the debounce, which has passed by then. */
-export const SETTLE_MS = 40;
+export const SETTLE_MS = 30;
 /** Between two absences that make a deletion. */
 export const CONFIRM_MS = 1000;
 const RELIST_MS = 5000;

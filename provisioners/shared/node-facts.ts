@@ -8,7 +8,6 @@ export interface MachineFacts {
   /** 1 or 2: which files limit memory and CPU. */
   readonly cgroupVersion: 1 | 2;
   readonly engineVersion: string;
-  readonly capabilities: readonly ('systemd' | 'iptables' | 'docker')[];
   /** IPv4 addresses of its interfaces, loopback excluded. */
   readonly addresses: readonly string[];
 }
@@ -18,12 +17,7 @@ const script = `
 echo "kernel $(uname -r)"
 [ -r /etc/os-release ] && . /etc/os-release && echo "system $PRETTY_NAME"
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then echo cgroup 2; else echo cgroup 1; fi
-if [ -d /run/systemd/system ]; then echo offers systemd; fi
-if command -v iptables >/dev/null && iptables -w -S >/dev/null 2>&1; then echo offers iptables; fi
-if engine=$(docker version --format '{{.Server.Version}}' 2>/dev/null); then
-  echo offers docker
-  echo "engine $engine"
-fi
+if engine=$(docker version --format '{{.Server.Version}}' 2>/dev/null); then echo "engine $engine"; fi
 ip -4 -o addr show scope global | while read -r _ _ _ address _; do echo "address \${address%/*}"; done`;
 
 /** Asks a machine, in one round trip, what it offers. */
@@ -42,7 +36,6 @@ export const parseMachineFacts = (answer: string): MachineFacts => {
     operatingSystem: all('system')[0] ?? '',
     cgroupVersion: all('cgroup')[0] === '2' ? 2 : 1,
     engineVersion: all('engine')[0] ?? '',
-    capabilities: (['systemd', 'iptables', 'docker'] as const).filter((name) => all('offers').includes(name)),
     addresses: all('address'),
   };
 };

@@ -2,11 +2,13 @@
 # Arms the dead-man's switch of one step: after this, the node undoes the fault by itself, whatever becomes of the
 # controller. Nothing is broken yet.
 #   $1 run directory's name   $2 lock name of the target   $3 ms until the switch fires   $4 version of the boot replay
+#   $5... what the fault needs of the node, as offers.sh (which is put before this) names it
 #   stdin: the run directory's files, each after a line `#sf-file <name>`
 # Answers `refused <why>`, or `started`, `armed`, `check`, `ended` lines (uptimes in seconds).
 set -eu
 umask 077
 run=$1 target=$2 fuse_ms=$3 replay=$4
+shift 4
 root=/var/lib/spark-failures
 dir=$root/runs/$run lock=$root/locks/$target
 read -r started _ </proc/uptime
@@ -16,7 +18,8 @@ refuse() {
   exit 0
 }
 
-[ -d /run/systemd/system ] || refuse 'no systemd on this node: nothing could fire the switch'
+offers systemd || refuse 'no systemd on this node: nothing could fire the switch'
+for need; do offers "$need" || refuse "the node lacks $need"; done
 [ -d "$root/locks" ] || mkdir -p "$root/runs" "$root/locks"
 exec 8>"$root/arming"
 flock -w 5 8 || refuse 'another run is being armed'

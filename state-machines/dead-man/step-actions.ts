@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { ExecError, type ExecOptions } from '../../provisioners/contract.ts';
-import { type Clock, type FaultStep, type Nodes, RefusedError, type Verdict3 } from '../contract.ts';
+import {
+  type Clock,
+  type FaultStep,
+  type Need,
+  type Nodes,
+  RefusedError,
+  type Verdict3,
+} from '../contract.ts';
 import type { Scripts } from '../load-scripts.ts';
 
 /** One step of a run: `name` is its directory on the node, `<runId>.<n>`. */
@@ -30,11 +37,11 @@ const healLimitMs = 90_000;
 export async function armStep(
   ports: StepPorts,
   run: StepRun,
-  fuseMs: number,
+  { fuseMs, needs }: { readonly fuseMs: number; readonly needs: readonly Need[] },
   signal: AbortSignal,
 ): Promise<Look> {
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
-  const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts)];
+  const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts), ...needs];
   const answer = await call(
     ports,
     run.step.node,

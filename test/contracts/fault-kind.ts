@@ -25,7 +25,6 @@ export function exampleFacts(aim: FaultKind['targets']): Facts {
       name,
       address: `10.98.0.1${index + 1}`,
       controllerAddress: '10.98.0.1',
-      capabilities: ['systemd', 'iptables', 'docker'],
     })),
   };
 }

@@ -19,6 +19,7 @@ import {
 import { runFault } from '../../state-machines/fault-runner.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { loadScripts } from '../../state-machines/load-scripts.ts';
+import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
 
@@ -86,7 +87,6 @@ const facts = async (targets: readonly Target[]): Promise<Facts> => ({
       name: handle.name,
       address: handle.address,
       controllerAddress: await handle.controllerAddress(signal),
-      capabilities: [],
     })),
   ),
 });
@@ -107,11 +107,12 @@ const stateOf = async (run: string) =>
   )[0];
 const startContainer = () => output('docker run -d --init=false debian:trixie-slim sleep 3600');
 const minute = 60_000;
+const needs = ['systemd', 'iptables'] as const;
 
 /** A run of one step, armed; disarmed when the test is over. */
 const armed = async (t: { teardown: (undo: () => Promise<void>) => void }, name: string, fuseMs: number) => {
   const run: StepRun = { name, step: await isolation() };
-  await armStep(ports, run, fuseMs, signal);
+  await armStep(ports, run, { fuseMs, needs }, signal);
   t.teardown(async () => {
     await healStep(ports, run, signal);
     await disarmStep(ports, run, signal);
@@ -129,7 +130,8 @@ await t.test('a container is killed, seen dead, and nothing of the run stays on 
     write: async ({ phase }: { phase: string }) => void phases.push(phase),
     unfinished: async () => [],
   };
-  const run = { runId: 'kill', cluster: 'c', schedule: 's', fault: 'f', kind: kind.name, instant: true };
+  const named = { runId: 'kill', cluster: 'c', schedule: 's', fault: 'f' };
+  const run = { ...named, kind: kind.name, needs: kind.needs, instant: true };
   const result = await runFault({ ...run, steps, holdMs: 0, graceMs: minute }, { ...ports, journal }, signal);
   t.equal(result.outcome, 'Healed', result.message ?? 'no message');
   t.same(phases, ['prepared', 'injecting', 'holding', 'healing', 'healed']);
@@ -205,18 +207,36 @@ await t.test('an inject is refused without a switch, after the heal, and after t
   t.notOk(await hasMarks());
 });
 
+await t.test(
+  'a node that lacks what a fault needs refuses before anything is armed, and says what',
+  async (t) => {
+    const run: StepRun = { name: 'lacking.0', step: await isolation() };
+    t.same(await missingNeeds(node(), needs, scripts, signal), []);
+    await output('mv /usr/sbin/iptables /usr/sbin/iptables.away');
+    t.teardown(() => output('mv -f /usr/sbin/iptables.away /usr/sbin/iptables'));
+    t.same(await missingNeeds(node(), needs, scripts, signal), ['iptables']);
+    await t.rejects(armStep(ports, run, { fuseMs: minute, needs }, signal), /node1: the node lacks iptables/);
+    t.equal(await stateOf('lacking.0'), undefined);
+  },
+);
+
 await t.test('two faults never meet on one target, whoever sends them', async (t) => {
   const first = await armed(t, 'first.0', minute);
   const second: StepRun = { ...first, name: 'second.0' };
-  await t.rejects(armStep(ports, second, minute, signal), /node1 is held by first\.0/);
+  await t.rejects(armStep(ports, second, { fuseMs: minute, needs }, signal), /node1 is held by first\.0/);
   await healStep(ports, first, signal);
-  await armStep(ports, second, minute, signal);
+  await armStep(ports, second, { fuseMs: minute, needs }, signal);
   await healStep(ports, first, signal);
-  await t.rejects(armStep(ports, { ...first, name: 'third.0' }, minute, signal), /held by second\.0/);
+  await t.rejects(
+    armStep(ports, { ...first, name: 'third.0' }, { fuseMs: minute, needs }, signal),
+    /held by second\.0/,
+  );
   await healStep(ports, second, signal);
   await disarmStep(ports, second, signal);
   const race = ['a.0', 'b.0', 'c.0', 'd.0'].map((name): StepRun => ({ ...first, name }));
-  const armings = await Promise.allSettled(race.map((run) => armStep(ports, run, minute, signal)));
+  const armings = await Promise.allSettled(
+    race.map((run) => armStep(ports, run, { fuseMs: minute, needs }, signal)),
+  );
   t.equal(armings.filter(({ status }) => status === 'fulfilled').length, 1);
   for (const run of race) await healStep(ports, run, signal);
   for (const run of race) await disarmStep(ports, run, signal);

@@ -97,7 +97,10 @@ await t.test('two machines differ in all that tells machines apart', async (t) =
       const [one, two] = await Promise.all(nodes.map((node) => output(node, script)));
       t.not(one, two, script);
     }
-    t.match(await readMachineFacts(nodes[0]!, signal), { capabilities: ['systemd', 'iptables', 'docker'] });
+    t.match(await readMachineFacts(nodes[0]!, signal), {
+      operatingSystem: /Debian/,
+      engineVersion: /^\d+\./,
+    });
     t.equal(await nodes[0]!.controllerAddress(signal), '10.94.0.1');
     t.notOk(
       (await nodes[0]!.exec('date -s @0', [], {}, signal)).code === 0,

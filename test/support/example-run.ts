@@ -10,6 +10,7 @@ export function exampleRun(runId: string, more: Partial<RunRecord> = {}): RunRec
     fault: 'crash-one-worker',
     kind: 'killContainer',
     instant: true,
+    needs: ['systemd'],
     steps: [
       {
         node: 'node4',

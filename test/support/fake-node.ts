@@ -5,7 +5,7 @@ import {
   type ExecResult,
   type NodeHandle,
 } from '../../provisioners/contract.ts';
-import type { Clock } from '../../state-machines/contract.ts';
+import type { Clock, Need } from '../../state-machines/contract.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 
 interface FakeRun {
@@ -21,6 +21,8 @@ interface Mood {
   unreachable: boolean;
   /** How long each call takes. */
   latencyMs: number;
+  /** What faults may need and it does not offer. */
+  lacks: readonly Need[];
   /** undo.sh fails so many times. */
   undoFails: number;
   /** The effect shows so long after the inject; never when infinite. */
@@ -39,10 +41,11 @@ const bootMs = 1_000_000;
  */
 export class FakeNode implements NodeHandle {
   readonly name: string;
-  readonly address = '10.0.0.1';
+  readonly address: string;
   readonly mood: Mood = {
     unreachable: false,
     latencyMs: 5,
+    lacks: [],
     undoFails: 0,
     effectAfterMs: 0,
     effectEndsMs: Number.POSITIVE_INFINITY,
@@ -55,8 +58,9 @@ export class FakeNode implements NodeHandle {
   readonly #clock: Clock;
   readonly #names: ReadonlyMap<string, string>;
 
-  constructor(name: string, clock: Clock, scripts: Scripts) {
+  constructor(name: string, clock: Clock, scripts: Scripts, address = '10.0.0.1') {
     this.name = name;
+    this.address = address;
     this.#clock = clock;
     const files = ['arm.sh', 'inject.sh', 'look.sh', 'heal.sh', 'disarm.sh', 'scan.sh', 'heal-all.sh'];
     this.#names = new Map(files.map((file) => [scripts.deadMan(file), file]));
@@ -116,7 +120,9 @@ export class FakeNode implements NodeHandle {
     }
   }
 
-  #arm(name: string, [lock = '', fuseMs]: readonly string[]): string {
+  #arm(name: string, [lock = '', fuseMs, , ...needs]: readonly string[]): string {
+    const lacking = this.mood.lacks.find((need) => needs.includes(need));
+    if (lacking !== undefined) return `refused the node lacks ${lacking}\n`;
     const holder = [...this.runs].find(([, run]) => run.lock === lock && !run.healed)?.[0];
     if (holder !== undefined) return `refused ${lock} is held by ${holder}\n`;
     this.runs.set(name, {

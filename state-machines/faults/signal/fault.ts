@@ -16,7 +16,7 @@ export const killContainer: FaultKind<z.output<typeof params>> = {
   summary:
     'Kills the containers of the chosen tasks; their restart by the swarm is part of what is measured.',
   params,
-  needs: ['systemd', 'docker'],
+  needs: ['systemd'],
   death: 'crash',
   targets: 'tasks',
   instant: true,
