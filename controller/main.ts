@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { EventEmitter } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
@@ -59,7 +59,13 @@ function parseListen(text: string): Flags['listen'] {
 const noFiles: FileFlags = { filename: [], recursive: false };
 const collect = (value: string, all: readonly string[] = []) => [...all, value];
 
+const packageRoot = findPackageRoot(import.meta.dirname);
+const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
+  version: string;
+};
+
 const program = new Command('controller')
+  .version(version)
   .description('Keeps a Docker Swarm as manifests say, breaks it on purpose, and measures how it recovers.')
   .option('--watch [dir]', 'run the operator over the manifests in a folder (default: manifests)')
   .option('-R, --recursive', 'look into subfolders, too', false)
@@ -86,7 +92,7 @@ const program = new Command('controller')
 
 function contextOf({ state, cache, output }: Flags): CliContext {
   return {
-    packageRoot: findPackageRoot(import.meta.dirname),
+    packageRoot,
     stateDir: resolve(state),
     cacheDir: resolve(cache),
     output,

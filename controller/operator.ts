@@ -4,12 +4,13 @@ import { ensureImages } from '../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../compose/images/resolve-images.ts';
 import { type ClusterSpec, provisionerOf } from '../crds/cluster-spec.ts';
 import { resourceKey } from '../crds/group.ts';
-import type { Provisioner, ProvisionerContext } from '../provisioners/contract.ts';
+import { ProvisionError, type Provisioner, type ProvisionerContext } from '../provisioners/contract.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
-import { ensureLocalEngine } from '../provisioners/shared/install-engine.ts';
+import { ensureLocalEngine, startInstalledEngine } from '../provisioners/shared/install-engine.ts';
 import type { Claims, RunJournal } from '../state-machines/contract.ts';
 import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
 import { systemClock } from './clock.ts';
+import type { ClusterDeps } from './cluster/cluster-deps.ts';
 import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
 import type { OpenEngine } from './cluster/node-pool.ts';
 import type { Log } from './log.ts';
@@ -225,14 +226,19 @@ const WORKLOAD_IMAGES = [
 ];
 
 /** Once per process: an engine on this machine, and the images that nodes may not be able to pull. */
-function imagePreparer({
-  packageRoot,
-  cacheDir,
-  progress,
-}: OperatorOptions): (cluster: ClusterSpec, signal: AbortSignal) => Promise<void> {
+function imagePreparer({ packageRoot, cacheDir, progress }: OperatorOptions): ClusterDeps['prepare'] {
   const ready = new Set<string>();
-  return async ({ spec }, signal) => {
-    const wanted = ['node', ...(spec.stacks.length > 0 ? WORKLOAD_IMAGES : [])].filter(
+  return async (cluster, deleting, signal) => {
+    if (deleting) {
+      if (provisionerOf(cluster).name !== 'lab') return;
+      // After a reboot of this machine its engine may not run: what is to be destroyed is there all the same.
+      if (!(await startInstalledEngine(progress, signal)))
+        throw new ProvisionError([
+          'no Docker engine is installed here: there is no lab that could be destroyed',
+        ]);
+      return;
+    }
+    const wanted = ['node', ...(cluster.spec.stacks.length > 0 ? WORKLOAD_IMAGES : [])].filter(
       (name) => !ready.has(name),
     );
     if (wanted.length === 0) return;

@@ -16,7 +16,7 @@ type Preset = FaultSchedule['spec']['preset'];
 /** `smoke` and `quick` calibrate for less than the 300 s that a claim needs, and reports say so. */
 const PRESETS: Readonly<Record<Preset, MeasurementPlan>> = {
   none: { trials: 0, calibrationMs: 0, gateMs: 0, maxRecoveryMs: 0 },
-  smoke: { trials: 1, calibrationMs: 30_000, gateMs: 15_000, maxRecoveryMs: 600_000 },
+  smoke: { trials: 1, calibrationMs: 15_000, gateMs: 10_000, maxRecoveryMs: 600_000 },
   quick: { trials: 3, calibrationMs: 60_000, gateMs: 30_000, maxRecoveryMs: 600_000 },
   standard: { trials: 10, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000 },
   paper: { trials: 30, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000 },

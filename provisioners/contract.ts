@@ -107,6 +107,9 @@ export interface Provisioner {
   };
 }
 
+/** Where every swarm takes its overlay networks from, /24 each: no machine may have an address in it. */
+export const OVERLAY_POOL = '10.99.0.0/16';
+
 /** What a provisioner gets from the process that binds it to a cluster. */
 export interface ProvisionerContext {
   readonly cluster: string;

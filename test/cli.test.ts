@@ -129,6 +129,7 @@ t.test('arguments that are wrong end with 2, and say what is right', async (t) =
     t.equal(stdout, '', 'standard output belongs to answers');
   });
   t.match(await run('--help'), { code: 0, stdout: /Usage: controller/ });
+  t.match(await run('--version'), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ });
 });
 
 t.test('a bad manifest ends every verb with 2 and all of its problems, and nothing is made', async (t) => {

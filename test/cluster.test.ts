@@ -10,6 +10,7 @@ import { planCluster } from '../controller/cluster/plan-cluster.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
 import type { DesiredStack } from '../controller/stack/desired-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
+import { StateError } from '../controller/status/state-error.ts';
 import type { StatusStore } from '../controller/status/status-store.ts';
 import { EngineError } from '../controller/swarm/engine-error.ts';
 import { CLUSTER_LABEL, NODE_LABEL, STACK_LABEL } from '../controller/swarm/labels.ts';
@@ -94,6 +95,8 @@ class World {
   readonly stacks = new Map<string, DesiredStack | Error>();
   readonly images = new Map<string, string>();
   readonly woken: string[] = [];
+  /** The disk of the state directory takes no more. */
+  full = false;
   reconciler = this.#start();
   generation = 1;
   nodes: NodeEntry[];
@@ -118,7 +121,11 @@ class World {
         return status ? { status } : {};
       },
       list: async () => ({ found: this.statuses, unreadable: [] }),
-      write: async (name, status) => void this.statuses.set(name, status),
+      write: async (name, status) => {
+        if (this.full) throw new StateError('STATE_FULL', name, 'no space left to save state');
+        this.statuses.set(name, status);
+      },
+      tellFull: async (name, status) => void this.statuses.set(name, status),
       remove: async (name) => void this.statuses.delete(name),
     };
     return new ClusterReconciler({
@@ -959,6 +966,20 @@ t.test('the reconciler', async (t) => {
       await world.pass();
     }
     t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('that cannot be remembered does nothing, says so, and goes on when there is space', async (t) => {
+    const world = new World();
+    world.full = true;
+    await t.rejects(world.pass(), { code: 'STATE_FULL' });
+    t.match(world.condition('Ready'), { status: 'False', reason: 'StateDirectoryFull' });
+    t.match(world.condition('Stalled'), { status: 'True', message: /no space left/ });
+    t.equal(world.provisioner.machines.size, 0, 'nothing is made that could not be found again');
+    world.full = false;
+    await world.converge();
+    t.match(world.condition('Ready'), { status: 'True' });
+    t.equal(world.condition('Stalled'), undefined);
     world.reconciler.close();
   });
 

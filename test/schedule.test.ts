@@ -15,6 +15,7 @@ import { type Inventory, selectTargets, targetName } from '../controller/schedul
 import type { StoredResource } from '../controller/source/resource-store.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import { findCondition } from '../controller/status/conditions.ts';
+import { StateError } from '../controller/status/state-error.ts';
 import type { StatusStore } from '../controller/status/status-store.ts';
 import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../crds/status.ts';
@@ -221,6 +222,10 @@ class MemoryStatuses implements StatusStore<ScheduleStatus> {
     this.all.set(of, JSON.parse(JSON.stringify(status)));
   }
 
+  async tellFull(of: string, status: ScheduleStatus) {
+    this.all.set(of, status);
+  }
+
   async remove(of: string) {
     this.all.delete(of);
   }
@@ -328,14 +333,17 @@ t.test('a schedule', async (t) => {
     t.equal(world.condition('Complete'), undefined);
   });
 
-  t.test('that cannot be announced is not started', async (t) => {
+  t.test('that cannot be announced is not started, says so, and is once there is space', async (t) => {
     const world = new Schedules();
-    world.statuses.failure = new Error('disk full');
-    await t.rejects(world.pass(), /disk full/);
+    world.statuses.failure = new StateError('STATE_FULL', 'a.json', 'no space left');
+    await t.rejects(world.pass(), { code: 'STATE_FULL' });
     t.equal(world.started.length, 0);
+    t.match(world.condition('Stalled'), { reason: 'StateDirectoryFull', message: /no space left/ });
+    await t.rejects(world.pass(), { code: 'STATE_FULL' }, 'tried again');
     world.statuses.failure = undefined;
     await world.pass();
     t.equal(world.started.length, 1);
+    t.equal(world.condition('Stalled'), undefined);
   });
 
   t.test('never runs twice at once, whatever passes do', async (t) => {

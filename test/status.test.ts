@@ -18,6 +18,7 @@ import { systemClock } from '../controller/clock.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import { findCondition, isTrue, removeCondition, setCondition } from '../controller/status/conditions.ts';
 import { addEvent } from '../controller/status/events.ts';
+import { Reserve } from '../controller/status/reserve.ts';
 import { journalPath, openRunJournal, readRunJournal } from '../controller/status/run-journal.ts';
 import { stateWriteError } from '../controller/status/state-error.ts';
 import { lockState, readLockHolder } from '../controller/status/state-lock.ts';
@@ -188,7 +189,8 @@ t.test('a full disk: status and journal say so, lose nothing, and go on with spa
     execFileSync('umount', [disk]);
     rmdirSync(disk);
   });
-  const store = openStatusStore({ stateDir: disk, kind: 'Thing', parse: (value) => value });
+  const reserve = new Reserve(disk);
+  const store = openStatusStore({ stateDir: disk, kind: 'Thing', parse: (value) => value, reserve });
   const journal = await openRunJournal(disk);
   await store.write('a', { n: 1 });
   await journal.write(exampleRun('kept'));
@@ -201,8 +203,12 @@ t.test('a full disk: status and journal say so, lose nothing, and go on with spa
     (await journal.unfinished()).map(({ runId }) => runId),
     ['kept'],
   );
+  await store.tellFull('a', { n: 2, full: true });
+  t.same(await store.read('a'), { status: { n: 2, full: true } }, 'told with the space kept aside');
+  await t.rejects(store.write('a', { n: 2 }), { code: 'STATE_FULL' }, 'which is for nothing else');
   execFileSync('rm', [filler]);
   await store.write('a', { n: 3 });
+  t.ok(existsSync(join(disk, 'reserve')), 'and is set aside again');
   await journal.write(exampleRun('after'));
   t.same(await store.read('a'), { status: { n: 3 } });
   const { runs, problems } = await readRunJournal(disk);
@@ -213,11 +219,11 @@ t.test('a full disk: status and journal say so, lose nothing, and go on with spa
   t.same(problems, [], 'what the full disk tore was cut off');
 });
 
-/** A file system of 256 KiB; undefined where that is not allowed. */
+/** A file system of 1 MiB; undefined where that is not allowed. */
 function mountSmallDisk(): string | undefined {
   const disk = mkdtempSync(join(tmpdir(), 'spark-failures-disk-'));
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', disk], { stdio: 'ignore' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk], { stdio: 'ignore' });
     return disk;
   } catch {
     rmdirSync(disk);

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeImages } from '../../compose/images/local-engine.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { startInstalledEngine } from '../../provisioners/shared/install-engine.ts';
 import type { Actor } from '../loop/run-group.ts';
 import type { Operator } from '../operator.ts';
 import { runOperator } from '../run-operator.ts';
@@ -50,6 +51,10 @@ export async function demo(context: CliContext, serve: ServeOptions): Promise<Ex
 
 /** `controller demo --down`: nothing stays but image and download caches; with `purge` those go, too. */
 export async function demoDown(context: CliContext, serve: ServeOptions, purge: boolean): Promise<ExitCode> {
+  if (!(await startInstalledEngine(context.note, context.signal))) {
+    context.note('no Docker engine is installed here: there is nothing to take down');
+    return 0;
+  }
   const code = await remove({ ...context, output: 'table', print: context.note }, serve, demoFiles(context));
   if (code !== 0) return code;
   await rm(context.stateDir, { recursive: true, force: true });

@@ -6,6 +6,7 @@ import type { Nodes } from '../../state-machines/contract.ts';
 import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { setCondition } from '../status/conditions.ts';
+import { isStateFull } from '../status/state-error.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { applyPlan, type StepResult } from './apply-plan.ts';
 import { applyStep } from './apply-step.ts';
@@ -56,7 +57,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const session = this.#session(cluster);
     await session.begin(stored.generation);
     try {
-      if (!stored.deleting) await this.#deps.prepare(cluster, signal);
+      await this.#deps.prepare(cluster, stored.deleting, signal);
       const result = await this.#pass(stored, cluster, session, signal);
       this.#passed.set(stored.name, stored.generation);
       return result;
@@ -271,7 +272,8 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       error,
       nowMs,
     );
-    await session.status.save({ ...before, ...identity(stored), conditions });
+    const status = { ...before, ...identity(stored), conditions };
+    await (isStateFull(error) ? session.status.tellFull(status) : session.status.save(status));
   }
 
   /** No text of this manifest was ever good: there is nothing to act upon, and nothing that could be destroyed. */

@@ -1,8 +1,9 @@
 import type { ClusterStatus, Condition, ObjectEvent } from '../../crds/status.ts';
 import { ProvisionError } from '../../provisioners/contract.ts';
-import type { ConditionReason } from '../status/condition-vocabulary.ts';
+import { type ConditionReason, stateReason } from '../status/condition-vocabulary.ts';
 import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';
+import { StateError } from '../status/state-error.ts';
 import type { StepResult } from './apply-plan.ts';
 import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
 import type { DesiredCluster } from './desired-cluster.ts';
@@ -54,8 +55,13 @@ export function failureConditions(
   nowMs: number,
 ): Condition[] {
   const message = error instanceof Error ? error.message : String(error);
-  const reason = error instanceof ProvisionError ? 'ProvisionFailed' : 'ProgressingWithRetry';
-  return setConditions(before, notReady(reason, message), generation, nowMs);
+  const stalled = error instanceof StateError; // nothing is begun that could not be remembered
+  return setConditions(before, { ...notReady(failureReason(error), message), stalled }, generation, nowMs);
+}
+
+function failureReason(error: unknown): ConditionReason {
+  if (error instanceof StateError) return stateReason(error);
+  return error instanceof ProvisionError ? 'ProvisionFailed' : 'ProgressingWithRetry';
 }
 
 function setConditions(

@@ -1,7 +1,6 @@
 import type { ClusterPlan, Finding, Step } from './cluster-plan.ts';
 import { planCluster } from './plan-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
-import { serviceHolder } from './service-holder.ts';
+import { type PlanContext, serviceHolder } from './plan-context.ts';
 
 /** The trial that holds what a step would write to, asked at this very moment. */
 export function holderOfStep(

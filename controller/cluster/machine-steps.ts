@@ -1,10 +1,8 @@
-import type { MachineSpec, Role } from '../../provisioners/contract.ts';
+import { type MachineSpec, OVERLAY_POOL, type Role } from '../../provisioners/contract.ts';
 import { EngineError } from '../swarm/engine-error.ts';
 import type { StepOutcome } from './apply-plan.ts';
 import { managerApi, type StepWork } from './step-tools.ts';
 
-/** Overlay networks come from here: clear of the lab's 10.98.0.0/24 and of the engine's own 172.16.0.0/12. */
-const addressPool = '10.99.0.0/16';
 const subnetSize = 24;
 const swarmPort = 2377;
 const leaveMs = 15_000;
@@ -24,7 +22,7 @@ export async function initSwarm(name: string, work: StepWork): Promise<void> {
   const { machine, engine } = await work.pool.connection(name, work.signal);
   work.mayWrite();
   await engine.initSwarm(
-    { advertiseAddr: machine.address, defaultAddrPool: [addressPool], subnetSize },
+    { advertiseAddr: machine.address, defaultAddrPool: [OVERLAY_POOL], subnetSize },
     work.signal,
   );
   await work.pool.reach(name, work.signal);

@@ -1,9 +1,8 @@
 import type { LiveConfig, LiveSecret } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import { isOurs } from './ownership.ts';
-import type { PlanContext } from './plan-context.ts';
+import { type PlanContext, serviceHolder } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, step } from './plan-part.ts';
-import { serviceHolder } from './service-holder.ts';
 
 /**
  * What earlier manifests asked for and this one does not: only what carries our labels *and* is in the inventory.

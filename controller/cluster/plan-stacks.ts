@@ -4,11 +4,10 @@ import { needsReplacement } from '../swarm/diff-service.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveService, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
-import type { PlanContext } from './plan-context.ts';
+import { type PlanContext, serviceHolder } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
 import { diffLive } from './remembering-diff.ts';
-import { serviceHolder } from './service-holder.ts';
 
 /** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
 export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPart {

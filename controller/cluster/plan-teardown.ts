@@ -2,9 +2,8 @@ import type { Inventory } from '../../crds/status.ts';
 import type { Labels } from '../swarm/swarm-types.ts';
 import type { ClusterPlan, HeldTarget, Step } from './cluster-plan.ts';
 import { isOurs } from './ownership.ts';
-import type { PlanContext } from './plan-context.ts';
+import { type PlanContext, serviceHolder } from './plan-context.ts';
 import { joinParts, problem, step, waiting } from './plan-part.ts';
-import { serviceHolder } from './service-holder.ts';
 
 const reason = 'the manifest is gone';
 

@@ -32,6 +32,13 @@ export class SavedStatus {
     this.#saved = status;
   }
 
+  /** Saves although the disk is full. */
+  async tellFull(status: ClusterStatus): Promise<void> {
+    if (isDeepStrictEqual(status, this.#saved)) return;
+    await this.#store.tellFull(this.#name, status);
+    this.#saved = status;
+  }
+
   async remove(): Promise<void> {
     await this.#store.remove(this.#name);
     this.#saved = undefined;

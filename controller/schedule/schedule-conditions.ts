@@ -1,7 +1,9 @@
 import { formatProblem } from '../../crds/problem.ts';
 import type { Condition, ScheduleStatus } from '../../crds/status.ts';
 import type { StoredResource } from '../source/resource-store.ts';
+import { stateReason } from '../status/condition-vocabulary.ts';
 import { type ConditionUpdate, findCondition, setCondition } from '../status/conditions.ts';
+import type { StateError } from '../status/state-error.ts';
 
 type Statement = Omit<ConditionUpdate, 'observedGeneration'>;
 
@@ -64,4 +66,14 @@ export function ended(reason: 'Finished' | 'Aborted' | 'Refused', message: strin
 export function notHealed(targets: readonly string[]): Statement {
   const message = `not healed: ${targets.join(', ')}`;
   return { type: 'Stalled', status: 'True', reason: 'FaultNotHealed', message };
+}
+
+/** What happens cannot be kept on the disk. */
+export function stateUnusable(error: StateError): Statement {
+  return { type: 'Stalled', status: 'True', reason: stateReason(error), message: error.message };
+}
+
+/** As they are once the disk takes what is written. */
+export function withoutStateTrouble(conditions: readonly Condition[]): Condition[] {
+  return conditions.filter(({ reason }) => !reason.startsWith('StateDirectory'));
 }

@@ -5,11 +5,21 @@ import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
+import { isStateFull, StateError } from '../status/state-error.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { ActiveRuns } from './active-runs.ts';
 import { closeInterrupted, settleStuck } from './close-books.ts';
 import type { RunSchedule } from './run-schedule.ts';
-import { acceptance, healing, isClosed, running, waitingFor, withConditions } from './schedule-conditions.ts';
+import {
+  acceptance,
+  healing,
+  isClosed,
+  running,
+  stateUnusable,
+  waitingFor,
+  withConditions,
+  withoutStateTrouble,
+} from './schedule-conditions.ts';
 
 /** Annotation whose new value makes a `now` schedule run again. */
 export const RUN_AT_ANNOTATION = 'spark-failures.io/run-at';
@@ -54,7 +64,22 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
       else if (hasLostCluster(resource)) runs.abort(resource.key, 'its cluster was removed');
       return {};
     }
-    return resource.deleting ? this.#forget(resource) : this.#advance(resource, signal);
+    if (resource.deleting) return this.#forget(resource);
+    try {
+      return await this.#advance(resource, signal);
+    } catch (error) {
+      if (error instanceof StateError) await this.#tellState(resource, error);
+      throw error;
+    }
+  }
+
+  /** Nothing is begun that could not be remembered. */
+  async #tellState(resource: StoredResource, error: StateError): Promise<void> {
+    const { status, clock } = this.#deps;
+    const before = await this.#read(resource);
+    const told = withConditions(before, resource.generation, [stateUnusable(error)], clock.now());
+    if (JSON.stringify(told) === JSON.stringify(before)) return;
+    await (isStateFull(error) ? status.tellFull(resource.name, told) : status.write(resource.name, told));
   }
 
   async #forget({ name }: StoredResource): Promise<ReconcileResult> {
@@ -68,7 +93,8 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     const { metrics, runsOf, clock } = this.#deps;
     const { name, generation, problems, resource: schedule } = resource;
     const saved = await this.#read(resource);
-    const before = withConditions(saved, generation, [acceptance(resource)], clock.now());
+    const usable = { ...saved, conditions: withoutStateTrouble(saved.conditions) };
+    const before = withConditions(usable, generation, [acceptance(resource)], clock.now());
     if (schedule?.kind !== 'FaultSchedule') {
       if (problems.length > 0) await this.#save(name, before); // else it is known from its status only
       return {};

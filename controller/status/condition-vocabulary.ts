@@ -1,3 +1,5 @@
+import type { StateError } from './state-error.ts';
+
 /** Every condition type; a cluster has the first four, a schedule `Accepted`, `Active`, `Complete`, `Stalled`. */
 const CONDITION_TYPES = [
   'Accepted', // the manifest as it is now was understood and is in force
@@ -48,6 +50,11 @@ const CONDITION_REASONS = [
   'Aborted',
   'Refused', // a guard said no: nothing was injected
 ] as const;
+
+/** Why nothing goes on while the state directory cannot be written. */
+export function stateReason({ code }: StateError): ConditionReason {
+  return code === 'STATE_FULL' ? 'StateDirectoryFull' : 'StateDirectoryUnwritable';
+}
 
 export type ConditionType = (typeof CONDITION_TYPES)[number];
 export type ConditionReason = (typeof CONDITION_REASONS)[number];

@@ -28,6 +28,11 @@ export function stateWriteError(path: string, cause: unknown): StateError {
   return new StateError('STATE_UNWRITABLE', path, `cannot save state (${code ?? String(cause)})`, { cause });
 }
 
+/** Whether something failed because the disk of the state directory is full. */
+export function isStateFull(error: unknown): boolean {
+  return error instanceof StateError && error.code === 'STATE_FULL';
+}
+
 /** The errno of a Node system error (`ENOENT`, ...), if it is one. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;

@@ -1,5 +1,6 @@
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Reserve } from './reserve.ts';
 import { errnoOf, StateError, stateWriteError } from './state-error.ts';
 import { syncFolder, temporaryPath, writeDurably } from './write-durably.ts';
 
@@ -30,6 +31,8 @@ export interface StatusStore<S> {
   list(): Promise<{ readonly found: ReadonlyMap<string, S>; readonly unreadable: readonly FileProblem[] }>;
   /** Resolves when it is on the disk. An unreadable file in its place is kept beside it, as `<name>.json.unreadable`. */
   write(name: string, status: S): Promise<void>;
+  /** Writes with the space kept aside: only for what tells that the disk is full. */
+  tellFull(name: string, status: S): Promise<void>;
   /** Forgets a resource that is gone for good. */
   remove(name: string): Promise<void>;
 }
@@ -41,6 +44,8 @@ export interface StatusStoreOptions<S> {
   readonly kind: string;
   /** Checks what was read; throws when it is no status of this kind. */
   readonly parse: (value: unknown) => S;
+  /** Kept before each write; without one a full disk can be told to the log only. */
+  readonly reserve?: Reserve;
 }
 
 /** Keeps `<state>/<folder>/<Kind>/<name>.json`. */
@@ -49,6 +54,7 @@ export function openStatusStore<S>({
   folder: parent = 'status',
   kind,
   parse,
+  reserve,
 }: StatusStoreOptions<S>): StatusStore<S> {
   const folder = join(stateDir, parent, kind);
   const writes = new Map<string, Promise<void>>();
@@ -61,6 +67,14 @@ export function openStatusStore<S>({
     } catch (error) {
       return { unreadable: { path: join(folder, `${name}.json`), problem: messageOf(error) } };
     }
+  };
+
+  const write = async (name: string, status: S): Promise<void> => {
+    const path = pathOf(name); // before anything else: it refuses names that lead elsewhere
+    const { unreadable } = await read(name);
+    if (unreadable) await setAside(path);
+    const file: StatusFile = { schemaVersion: 1, kind, name, status };
+    await writeDurably(path, `${JSON.stringify(file, undefined, 2)}\n`);
   };
 
   /** Writes of one name go one after another, in the order of the calls: the last call wins. */
@@ -88,11 +102,13 @@ export function openStatusStore<S>({
     },
     write: (name, status) =>
       inTurn(name, async () => {
-        const path = pathOf(name); // before anything else: it refuses names that lead elsewhere
-        const { unreadable } = await read(name);
-        if (unreadable) await setAside(path);
-        const file: StatusFile = { schemaVersion: 1, kind, name, status };
-        await writeDurably(path, `${JSON.stringify(file, undefined, 2)}\n`);
+        await reserve?.keep();
+        await write(name, status);
+      }),
+    tellFull: (name, status) =>
+      inTurn(name, async () => {
+        await reserve?.spend();
+        await write(name, status);
       }),
     remove: (name) => inTurn(name, async () => removeSynced(pathOf(name))),
   };

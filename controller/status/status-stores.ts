@@ -4,6 +4,7 @@ import {
   type ScheduleStatus,
   scheduleStatusSchema,
 } from '../../crds/status.ts';
+import { Reserve } from './reserve.ts';
 import { openStatusStore, type StatusStore } from './status-store.ts';
 
 export interface StatusStores {
@@ -13,14 +14,15 @@ export interface StatusStores {
 
 /** The two kinds' status files below a state directory. */
 export function openStatusStores(stateDir: string): StatusStores {
+  const reserve = new Reserve(stateDir);
   return {
     clusters: openStatusStore({
-      stateDir,
+      ...{ stateDir, reserve },
       kind: 'ClusterSpec',
       parse: (value) => clusterStatusSchema.parse(value),
     }),
     schedules: openStatusStore({
-      stateDir,
+      ...{ stateDir, reserve },
       kind: 'FaultSchedule',
       parse: (value) => scheduleStatusSchema.parse(value),
     }),

@@ -1,6 +1,9 @@
 import { isIPv4 } from 'node:net';
 import { z } from 'zod';
-import { readSubnet } from './addresses.ts';
+import { OVERLAY_POOL } from '../contract.ts';
+import { overlap, parseSubnet, readSubnet } from './addresses.ts';
+
+const nowhere = { first: -1, last: -1 };
 
 /** The lab: machines as containers of the local Docker engine, all on one host. */
 export const labConfigSchema = z.strictObject({
@@ -10,6 +13,10 @@ export const labConfigSchema = z.strictObject({
     .refine(
       (subnet) => readSubnet(subnet) !== undefined,
       'must be an IPv4 network of /8 to /28 whose host bits are zero',
+    )
+    .refine(
+      (subnet) => !overlap(readSubnet(subnet) ?? nowhere, parseSubnet(OVERLAY_POOL)),
+      `must be clear of ${OVERLAY_POOL}, from which the swarm takes its overlay networks`,
     )
     .default('10.98.0.0/24')
     .describe('IPv4 network of the machines; node number i (from 0) has the address base + 11 + i'),

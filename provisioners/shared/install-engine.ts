@@ -76,6 +76,17 @@ export async function ensureLocalEngine(
   }
 }
 
+/** Starts an engine that is installed here and does not run; false where none is installed. */
+export async function startInstalledEngine(
+  progress: (line: string) => void,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { engine, daemon } = await gatherFacts(signal);
+  if (engine === 'silent' && daemon === null) return false;
+  await ensureLocalEngine(progress, signal);
+  return true;
+}
+
 /** Engine, client, start. */
 const MOST_STEPS = 3;
 const SOCKET = '/var/run/docker.sock';
