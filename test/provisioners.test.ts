@@ -15,6 +15,7 @@ import { nodeAddress, overlap, parseSubnet, subnetOf } from '../provisioners/lab
 import { labConfigSchema, quantityBytes } from '../provisioners/lab/config.ts';
 import { machineHostConfig, nodeContainerOptions } from '../provisioners/lab/node-container.ts';
 import { ChannelSlots, type Lane } from '../provisioners/shared/channel-slots.ts';
+import { engineGateway } from '../controller/swarm/docker-gateways.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
 import { generateKeyPair, loadOrCreateKeyPair, pinOf } from '../provisioners/shared/keys.ts';
 import { LateStream } from '../provisioners/shared/late-stream.ts';
@@ -243,6 +244,28 @@ for (const mayUseEngine of [true, false]) {
     t.same(await client.docker.listServices(), [], 'and made anew');
   });
 }
+
+t.test('a connection that nobody waits for any more may fail without ending the process', async (t) => {
+  const engine = await new FakeEngine(await folder(t), 'ENGINE').listen();
+  t.teardown(() => engine.close());
+  const { node, server } = await sshd(t, { mayUseEngine: false, engineSocket: engine.socketPath });
+  const client = await dockerOver(node, 'ENGINE', never);
+  t.teardown(() => client.close());
+  const uncaught: unknown[] = [];
+  const note = (error: unknown) => void uncaught.push(error);
+  process.on('uncaughtException', note);
+  t.teardown(() => process.off('uncaughtException', note));
+  for (const waitMs of [0, 1, 5, 20]) {
+    const stop = new AbortController();
+    const calls = Array.from({ length: 9 }, () => engineGateway(client.docker).info(stop.signal));
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    stop.abort();
+    server.drop();
+    await Promise.allSettled(calls);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  t.same(uncaught, []);
+});
 
 t.test('an engine with another identity is refused before any other call', async (t) => {
   const engine = await new FakeEngine(await folder(t), 'OTHER').listen();

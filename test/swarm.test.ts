@@ -10,7 +10,7 @@ import { engineGateway, swarmGateway } from '../controller/swarm/docker-gateways
 import { ConflictError, EngineError } from '../controller/swarm/engine-error.ts';
 import { hashService } from '../controller/swarm/normal-service.ts';
 import { readEvents } from '../controller/swarm/read-events.ts';
-import { resolveReferences } from '../controller/swarm/resolve-references.ts';
+import { References, resolveReferences } from '../controller/swarm/resolve-references.ts';
 import type {
   ContainerSpec,
   LiveNetwork,
@@ -379,6 +379,27 @@ t.test('references to what the swarm lacks are all named', async (t) => {
   t.equal(resolved.Configs?.[0]?.ConfigID, 'c1');
   t.equal(resolved.Secrets?.[0]?.SecretID, 's1');
 });
+
+t.test(
+  'references of services that are made together are listed once, and anew for what was not there yet',
+  async (t) => {
+    const swarm = new FakeSwarm();
+    let lists = 0;
+    swarm.beforeCall = (call) => void (lists += call === 'listNetworks' ? 1 : 0);
+    const resolve = new References();
+    const target = async () =>
+      (await resolve.resolve(withContainer({}), swarm.gateway, never)).TaskTemplate.Networks?.[0]?.Target;
+    await t.rejects(target(), { code: 'NOT_FOUND', message: /network app/ });
+    const id = await swarm.gateway.createNetwork(
+      { Name: 'app', Driver: 'overlay', Labels: {} } as never,
+      never,
+    );
+    lists = 0;
+    t.same(await Promise.all([target(), target()]), [id, id]);
+    t.equal(await target(), id);
+    t.ok(lists <= 2, `${lists} lists`);
+  },
+);
 
 /** An engine that answers as told and keeps what it was asked. */
 async function engine(t: Test, answer: RequestListener) {

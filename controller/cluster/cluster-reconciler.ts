@@ -7,6 +7,7 @@ import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/re
 import type { StoredResource } from '../source/resource-store.ts';
 import { setCondition } from '../status/conditions.ts';
 import { isStateFull } from '../status/state-error.ts';
+import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { applyPlan, type StepResult } from './apply-plan.ts';
 import { applyStep } from './apply-step.ts';
@@ -200,7 +201,8 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
   ): Promise<readonly StepResult[]> {
     if (steps.length === 0) return [];
     const { images, clock } = this.#deps;
-    const tools = { provisioner: session.provisioner, pool: session.pool, images, clock };
+    const { provisioner, pool } = session;
+    const tools = { provisioner, pool, images, clock, references: new References() };
     const results = await applyPlan(
       { steps },
       (step) => applyStep(step, tools, (each) => holderOfStep(each, context), signal),

@@ -1,5 +1,3 @@
-import { type ReferenceIds, resolveReferences } from '../swarm/resolve-references.ts';
-import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import { managerApi, poll, type StepWork } from './step-tools.ts';
@@ -12,14 +10,14 @@ type Removal = 'removeNetwork' | 'removeConfig' | 'removeSecret' | 'removeServic
 
 export async function createService(spec: ServiceSpec, work: StepWork): Promise<void> {
   const swarm = await managerApi(work);
-  const resolved = resolveReferences(spec, await referenceIds(spec, swarm, work));
+  const resolved = await work.references.resolve(spec, swarm, work.signal);
   work.mayWrite();
   await swarm.createService(resolved, work.signal);
 }
 
 export async function updateService({ live, spec }: Update, work: StepWork): Promise<void> {
   const swarm = await managerApi(work);
-  const resolved = resolveReferences(spec, await referenceIds(spec, swarm, work));
+  const resolved = await work.references.resolve(spec, swarm, work.signal);
   work.mayWrite();
   await swarm.updateService(live, resolved, work.signal);
 }
@@ -45,22 +43,3 @@ export async function awaitTasksGone(services: readonly string[], work: StepWork
 }
 
 const holdsNetworks = new Set(['assigned', 'accepted', 'preparing', 'ready', 'starting', 'running']);
-
-/** Only what the spec refers to is looked up: most services have neither configs nor secrets. */
-async function referenceIds(
-  spec: ServiceSpec,
-  swarm: SwarmGateway,
-  { signal }: StepWork,
-): Promise<ReferenceIds> {
-  const { ContainerSpec, Networks = [] } = spec.TaskTemplate;
-  const [networks, configs, secrets] = await Promise.all([
-    Networks.length > 0 ? swarm.listNetworks(signal) : [],
-    ContainerSpec.Configs?.length ? swarm.listConfigs(signal) : [],
-    ContainerSpec.Secrets?.length ? swarm.listSecrets(signal) : [],
-  ]);
-  return {
-    networks: new Map(networks.map(({ Name, Id }) => [Name, Id])),
-    configs: new Map(configs.map((config) => [config.Spec.Name, config.ID])),
-    secrets: new Map(secrets.map((secret) => [secret.Spec.Name, secret.ID])),
-  };
-}

@@ -1,4 +1,5 @@
 import { EngineError } from './engine-error.ts';
+import type { SwarmGateway } from './swarm-gateway.ts';
 import type { ServiceSpec } from './swarm-types.ts';
 
 /** Ids by name of what a service may refer to. */
@@ -43,4 +44,31 @@ export function resolveReferences(spec: ServiceSpec, ids: ReferenceIds): Service
     'NOT_FOUND',
     `service ${spec.Name} needs ${missing.join(', ')}, which the swarm lacks`,
   );
+}
+
+/** What the specs of one pass refer to by name: listed once for all of them, and again for one that it lacks. */
+export class References {
+  #last: Promise<ReferenceIds> | undefined;
+
+  async resolve(spec: ServiceSpec, swarm: SwarmGateway, signal: AbortSignal): Promise<ServiceSpec> {
+    if (this.#last) {
+      const resolved = await this.#last.then((ids) => resolveReferences(spec, ids)).catch(() => undefined);
+      if (resolved) return resolved;
+    }
+    this.#last = listReferences(swarm, signal);
+    return resolveReferences(spec, await this.#last);
+  }
+}
+
+async function listReferences(swarm: SwarmGateway, signal: AbortSignal): Promise<ReferenceIds> {
+  const [networks, configs, secrets] = await Promise.all([
+    swarm.listNetworks(signal),
+    swarm.listConfigs(signal),
+    swarm.listSecrets(signal),
+  ]);
+  return {
+    networks: new Map(networks.map(({ Name, Id }) => [Name, Id])),
+    configs: new Map(configs.map((config) => [config.Spec.Name, config.ID])),
+    secrets: new Map(secrets.map((secret) => [secret.Spec.Name, secret.ID])),
+  };
 }

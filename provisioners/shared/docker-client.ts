@@ -104,7 +104,9 @@ class DialAgent extends http.Agent {
   }
 
   override createConnection(): Duplex {
-    return new LateStream(this.#dial);
+    const stream = new LateStream(this.#dial);
+    // http listens only while a request has the stream: one whose request was aborted is nobody's until it fails.
+    return stream.on('error', () => {});
   }
 
   override keepSocketAlive(socket: Duplex): boolean {
