@@ -152,12 +152,19 @@ export interface Claims {
   heldBy(target: string): string | undefined;
 }
 
+/** Offset of a node's clock to the controller's, and the bound of its error; ms. */
+export interface ClockBound {
+  readonly node: string;
+  readonly offsetMs: number;
+  readonly boundMs: number;
+}
+
 /** What a trial needs of the job under load. */
 export interface Workload {
   /** Rows from now on, oldest first; ends only by the signal. Reconnects by itself. */
   samples(signal: AbortSignal): AsyncIterable<Sample>;
-  /** Offset of the observer's clock to ours and its error bound, ms. */
-  clockBound(signal: AbortSignal): Promise<{ readonly offsetMs: number; readonly boundMs: number }>;
+  /** How the clock of the observer's node stands to ours. */
+  clockBound(signal: AbortSignal): Promise<ClockBound>;
 }
 
 /** Gives the connection to a node by name; rejects when the cluster has no such node. */

@@ -536,7 +536,7 @@ class Lab {
   readonly swarm = new FakeSwarm();
   readonly said: string[] = [];
   readonly samples: string[] = [];
-  readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[] };
+  readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[], bounds: [] as unknown[] };
   workload = silentJob(this.clock);
 
   async prepare(): Promise<this> {
@@ -605,7 +605,11 @@ class Lab {
         trialEnded: () => void metrics.trials++,
         orphaned: () => {},
       },
-      workloadMetrics: { sample: () => {}, silent: () => {} },
+      workloadMetrics: {
+        sample: () => {},
+        silent: () => {},
+        clockBound: (...bound) => void metrics.bounds.push(bound),
+      },
       openSamples: (runId) => {
         this.samples.push(runId);
         return { path: `samples/${runId}.ndjson`, write: () => {}, close: async () => {} };
@@ -746,6 +750,14 @@ t.test('the run of a schedule', async (t) => {
     t.equal(trials[0]?.thetaMs, trials[1]?.thetaMs);
     t.equal(calibration?.thetaMs, trials[0]?.thetaMs);
     t.equal(lab.said.filter((line) => /^trial 2: awaiting calibration/.test(line)).length, 0);
+    t.same(
+      lab.metrics.bounds,
+      [
+        ['node2', 0.002],
+        ['node2', 0.002],
+      ],
+      'the clock error bound is exported',
+    );
   });
 });
 
@@ -763,7 +775,7 @@ function silentJob(clock: FakeClock): Workload {
 /** A job that commits once a second and that nothing disturbs. */
 function steadyJob(clock: FakeClock): Workload {
   return {
-    clockBound: async () => ({ offsetMs: 0, boundMs: 2 }),
+    clockBound: async () => ({ node: 'node2', offsetMs: 0, boundMs: 2 }),
     async *samples(signal) {
       for (;;) {
         await clock.sleep(250, signal);

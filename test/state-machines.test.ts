@@ -388,7 +388,7 @@ function makeWorkload({ clock, nodes }: World, stallMs: number): Workload {
   let stalledUntilMs = stallMs === Number.POSITIVE_INFINITY ? stallMs : undefined;
   let visibleMs = startMs - 1_000;
   return {
-    clockBound: async () => ({ offsetMs: 0, boundMs: 2 }),
+    clockBound: async () => ({ node: 'node2', offsetMs: 0, boundMs: 2 }),
     async *samples(signal) {
       for (;;) {
         await clock.sleep(250, signal);

@@ -23,7 +23,7 @@ export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
   readonly journal: RunJournal;
   readonly status: StatusStore<ScheduleStatus>;
   readonly metrics: TrialMetrics;
-  readonly workloadMetrics: Pick<WorkloadMetrics, 'sample' | 'silent'>;
+  readonly workloadMetrics: Pick<WorkloadMetrics, 'sample' | 'silent' | 'clockBound'>;
   /** Keeps a trial's raw rows; gives the file's path below the state directory. */
   readonly openSamples: (runId: string) => SampleFile;
   /** One line for people: what goes on, what is awaited. */
@@ -93,7 +93,15 @@ async function runOne(
   };
   const { nodes, claims, workload } = cluster;
   const ports: TrialPorts = {
-    ...{ clock, scripts, journal, nodes, claims, workload },
+    ...{ clock, scripts, journal, nodes, claims },
+    workload: {
+      samples: (from) => workload.samples(from),
+      async clockBound(within) {
+        const bound = await workload.clockBound(within);
+        deps.workloadMetrics.clockBound(bound.node, bound.boundMs / 1000);
+        return bound;
+      },
+    },
     onState: stateTeller(run.name, deps),
     onProgress: progressTeller(run.name, number, deps),
     ...(samples && {

@@ -23,14 +23,22 @@ export interface ObserverWorkloadOptions {
  * leaves open, and the same for every provisioner.
  */
 export function observerWorkload({ node, clock }: ObserverWorkloadOptions): Workload {
-  const get = async (path: string, signal: AbortSignal): Promise<http.IncomingMessage> => {
-    const handle = await node();
+  const get = async (
+    path: string,
+    signal: AbortSignal,
+    handle?: NodeHandle,
+  ): Promise<http.IncomingMessage> => {
+    handle ??= await node();
     const stream = await handle.dial({ host: '127.0.0.1', port: observerPort }, signal);
     return request(stream as Socket, path, signal);
   };
   return {
     samples: (signal) => followSamples(get, clock, signal),
-    clockBound: (signal) => probeClock(get, clock, signal),
+    clockBound: async (signal) => {
+      const handle = await node();
+      const fromNode: Get = (path) => get(path, signal, handle);
+      return { node: handle.name, ...(await probeClock(fromNode, clock, signal)) };
+    },
   };
 }
 
