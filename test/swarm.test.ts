@@ -385,7 +385,9 @@ t.test(
   async (t) => {
     const swarm = new FakeSwarm();
     let lists = 0;
-    swarm.beforeCall = (call) => void (lists += call === 'listNetworks' ? 1 : 0);
+    swarm.beforeCall = (call) => {
+      if (call === 'listNetworks') lists += 1;
+    };
     const resolve = new References();
     const target = async () =>
       (await resolve.resolve(withContainer({}), swarm.gateway, never)).TaskTemplate.Networks?.[0]?.Target;
