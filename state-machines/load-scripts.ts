@@ -2,11 +2,13 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Mechanism } from './contract.ts';
 
-/** The three scripts of a mechanism, as text. */
+/** The scripts of a mechanism, as text. */
 interface MechanismScripts {
   readonly inject: string;
   readonly undo: string;
   readonly check: string;
+  /** Lists and clears marks that may be in force without a run; absent where nothing is marked. */
+  readonly sweep?: string;
 }
 
 /** Everything that is ever run on a node by a fault: constant text, read once. */
@@ -18,6 +20,8 @@ export interface Scripts {
 
 /** These call the function that offers.sh defines: it is put before them. */
 const usesOffers = ['arm.sh', 'lacks.sh'];
+/** And these call every mechanism's sweep. */
+const usesSweeps = ['heal-all.sh', 'scan.sh'];
 
 /** Reads the scripts below `dir`, the `state-machines` folder of the package. */
 export async function loadScripts(dir: string): Promise<Scripts> {
@@ -25,7 +29,9 @@ export async function loadScripts(dir: string): Promise<Scripts> {
     readMechanisms(join(dir, 'faults')),
     readFolder(join(dir, 'dead-man')),
   ]);
+  const sweeps = sweepFunctions(mechanisms);
   for (const name of usesOffers) deadMan.set(name, found(deadMan, 'offers.sh') + found(deadMan, name));
+  for (const name of usesSweeps) deadMan.set(name, sweeps + found(deadMan, name));
   return {
     mechanism: (name) => found(mechanisms, name),
     deadMan: (name) => found(deadMan, name),
@@ -33,17 +39,27 @@ export async function loadScripts(dir: string): Promise<Scripts> {
 }
 
 async function readMechanisms(dir: string): Promise<Map<string, MechanismScripts>> {
+  const common = await readFile(join(dir, 'common.sh'), 'utf8');
   const folders = (await readdir(dir, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   const read = folders.map(async ({ name }) => {
     const files = await readFolder(join(dir, name));
+    const script = (file: string) => common + found(files, file);
     const scripts = {
-      inject: found(files, 'inject.sh'),
-      undo: found(files, 'undo.sh'),
-      check: found(files, 'check.sh'),
+      inject: script('inject.sh'),
+      undo: script('undo.sh'),
+      check: script('check.sh'),
+      ...(files.has('sweep.sh') && { sweep: found(files, 'sweep.sh') }),
     };
     return [name, scripts] as const;
   });
   return new Map(await Promise.all(read));
+}
+
+/** Each sweep.sh as a shell function in a subshell of its own, and their names. */
+function sweepFunctions(mechanisms: ReadonlyMap<string, MechanismScripts>): string {
+  const swept = [...mechanisms].flatMap(([name, { sweep }]) => (sweep === undefined ? [] : [[name, sweep]]));
+  const functions = swept.map(([name, text]) => `sweep_${name}() (\n${text})\n`);
+  return `${functions.sort().join('')}sweeps='${swept.map(([name]) => name).sort().join(' ')}'\n`;
 }
 
 async function readFolder(dir: string): Promise<Map<string, string>> {

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Undoes whatever is pending on this node, without a journal: at boot, and for `controller heal`. Marks of ours that
-# belong to no run are removed too. Exits non-zero when something could not be undone.
+# belong to no run are removed too, by each mechanism's sweep.sh, which is put before this as `sweep_<mechanism>`, with
+# their names in $sweeps. Exits non-zero when something could not be undone.
 set -u
 root=/var/lib/spark-failures
 failed=0
@@ -16,12 +17,8 @@ for dir in "$root"/runs/*/; do
   fi
 done
 
-command -v iptables >/dev/null || exit "$failed"
-rules=$(iptables -w 5 -S) || exit 1
-for chain in $(printf '%s\n' "$rules" | sed -n 's/^-N \(SF-[0-9]*\)$/\1/p'); do
-  for hook in INPUT OUTPUT FORWARD; do
-    while iptables -w 5 -D "$hook" -j "$chain" 2>/dev/null; do :; done
-  done
-  iptables -w 5 -F "$chain" && iptables -w 5 -X "$chain" || failed=1
+# shellcheck disable=SC2154 # put before this
+for mechanism in $sweeps; do
+  "sweep_$mechanism" clear || failed=1
 done
 exit "$failed"

@@ -1,13 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
-import { ensureImages } from '../../compose/images/ensure-images.ts';
-import { resolveImageNames } from '../../compose/images/resolve-images.ts';
-import { systemClock } from '../../controller/clock.ts';
-import { labConfigSchema } from '../../provisioners/lab/config.ts';
-import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
-import type { Facts, FaultStep, Target } from '../../state-machines/contract.ts';
+import type { FaultStep } from '../../state-machines/contract.ts';
 import {
   armStep,
   disarmStep,
@@ -18,88 +10,19 @@ import {
 } from '../../state-machines/dead-man/step-actions.ts';
 import { runFault } from '../../state-machines/fault-runner.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
-import { loadScripts } from '../../state-machines/load-scripts.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
-import { engineOrSkip } from '../support/lab-engine.ts';
+import { openFaultLab } from '../support/fault-lab.ts';
 
 // The scripts that live on a node, on real machines: what they promise when nobody comes back.
 
-t.setTimeout(600_000);
-await engineOrSkip(t);
-
-const signal = AbortSignal.timeout(590_000);
-const work = await mkdtemp(join(tmpdir(), 'sf-dead-man-test-'));
-const assetsDir = join(import.meta.dirname, '..', '..', '..');
-const scripts = await loadScripts(join(assetsDir, 'state-machines'));
-const names = await resolveImageNames(assetsDir);
-const images = { node: names.get('node') ?? '', seed: ['debian:trixie-slim'] };
-await ensureImages(
-  [images.node, ...images.seed],
-  { assetsDir, cacheDir: join(assetsDir, '.cache'), progress: () => {} },
-  signal,
-);
-const provisioner = labProvisioner(
-  labConfigSchema.parse({ subnet: '10.93.0.0/24', memory: '1Gi', cpus: 1 }),
-  {
-    ...{ cluster: 'dead-man-test', stateDir: join(work, 'state'), cacheDir: join(work, 'cache'), images },
-    progress: (line) => t.comment(line),
-  },
-);
-const specs = [
-  { name: 'node1', role: 'manager', index: 0 },
-  { name: 'node2', role: 'worker', index: 1 },
-] as const;
-const takeDown = async () => {
-  await Promise.all((await provisioner.list(signal)).map(({ name }) => provisioner.destroy(name, signal)));
-  await provisioner.destroyShared(signal);
-};
-t.teardown(async () => {
-  await takeDown();
-  await rm(work, { recursive: true, force: true });
-});
-await takeDown();
-await Promise.all(specs.map((spec) => provisioner.create(spec, signal)));
-
-const connect = async (name: string) => {
-  const machine = (await provisioner.list(signal)).find((each) => each.name === name)!;
-  return provisioner.connect(machine, signal);
-};
-const handles = new Map([
-  ['node1', await connect('node1')],
-  ['node2', await connect('node2')],
-]);
-t.teardown(() => {
-  for (const handle of handles.values()) handle.close();
-});
-const node = () => handles.get('node1')!;
-const ports = { clock: systemClock, scripts, nodes: async (name: string) => handles.get(name)! };
-
-const output = async (script: string, ...args: string[]) => {
-  const { code, stdout, stderr } = await node().exec(script, args, {}, signal);
-  if (code !== 0) throw new Error(`${script} ended with ${code}: ${stderr}`);
-  return stdout.trim();
-};
-const facts = async (targets: readonly Target[]): Promise<Facts> => ({
-  targets,
-  nodes: await Promise.all(
-    [...handles.values()].map(async (handle) => ({
-      name: handle.name,
-      address: handle.address,
-      controllerAddress: await handle.controllerAddress(signal),
-    })),
-  ),
-});
+const lab = await openFaultLab(t, { cluster: 'dead-man-test', subnet: '10.93.0.0/24' });
+const { scripts, ports, signal, until, facts } = lab;
+const node = () => lab.node('node1');
+const output = (script: string, ...args: string[]) => lab.on('node1', script, ...args);
 const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
 const isolation = async (): Promise<FaultStep> =>
   kindOf('isolateNode').plan({}, await facts([{ kind: 'node', node: 'node1' }]))[0]!;
-const until = async (what: string, limitMs: number, holds: () => Promise<boolean>) => {
-  const deadlineMs = Date.now() + limitMs;
-  while (!(await holds())) {
-    if (Date.now() > deadlineMs) throw new Error(`not within ${limitMs} ms: ${what}`);
-    await systemClock.sleep(200, signal);
-  }
-};
 const hasMarks = async () => (await scanOrphans(node(), scripts, signal)).some(({ kind }) => kind === 'mark');
 const stateOf = async (run: string) =>
   (await scanOrphans(node(), scripts, signal)).flatMap((found) =>
@@ -163,13 +86,13 @@ await t.test('an isolated node hears no peer, its containers neither, and ssh st
   t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
   const { look } = await injectStep(ports, run, signal);
   t.equal(look.verdict, 'active');
-  const peer = handles.get('node2')!.address;
+  const peer = lab.node('node2').address;
   const { code } = await node().exec('ping -c 1 -W 1 "$1"', [peer], {}, signal);
   t.not(code, 0, 'the peer is out of reach');
   const forwarded =
     'nsenter -t "$(docker inspect -f "{{.State.Pid}}" "$(docker ps -q | head -n 1)")" -n ping -c 1 -W 1 "$1"';
   t.not((await node().exec(forwarded, [peer], {}, signal)).code, 0, 'also for a container');
-  const fresh = await connect('node1');
+  const fresh = await lab.connect('node1');
   t.equal((await fresh.exec('echo open', [], {}, signal)).stdout, 'open\n', 'a new ssh connection');
   fresh.close();
   await healStep(ports, run, signal);
@@ -312,11 +235,7 @@ await t.test('what a reboot leaves pending is undone at boot', async (t) => {
   const run = await armed(t, 'reboot.0', 10 * minute);
   await injectStep(ports, run, signal);
   t.equal(await stateOf('reboot.0'), 'injected');
-  node().close();
-  await provisioner.power!.off('node1', signal);
-  await provisioner.power!.on('node1', signal);
-  await provisioner.create(specs[0], signal);
-  handles.set('node1', await connect('node1'));
+  await lab.powerCycle('node1');
   await until('replayed', 60_000, async () => (await stateOf('reboot.0')) === 'healed');
   await t.rejects(injectStep(ports, run, signal), { code: 'FAULT_REFUSED' });
 });

@@ -6,18 +6,6 @@ set -eu
 signal=$1
 shift
 
-# The process that is number 1 in the container: when it dies, the kernel kills the rest.
-first_process() {
-  grep -ls "$1" /proc/[0-9]*/cgroup | while IFS= read -r file; do
-    status=${file%/cgroup}/status
-    if grep -qsE '^NSpid:[[:space:]]+[0-9]+[[:space:]]+1$' "$status"; then
-      pid=${file#/proc/}
-      echo "${pid%/cgroup}"
-      break
-    fi
-  done
-}
-
 pids=
 for id; do
   pid=$(first_process "$id")

@@ -1,0 +1,186 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { ensureImages } from '../../compose/images/ensure-images.ts';
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { systemClock } from '../../controller/clock.ts';
+import type { NodeHandle } from '../../provisioners/contract.ts';
+import { labConfigSchema } from '../../provisioners/lab/config.ts';
+import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
+import type { Facts, RunRecord, RunResult, Target, TaskTarget } from '../../state-machines/contract.ts';
+import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
+import { runFault } from '../../state-machines/fault-runner.ts';
+import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { loadScripts, type Scripts } from '../../state-machines/load-scripts.ts';
+import { engineOrSkip } from './lab-engine.ts';
+
+/** Machines of a lab without any controller: faults are run on them one by one, and looked at past all of ours. */
+export interface FaultLab {
+  readonly scripts: Scripts;
+  readonly ports: StepPorts;
+  /** Ends with the test file's own limit. */
+  readonly signal: AbortSignal;
+  node(name: string): NodeHandle;
+  /** A connection of its own, to be closed by whoever asked for it. */
+  connect(name: string): Promise<NodeHandle>;
+  /** Takes the power away and gives it back; resolves when the machine's engine runs again. */
+  powerCycle(name: string): Promise<void>;
+  /** Standard output of a shell script run as root; rejects when it fails. */
+  on(name: string, script: string, ...args: string[]): Promise<string>;
+  facts(targets: readonly Target[]): Promise<Facts>;
+  /** Starts `docker run` on a node with these options and a command; gives the task that a swarm would have made. */
+  startTask(name: string, options?: string, command?: string): Promise<TaskTarget>;
+  /** One fault from nothing to healed; `during` is run as soon as the hold has begun, and has to end in it. */
+  run(fault: LabFault): Promise<LabRun>;
+  /** What a fault could leave on a node, read without knowing any mark of ours: the same text before and after. */
+  traces(name: string): Promise<string>;
+  until(what: string, limitMs: number, holds: () => Promise<boolean>): Promise<void>;
+}
+
+interface LabFault {
+  readonly kind: string;
+  readonly params?: object;
+  readonly targets: readonly Target[];
+  readonly holdMs?: number;
+  readonly during?: () => Promise<void>;
+}
+
+interface LabRun {
+  readonly result: RunResult;
+  /** What the journal was told, in order. */
+  readonly records: readonly RunRecord[];
+}
+
+interface LabLayout {
+  /** One network, and one name, per test file: several may run at once. */
+  readonly cluster: string;
+  readonly subnet: string;
+  readonly nodes?: number;
+  readonly limitMs?: number;
+}
+
+const graceMs = 30_000;
+
+/** Boots the machines `node1`, `node2`, ...; they and all of theirs are gone when the test file ends. */
+export async function openFaultLab(t: Test, layout: LabLayout): Promise<FaultLab> {
+  const { cluster, subnet, nodes: count = 2, limitMs = 600_000 } = layout;
+  t.setTimeout(limitMs);
+  await engineOrSkip(t);
+  const signal = AbortSignal.timeout(limitMs - 10_000);
+  const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
+  const assetsDir = join(import.meta.dirname, '..', '..', '..');
+  const scripts = await loadScripts(join(assetsDir, 'state-machines'));
+  const names = await resolveImageNames(assetsDir);
+  const images = { node: names.get('node') ?? '', seed: ['debian:trixie-slim'] };
+  const cacheDir = join(assetsDir, '.cache');
+  await ensureImages([images.node, ...images.seed], { assetsDir, cacheDir, progress: () => {} }, signal);
+  const provisioner = labProvisioner(labConfigSchema.parse({ subnet, memory: '1Gi', cpus: 1 }), {
+    ...{ cluster, stateDir: join(work, 'state'), cacheDir: join(work, 'cache'), images },
+    progress: (line) => t.comment(line),
+  });
+  const handles = new Map<string, NodeHandle>();
+  const takeDown = async () => {
+    for (const handle of handles.values()) handle.close();
+    await Promise.all((await provisioner.list(signal)).map(({ name }) => provisioner.destroy(name, signal)));
+    await provisioner.destroyShared(signal);
+  };
+  t.teardown(async () => {
+    await takeDown();
+    await rm(work, { recursive: true, force: true });
+  });
+  await takeDown();
+  const machines = Array.from({ length: count }, (_, index) => ({
+    ...{ name: `node${index + 1}`, index },
+    role: index === 0 ? ('manager' as const) : ('worker' as const),
+  }));
+  await Promise.all(machines.map((spec) => provisioner.create(spec, signal)));
+  const connect = async (name: string) => {
+    const machine = (await provisioner.list(signal)).find((each) => each.name === name);
+    if (!machine) throw new Error(`the lab has no ${name}`);
+    return provisioner.connect(machine, signal);
+  };
+  for (const { name } of machines) handles.set(name, await connect(name));
+
+  const node = (name: string) => {
+    const handle = handles.get(name);
+    if (!handle) throw new Error(`the lab has no ${name}`);
+    return handle;
+  };
+  const on = async (name: string, script: string, ...args: string[]) => {
+    const { code, stdout, stderr } = await node(name).exec(script, args, {}, signal);
+    if (code !== 0) throw new Error(`${name}: ${script} ended with ${code}: ${stderr}`);
+    return stdout.trim();
+  };
+  const facts = async (targets: readonly Target[]): Promise<Facts> => ({
+    targets,
+    nodes: await Promise.all(
+      [...handles.values()].map(async (handle) => ({
+        name: handle.name,
+        address: handle.address,
+        controllerAddress: await handle.controllerAddress(signal),
+      })),
+    ),
+  });
+  const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => node(name) };
+  let runs = 0;
+  return {
+    ...{ scripts, ports, signal, node, connect, on, facts },
+    async powerCycle(name) {
+      node(name).close();
+      await provisioner.power!.off(name, signal);
+      await provisioner.power!.on(name, signal);
+      await provisioner.create(machines.find((spec) => spec.name === name)!, signal);
+      handles.set(name, await connect(name));
+    },
+    async startTask(name, options = '', command = 'sleep 3600') {
+      runs += 1;
+      const containerId = await on(name, `docker run -d --init=false ${options} debian:trixie-slim ${command}`);
+      return { kind: 'task', node: name, service: `s${runs}`, taskId: `t${runs}`, containerId };
+    },
+    async run({ kind: kindName, params = {}, targets, holdMs = 0, during }) {
+      const kind = faultKinds.find(({ name }) => name === kindName);
+      if (!kind) throw new Error(`there is no fault kind ${kindName}`);
+      runs += 1;
+      const steps = kind.plan(kind.params.parse(params), await facts(targets));
+      const named = { runId: `lab-${runs}`, cluster, schedule: 'lab', fault: kindName };
+      const run = { ...named, kind: kindName, instant: kind.instant, needs: kind.needs, steps };
+      const records: RunRecord[] = [];
+      const journal = {
+        write: async (record: RunRecord) => void records.push(record),
+        unfinished: async () => [],
+      };
+      let looked: Promise<void> | undefined;
+      const onState = (_run: unknown, state: string) => {
+        if (state === 'hold') looked = during?.();
+        looked?.catch(() => {}); // told below
+      };
+      const result = await runFault({ ...run, holdMs, graceMs }, { ...ports, journal, onState }, signal);
+      if (during && !looked) throw new Error(`${kindName} was never held: ${result.outcome} ${result.message}`);
+      await looked;
+      return { result, records };
+    },
+    traces: (name) => on(name, tracesScript),
+    async until(what, withinMs, holds) {
+      const deadlineMs = Date.now() + withinMs;
+      while (!(await holds())) {
+        if (Date.now() > deadlineMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+        await systemClock.sleep(200, signal);
+      }
+    },
+  };
+}
+
+/** Packet filter, queues, links, routes, units, files, mounts, limits of containers, and processes that stand still. */
+const tracesScript = `
+for table in raw filter nat mangle; do iptables -t "$table" -S; done
+tc qdisc show | sed 's/ dev veth[0-9a-f]*/ dev veth/' | sort
+ip -o link | sed -E 's/^[0-9]+: //; s/(veth)[0-9a-f]+@if[0-9]+/\\1/; s/ link.*//' | sort
+ip route
+systemctl list-units --all --no-legend --plain 'sf-*'
+find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
+awk '{ print $5, $9 }' /proc/self/mountinfo | grep -vE 'docker|/run/user|credentials' | sort
+grep -rs . /sys/fs/cgroup --include=freezer.state --include=cgroup.freeze --include=cpu.cfs_quota_us --include=cpu.max \\
+  --include=memory.limit_in_bytes --include=memory.max --include=pids.max | grep docker | sort
+ps -eo stat,args | grep '^[TD]' | sort
+exit 0`;
