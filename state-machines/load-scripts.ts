@@ -59,7 +59,10 @@ async function readMechanisms(dir: string): Promise<Map<string, MechanismScripts
 function sweepFunctions(mechanisms: ReadonlyMap<string, MechanismScripts>): string {
   const swept = [...mechanisms].flatMap(([name, { sweep }]) => (sweep === undefined ? [] : [[name, sweep]]));
   const functions = swept.map(([name, text]) => `sweep_${name}() (\n${text})\n`);
-  return `${functions.sort().join('')}sweeps='${swept.map(([name]) => name).sort().join(' ')}'\n`;
+  return `${functions.sort().join('')}sweeps='${swept
+    .map(([name]) => name)
+    .sort()
+    .join(' ')}'\n`;
 }
 
 async function readFolder(dir: string): Promise<Map<string, string>> {

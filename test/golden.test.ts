@@ -11,7 +11,7 @@ import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts
 import { planRun } from '../controller/schedule/plan-run.ts';
 import { trialSeed } from '../controller/schedule/to-trial-record.ts';
 import { listFolder } from '../controller/source/list-folder.ts';
-import { type LoadedDocument, manifestLoader } from '../controller/source/load-manifest.ts';
+import { type LoadedDocument, type LoadedFile, manifestLoader } from '../controller/source/load-manifest.ts';
 import { ResourceStore } from '../controller/source/resource-store.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
@@ -42,15 +42,19 @@ for (const story of stories) {
   t.test(`${story} is in force as it is, and its plans are those that were reviewed`, async (t) => {
     const { paths } = await listFolder(story, false);
     const load = manifestLoader(resourceKinds, (path) => readFile(path, 'utf8'));
-    const files = await Promise.all(paths.map((path) => load(path, live)));
+    const own = await Promise.all(paths.map((path) => load(path, live)));
+    // Schedules alone are examples for the demo's cluster.
+    const isCluster = (file: LoadedFile) =>
+      file.documents.some(({ resource }) => resource.kind === 'ClusterSpec');
+    const files = own.some(isCluster) ? own : [...own, await load('manifests/six-nodes.yaml', live)];
     const store = new ResourceStore({
       ...{ known: new Map(), onChanged: () => {}, newUid: () => 'uid', confirmMs: 0 },
     });
     store.update({ atMs: 0, complete: true, files, problems: [] });
     t.same(store.problems().map(formatProblem), []);
     const documents = files.flatMap((file) => file.documents);
-    for (const { path, documents: own } of files) {
-      const plans = await Promise.all(own.map((document) => describe(document, documents)));
+    for (const { path, documents: written } of own) {
+      const plans = await Promise.all(written.map((document) => describe(document, documents)));
       await compare(
         t,
         join('test/golden', path.replace(/^manifests\//, '').replace(/\.ya?ml$/, '.txt')),

@@ -135,7 +135,10 @@ export async function openFaultLab(t: Test, layout: LabLayout): Promise<FaultLab
     },
     async startTask(name, options = '', command = 'sleep 3600') {
       runs += 1;
-      const containerId = await on(name, `docker run -d --init=false ${options} debian:trixie-slim ${command}`);
+      const containerId = await on(
+        name,
+        `docker run -d --init=false ${options} debian:trixie-slim ${command}`,
+      );
       return { kind: 'task', node: name, service: `s${runs}`, taskId: `t${runs}`, containerId };
     },
     async run({ kind: kindName, params = {}, targets, holdMs = 0, during }) {
@@ -156,7 +159,8 @@ export async function openFaultLab(t: Test, layout: LabLayout): Promise<FaultLab
         looked?.catch(() => {}); // told below
       };
       const result = await runFault({ ...run, holdMs, graceMs }, { ...ports, journal, onState }, signal);
-      if (during && !looked) throw new Error(`${kindName} was never held: ${result.outcome} ${result.message}`);
+      if (during && !looked)
+        throw new Error(`${kindName} was never held: ${result.outcome} ${result.message}`);
       await looked;
       return { result, records };
     },
