@@ -5,7 +5,7 @@ import type { Test } from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { systemClock } from '../../controller/clock.ts';
-import type { NodeHandle } from '../../provisioners/contract.ts';
+import type { NodeHandle, Provisioner } from '../../provisioners/contract.ts';
 import { labConfigSchema } from '../../provisioners/lab/config.ts';
 import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
 import type { Facts, RunRecord, RunResult, Target, TaskTarget } from '../../state-machines/contract.ts';
@@ -17,6 +17,7 @@ import { engineOrSkip } from './lab-engine.ts';
 
 /** Machines of a lab without any controller: faults are run on them one by one, and looked at past all of ours. */
 export interface FaultLab {
+  readonly access: LabAccess;
   readonly scripts: Scripts;
   readonly ports: StepPorts;
   /** Ends with the test file's own limit. */
@@ -61,24 +62,50 @@ interface LabLayout {
 }
 
 const graceMs = 30_000;
+const defaultLimitMs = 600_000;
+const victimImage = 'debian:trixie-slim';
 
-/** Boots the machines `node1`, `node2`, ...; they and all of theirs are gone when the test file ends. */
+/** What it takes to reach the machines from another process. */
+export interface LabAccess {
+  readonly cluster: string;
+  readonly subnet: string;
+  readonly work: string;
+  readonly image: string;
+}
+
+/** The lab's provisioner, as this process and others bind it. */
+export function bindLab(
+  { cluster, subnet, work, image }: LabAccess,
+  progress: (line: string) => void,
+): Provisioner {
+  return labProvisioner(labConfigSchema.parse({ subnet, memory: '1Gi', cpus: 1 }), {
+    ...{ cluster, stateDir: join(work, 'state'), cacheDir: join(work, 'cache') },
+    ...{ images: { node: image, seed: [victimImage] }, progress },
+  });
+}
+
+/** Machines for a test file; skipped, or failed, where no engine runs. */
 export async function openFaultLab(t: Test, layout: LabLayout): Promise<FaultLab> {
-  const { cluster, subnet, nodes: count = 2, limitMs = 600_000 } = layout;
-  t.setTimeout(limitMs);
+  t.setTimeout(layout.limitMs ?? defaultLimitMs);
   await engineOrSkip(t);
+  return openMachines(t, layout);
+}
+
+/** Boots the machines `node1`, `node2`, ...; they and all of theirs are gone after the teardown. */
+export async function openMachines(
+  t: Pick<Test, 'comment' | 'teardown'>,
+  layout: LabLayout,
+): Promise<FaultLab> {
+  const { cluster, subnet, nodes: count = 2, limitMs = defaultLimitMs } = layout;
   const signal = AbortSignal.timeout(limitMs - 10_000);
   const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
   const assetsDir = join(import.meta.dirname, '..', '..', '..');
   const scripts = await loadScripts(join(assetsDir, 'state-machines'));
   const names = await resolveImageNames(assetsDir);
-  const images = { node: names.get('node') ?? '', seed: ['debian:trixie-slim'] };
+  const access = { cluster, subnet, work, image: names.get('node') ?? '' };
   const cacheDir = join(assetsDir, '.cache');
-  await ensureImages([images.node, ...images.seed], { assetsDir, cacheDir, progress: () => {} }, signal);
-  const provisioner = labProvisioner(labConfigSchema.parse({ subnet, memory: '1Gi', cpus: 1 }), {
-    ...{ cluster, stateDir: join(work, 'state'), cacheDir: join(work, 'cache'), images },
-    progress: (line) => t.comment(line),
-  });
+  await ensureImages([access.image, victimImage], { assetsDir, cacheDir, progress: () => {} }, signal);
+  const provisioner = bindLab(access, (line) => t.comment(line));
   const handles = new Map<string, NodeHandle>();
   const takeDown = async () => {
     for (const handle of handles.values()) handle.close();
@@ -125,7 +152,7 @@ export async function openFaultLab(t: Test, layout: LabLayout): Promise<FaultLab
   const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => node(name) };
   let runs = 0;
   return {
-    ...{ scripts, ports, signal, node, connect, on, facts },
+    ...{ access, scripts, ports, signal, node, connect, on, facts },
     async powerCycle(name) {
       node(name).close();
       await provisioner.power!.off(name, signal);
@@ -135,10 +162,7 @@ export async function openFaultLab(t: Test, layout: LabLayout): Promise<FaultLab
     },
     async startTask(name, options = '', command = 'sleep 3600') {
       runs += 1;
-      const containerId = await on(
-        name,
-        `docker run -d --init=false ${options} debian:trixie-slim ${command}`,
-      );
+      const containerId = await on(name, `docker run -d --init=false ${options} ${victimImage} ${command}`);
       return { kind: 'task', node: name, service: `s${runs}`, taskId: `t${runs}`, containerId };
     },
     async run({ kind: kindName, params = {}, targets, holdMs = 0, during }) {
