@@ -11,7 +11,7 @@ module.exports = {
     rule('provisioners-below', '^provisioners/', { path: '^(controller|state-machines|compose)/' }, 'machines know nothing of clusters and faults'),
     rule('machines-know-contracts', '^state-machines/', { path: '^(controller|compose|provisioners)/', pathNot: '^provisioners/contract' }, 'faults see a node only as the contract shows it'),
     rule('machines-no-docker', '^state-machines/', { path: 'node_modules/(dockerode|ssh2)' }, 'faults act through scripts on nodes'),
-    rule('fault-siblings', '^state-machines/faults/([^/]+)/', { path: '^state-machines/faults/', pathNot: '^state-machines/faults/$1/' }, 'a mechanism never reads a sibling'),
+    rule('fault-siblings', '^state-machines/faults/([^/]+)/', { path: '^state-machines/faults/', pathNot: '^state-machines/faults/($1/|[^/]+$)' }, 'a mechanism never reads a sibling'),
     rule('faults-are-pure', '^state-machines/faults/[^/]+/', { path: ours, pathNot: '^state-machines/(contract|faults/)' }, 'a fault imports the contract and zod'),
     rule('faults-no-builtins', '^state-machines/faults/', { dependencyTypes: ['core'] }, 'a fault is a plan; only the runner acts'),
     rule('catalogues-only', '^controller/(?!resource-kinds)', { path: '^(state-machines/faults|provisioners/(lab|ssh|ec2|catalog))' }, 'members are reached through resource-kinds.ts'),

@@ -5,7 +5,7 @@ import type { Sample } from './recovery/sample.ts';
 type FaultLevel = 'state' | 'network' | 'resource';
 
 /** What a node must offer before a fault kind may touch it: a branch of dead-man/offers.sh. */
-export type Need = 'systemd' | 'iptables';
+export type Need = 'systemd' | 'iptables' | 'freezer';
 
 /** A running task of a service on a node, as the swarm and the engine know it. */
 export interface TaskTarget {
@@ -44,7 +44,8 @@ export type Mechanism = string;
 
 /**
  * One target's part of a fault: the three scripts of `mechanism` run on `node` with the same `args`.
- * inject.sh makes the fault and saves what it replaced in $SF_RUN_DIR; undo.sh puts it back (nothing saved: no-op);
+ * inject.sh makes the fault and saves what it replaced in $SF_RUN_DIR, or refuses, with the reason on stderr, before it
+ * changes anything (common.sh's `refuse`); undo.sh puts it back (nothing saved: no-op);
  * check.sh prints one word: `active`, `inactive` or `unknown`, judged where the victim would feel it; a second word is
  * the uptime (as in /proc/uptime) at which it looked, when that is not the end of the script.
  * No argument contains a line break. $SF_RUN_DIR names the run: its last part is unique, and empty on a witness.

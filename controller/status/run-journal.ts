@@ -46,7 +46,11 @@ const OUTCOMES: { readonly [O in Outcome]: O } = {
   Stuck: 'Stuck',
   Unknown: 'Unknown',
 };
-const NEEDS: { readonly [N in Need]: N } = { systemd: 'systemd', iptables: 'iptables' };
+const NEEDS: { readonly [N in Need]: N } = {
+  systemd: 'systemd',
+  iptables: 'iptables',
+  freezer: 'freezer',
+};
 
 // Loose: a field that the contract gains is kept, through compaction too.
 const stepSchema = z.looseObject({

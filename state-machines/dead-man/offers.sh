@@ -4,6 +4,11 @@ offers() {
   case $1 in
     systemd) [ -d /run/systemd/system ] ;;
     iptables) command -v iptables >/dev/null && iptables -w -S >/dev/null 2>&1 ;;
+    # The cgroup freezer, and the CPU time by which it is judged; version 2 has both in every cgroup but the root.
+    freezer)
+      [ -w /sys/fs/cgroup/init.scope/cgroup.freeze ] ||
+        { [ -w /sys/fs/cgroup/freezer/cgroup.procs ] && [ -r /sys/fs/cgroup/cpuacct/cpuacct.usage ]; }
+      ;;
     *) return 1 ;;
   esac
 }

@@ -53,6 +53,9 @@ export async function armStep(
   return answer.look();
 }
 
+/** The exit status of common.sh's `refuse`. */
+const refusedStatus = '69';
+
 /** Breaks it, if the node still allows; the effect began after `notBeforeMs`. */
 export async function injectStep(
   ports: StepPorts,
@@ -61,6 +64,7 @@ export async function injectStep(
 ): Promise<{ readonly notBeforeMs: number; readonly look: Look }> {
   const answer = await call(ports, run.step.node, 'inject.sh', [run.name], {}, signal);
   const failure = answer.value('failed');
+  if (failure === refusedStatus) throw new RefusedError(`${run.step.node}: ${answer.stderr}`);
   if (failure !== undefined)
     throw new Error(`${run.step.node}: inject.sh failed (${failure}): ${answer.stderr}`);
   return { notBeforeMs: answer.interval('notbefore').earliestMs, look: answer.look() };

@@ -1,6 +1,13 @@
 import type { FaultKind } from '../contract.ts';
 import { isolateNode } from './drop/fault.ts';
-import { killContainer } from './signal/fault.ts';
+import { pauseContainer, pauseProcess } from './freeze/fault.ts';
+import { killContainer, killProcess } from './signal/fault.ts';
 
 /** Every fault kind there is. */
-export const faultKinds: readonly FaultKind[] = [killContainer, isolateNode];
+export const faultKinds: readonly FaultKind[] = [
+  killContainer,
+  killProcess,
+  pauseContainer,
+  pauseProcess,
+  isolateNode,
+];

@@ -2,15 +2,34 @@
 # Put before every mechanism's inject.sh, undo.sh and check.sh: how containers and processes are found on a node, without
 # asking its engine.
 
+# refuse WHY: ends an inject.sh that has not changed anything yet; the run is then Refused (69 is EX_UNAVAILABLE).
+refuse() {
+  echo "$*" >&2
+  exit 69
+}
+
+# pids_in CONTAINER_ID: its processes. Only of a full id: a part of one, or none at all, would match the node's own.
+pids_in() {
+  [ "${#1}" -eq 64 ] || return 0
+  grep -lsF -e "$1" /proc/[0-9]*/cgroup | cut -d/ -f3
+}
+
 # first_process CONTAINER_ID: the process that is number 1 in the container; nothing when none is left.
 first_process() {
-  grep -ls "$1" /proc/[0-9]*/cgroup | while IFS= read -r file; do
-    status=${file%/cgroup}/status
-    if grep -qsE '^NSpid:[[:space:]]+[0-9]+[[:space:]]+1$' "$status"; then
-      pid=${file#/proc/}
-      echo "${pid%/cgroup}"
+  for pid in $(pids_in "$1"); do
+    if grep -qsE '^NSpid:[[:space:]]+[0-9]+[[:space:]]+1$' "/proc/$pid/status"; then
+      echo "$pid"
       break
     fi
+  done
+}
+
+# matching CONTAINER_ID TEXT: `pid started` of its processes whose command line, joined by blanks, contains the text.
+matching() {
+  for pid in $(pids_in "$1"); do
+    start=$(started "$pid")
+    words=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") || continue
+    case $words in *"$2"*) echo "$pid $start" ;; esac
   done
 }
 
@@ -25,7 +44,26 @@ cgroup_of() {
   fi
 }
 
+# container_cgroup CONTAINER_ID CONTROLLER: the directory of the whole container; nothing when no process of it is left.
+container_cgroup() {
+  for pid in $(pids_in "$1"); do
+    dir=$(cgroup_of "$pid" "$2" 2>/dev/null) || continue
+    # A process that has just ended gives the root; one inside may have a cgroup of its own further down.
+    case $dir in *"$1"*) ;; *) continue ;; esac
+    below=${dir#*"$1"}
+    below=${below#"${below%%/*}"}
+    echo "${dir%"$below"}"
+    break
+  done
+}
+
 # started PID: when a process started, in ticks since boot: with its pid it is that process and no later one.
 started() {
   sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
+}
+
+# alive PID STARTED: the state letter and the CPU ticks of that very process; nothing once it is dead, as a zombie is.
+alive() {
+  sed 's/.*) //' "/proc/$1/stat" 2>/dev/null |
+    awk -v started="$2" '$20 == started && $1 !~ /[ZX]/ { print $1, $12 + $13 }'
 }

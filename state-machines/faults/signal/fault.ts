@@ -1,41 +1,43 @@
 import { z } from 'zod';
-import { type FaultKind, RefusedError, type Target, type TaskTarget } from '../../contract.ts';
+import type { FaultKind } from '../../contract.ts';
+import { processArg, processField, stepsOnTasks } from '../steps-on-tasks.ts';
 
-const params = z.strictObject({
-  signal: z
+const signalField = (victim: string) =>
+  z
     .enum(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGQUIT'])
     .default('SIGKILL')
-    .describe('What the container is killed with.'),
-});
+    .describe(`What the ${victim} is killed with.`);
 
-/** The chosen tasks' containers die; whether they come back is up to the swarm. */
-export const killContainer: FaultKind<z.output<typeof params>> = {
-  name: 'killContainer',
+const containerParams = z.strictObject({ signal: signalField('container') });
+const processParams = z.strictObject({ process: processField, signal: signalField('process') });
+
+/** A death is noticed in seconds, and stays: there is nothing to hold. */
+const death = {
   level: 'state',
   mechanism: 'signal',
-  summary:
-    'Kills the containers of the chosen tasks; their restart by the swarm is part of what is measured.',
-  params,
   needs: ['systemd'],
   death: 'crash',
   targets: 'tasks',
   instant: true,
-  plan({ signal }, { targets }) {
-    // Tasks of one service on one node are one target: they share its lock, claim and metrics.
-    const tasks = targets.map(asTask);
-    return [...new Set(tasks.map(nameOf))].map((target) => {
-      const own = tasks.filter((task) => nameOf(task) === target);
-      const args = [signal, ...own.map(({ containerId }) => containerId)];
-      return { node: own[0]!.node, target, mechanism: 'signal', args };
-    });
-  },
+} as const;
+
+/** The chosen tasks' containers die; whether they come back is up to the swarm. */
+export const killContainer: FaultKind<z.output<typeof containerParams>> = {
+  name: 'killContainer',
+  ...death,
+  summary:
+    'Kills the containers of the chosen tasks; their restart by the swarm is part of what is measured.',
+  params: containerParams,
+  plan: ({ signal }, { targets }) => stepsOnTasks(killContainer, targets, [signal]),
 };
 
-function asTask(target: Target): TaskTarget {
-  if (target.kind === 'node') throw new RefusedError(`killContainer aims at services, not at ${target.node}`);
-  return target;
-}
-
-function nameOf({ node, service }: TaskTarget): string {
-  return `${node}/${service}`;
-}
+/** Processes inside the chosen tasks' containers die; whether they come back is up to whoever started them there. */
+export const killProcess: FaultKind<z.output<typeof processParams>> = {
+  name: 'killProcess',
+  ...death,
+  summary:
+    'Kills processes inside the containers of the chosen tasks, found by their command line; the containers stay.',
+  params: processParams,
+  plan: ({ process, signal }, { targets }) =>
+    stepsOnTasks(killProcess, targets, [signal, processArg(process)]),
+};

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Makes containers stand still as a whole, by the freezer of their cgroups, or processes inside them, by SIGSTOP. Saves
+# first what is to be let go, one a line: `inode directory` of a cgroup, `pid started` of a process.
+#   [process=<text of the command line>]   then container ids
+set -eu
+text=
+case $1 in process=*) text=${1#process=} && shift ;; esac
+held=$SF_RUN_DIR/held
+
+find_all() {
+  for id; do
+    if [ -n "$text" ]; then
+      found=$(matching "$id" "$text")
+      [ -n "$found" ] || refuse "no process of container $id has \"$text\" in its command line"
+    else
+      dir=$(container_cgroup "$id" freezer)
+      [ -n "$dir" ] || refuse "container $id is not running"
+      found="$(stat -c %i "$dir") $dir"
+    fi
+    printf '%s\n' "$found"
+  done
+}
+
+hold() {
+  if [ -n "$text" ]; then
+    # Gone since then, if it cannot be stopped.
+    kill -s STOP "$1" 2>/dev/null || [ -z "$(alive "$1" "$2")" ]
+  elif [ -e "$2/freezer.state" ]; then
+    echo FROZEN >"$2/freezer.state"
+  else
+    echo 1 >"$2/cgroup.freeze"
+  fi
+}
+
+find_all "$@" >"$held.new"
+# Whoever is running may start others that match: until a look finds nobody new. Those that stand still stay listed.
+while ! cmp -s "$held.new" "$held"; do
+  mv "$held.new" "$held"
+  while read -r first second; do hold "$first" "$second"; done <"$held"
+  (find_all "$@") >"$held.new" || break
+done
+rm "$held.new"
