@@ -38,10 +38,11 @@ const ask = (task: TaskTarget, patienceS: number) =>
     String(patienceS),
   );
 
-/** Starts a loop in the container, named in its command line, that writes the time to a file of that name. */
+/** Starts a loop in the container, named in its command line, that counts in a file of that name. */
 const beat = async (task: TaskTarget, name: string) => {
-  const loop = 'while :; do date +%s%N >"/$0"; sleep 0.02; done';
-  await on('docker exec -d "$1" bash -c "$2" "$3"', task.containerId, loop, name);
+  const loop =
+    'for (;;) { open F, ">", "/$ARGV[0]"; print F ++$n; close F; select undef, undef, undef, 0.02 }';
+  await on('docker exec -d "$1" perl -e "$2" "$3"', task.containerId, loop, name);
   await until(`${name} beats`, 10_000, () => beats(task, name));
 };
 /** Whether that loop goes on, read past the engine, which would enter the container for it. */
@@ -86,6 +87,8 @@ await t.test('frozen containers keep their sockets, answer nobody, and answer la
     during: async () => {
       late = ask(server, 60);
       t.equal(await ask(server, 1), 'silence');
+      const enter = 'timeout 5 docker exec "$1" true 2>&1 || echo "not entered"';
+      t.match(await on(enter, server.containerId), /not entered/, 'health checks fail');
       t.equal(await beats(bystander, 'other'), true, 'no other container');
       t.not(await lab.traces('node1'), before, 'these traces would show it');
     },
@@ -193,6 +196,29 @@ await t.test('stopped processes stand still, others in their container go on', a
   t.equal(await beats(task, 'victim-again'), true);
   t.equal(await lab.traces('node1'), before);
   t.same(await remnants(), []);
+});
+
+await t.test('children that are about to become other programs are let go as what they became', async (t) => {
+  const task = await start();
+  await on(`docker exec -d "$1" bash -c 'while :; do sleep 0.001; done' forks`, task.containerId);
+  for (let round = 0; round < 3; round += 1) {
+    const fault = { kind: 'pauseProcess', params: { process: 'forks' }, targets: [task], holdMs: 500 };
+    const { result } = await lab.run(fault);
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.equal(await on('ps -eo stat=,args= | grep "^T" || true'), '');
+  }
+  await on('docker rm -f "$1"', task.containerId);
+});
+
+await t.test('a process that somebody else has stopped is left to them', async (t) => {
+  const task = await start('sleep 3606');
+  const pid = await mainPid(task);
+  await on('kill -STOP "$1"', pid);
+  const params = { process: 'sleep 3606' };
+  const { result } = await lab.run({ kind: 'pauseProcess', params, targets: [task], holdMs: 1_000 });
+  t.match(result, { outcome: 'Refused', message: /its check says "active"/ });
+  t.equal(await stateOf(pid), 'T');
+  await on('kill -CONT "$1"', pid);
 });
 
 await t.test('a container restarted by hand while its process is stopped starts clean', async (t) => {

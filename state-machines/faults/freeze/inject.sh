@@ -32,11 +32,18 @@ hold() {
   fi
 }
 
-find_all "$@" >"$held.new"
-# Whoever is running may start others that match: until a look finds nobody new. Those that stand still stay listed.
+# All that was found so far, on the disk before any of it stands still. What a process was stopped as is not always what
+# it was found as: a child that has become another program since then is still to be let go.
+save() {
+  find_all "$@" >"$held.found"
+  if [ -e "$held" ]; then cat "$held" >>"$held.found"; fi
+  sort -u "$held.found" >"$held.new"
+}
+
+save "$@"
+# Whoever is running may start others that match: until a look finds nobody new.
 while ! cmp -s "$held.new" "$held"; do
   mv "$held.new" "$held"
   while read -r first second; do hold "$first" "$second"; done <"$held"
-  (find_all "$@") >"$held.new" || break
+  save "$@"
 done
-rm "$held.new"

@@ -22,5 +22,7 @@ for id; do
   fi
   pids="$pids $(printf '%s\n' "$found" | cut -d' ' -f1)"
 done
-# shellcheck disable=SC2086 # a list of numbers
-kill -s "${signal#SIG}" $pids
+for pid in $pids; do
+  # It may end by itself at any moment, as a child does that is about to become another program.
+  kill -s "${signal#SIG}" "$pid" || [ ! -e "/proc/$pid" ]
+done
