@@ -5,7 +5,7 @@ import type { Sample } from './recovery/sample.ts';
 type FaultLevel = 'state' | 'network' | 'resource';
 
 /** What a node must offer before a fault kind may touch it: a branch of dead-man/offers.sh. */
-export type Need = 'systemd' | 'iptables' | 'freezer';
+export type Need = 'systemd' | 'iptables' | 'freezer' | 'cgroup-cpu' | 'cgroup-memory' | 'cgroup-pids';
 
 /** A running task of a service on a node, as the swarm and the engine know it. */
 export interface TaskTarget {

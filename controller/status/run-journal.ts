@@ -50,6 +50,9 @@ const NEEDS: { readonly [N in Need]: N } = {
   systemd: 'systemd',
   iptables: 'iptables',
   freezer: 'freezer',
+  'cgroup-cpu': 'cgroup-cpu',
+  'cgroup-memory': 'cgroup-memory',
+  'cgroup-pids': 'cgroup-pids',
 };
 
 // Loose: a field that the contract gains is kept, through compaction too.

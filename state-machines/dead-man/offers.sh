@@ -9,6 +9,8 @@ offers() {
       [ -w /sys/fs/cgroup/init.scope/cgroup.freeze ] ||
         { [ -w /sys/fs/cgroup/freezer/cgroup.procs ] && [ -r /sys/fs/cgroup/cpuacct/cpuacct.usage ]; }
       ;;
+    # That controller: of cgroup version 2, or of version 1.
+    cgroup-*) grep -qsw "${1#cgroup-}" /sys/fs/cgroup/cgroup.controllers || [ -d "/sys/fs/cgroup/${1#cgroup-}" ] ;;
     *) return 1 ;;
   esac
 }

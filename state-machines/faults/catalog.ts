@@ -1,6 +1,7 @@
 import type { FaultKind } from '../contract.ts';
 import { isolateNode } from './drop/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
+import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
 
 /** Every fault kind there is. */
@@ -10,4 +11,7 @@ export const faultKinds: readonly FaultKind[] = [
   pauseContainer,
   pauseProcess,
   isolateNode,
+  cpuLimit,
+  memoryLimit,
+  pidLimit,
 ];
