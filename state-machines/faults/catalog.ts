@@ -1,4 +1,5 @@
 import type { FaultKind } from '../contract.ts';
+import { cpuPressure, memoryPressure } from './burn/fault.ts';
 import { isolateNode } from './drop/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
@@ -14,4 +15,6 @@ export const faultKinds: readonly FaultKind[] = [
   cpuLimit,
   memoryLimit,
   pidLimit,
+  cpuPressure,
+  memoryPressure,
 ];

@@ -97,3 +97,13 @@ container_limit() {
     pids) echo "$dir/pids.max $3" ;;
   esac
 }
+
+# burner_name: names what this run burns with, a unit and a word in the environment of each process.
+burner_name() {
+  echo "sf-burn-$(printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1)"
+}
+
+# burners NAME: the processes of that name, wherever they have moved.
+burners() {
+  grep -lszx -e "SF_BURN=$1" /proc/[0-9]*/environ | cut -d/ -f3
+}
