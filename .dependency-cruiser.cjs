@@ -12,7 +12,7 @@ module.exports = {
     rule('machines-know-contracts', '^state-machines/', { path: '^(controller|compose|provisioners)/', pathNot: '^provisioners/contract' }, 'faults see a node only as the contract shows it'),
     rule('machines-no-docker', '^state-machines/', { path: 'node_modules/(dockerode|ssh2)' }, 'faults act through scripts on nodes'),
     rule('fault-siblings', '^state-machines/faults/([^/]+)/', { path: '^state-machines/faults/', pathNot: '^state-machines/faults/($1/|[^/]+$)' }, 'a mechanism never reads a sibling'),
-    rule('faults-are-pure', '^state-machines/faults/[^/]+/', { path: ours, pathNot: '^state-machines/(contract|faults/)' }, 'a fault imports the contract and zod'),
+    rule('faults-are-pure', '^state-machines/faults/[^/]+/', { path: ours, pathNot: '^(state-machines/(contract|faults/)|crds/)' }, 'a fault imports the contract, what manifests are made of, and zod'),
     rule('faults-no-builtins', '^state-machines/faults/', { dependencyTypes: ['core'] }, 'a fault is a plan; only the runner acts'),
     rule('catalogues-only', '^controller/(?!resource-kinds)', { path: '^(state-machines/faults|provisioners/(lab|ssh|ec2|catalog))' }, 'members are reached through resource-kinds.ts'),
     rule('one-docker-client', '^(controller|crds|state-machines|compose|provisioners/(?!shared/docker-client))', { path: 'node_modules/dockerode', dependencyTypesNot: ['type-only'] }, 'one guarded factory'),

@@ -3,6 +3,7 @@ import { checked, exactlyOne, type Report } from './exactly-one.ts';
 import { durationField, nameField } from './fields.ts';
 import { resourceSchema } from './object-meta.ts';
 import { DURATION_PATTERN, parseDuration } from './parse-duration.ts';
+import { nodesField, selectorField } from './selector.ts';
 import { reportDuplicateNames } from './unique-names.ts';
 
 /** What a schedule needs to know of a fault kind; every `FaultKind` of the catalogue has it. */
@@ -15,22 +16,6 @@ interface FaultKindSchema {
 type Kinds = Readonly<Record<string, FaultKindSchema>>;
 
 const byName = { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] };
-const names = z.array(z.string().min(1)).min(1);
-const labels = z
-  .record(z.string().min(1), z.string())
-  .refine((wanted) => Object.keys(wanted).length > 0, 'expected at least 1 label, got none')
-  .meta({ minProperties: 1 });
-
-function selector(what: string, nameForm: string) {
-  return exactlyOne(
-    {},
-    {
-      matchNames: names.describe(`These ${what}, ${nameForm}.`),
-      matchLabels: labels.describe(`The ${what} that carry all of these labels.`),
-    },
-  );
-}
-
 const targetSchema = checked(
   exactlyOne(
     {
@@ -41,8 +26,8 @@ const targetSchema = checked(
       count: z.int().min(1).exactOptional().describe('How many of those that match, instead of pick.'),
     },
     {
-      nodes: selector('nodes', 'as the manifest of the cluster names them').describe('Whole machines.'),
-      services: selector(
+      nodes: nodesField().describe('Whole machines.'),
+      services: selectorField(
         'services',
         'as the compose file or the swarm names them: kafka, streaming_kafka',
       ).describe('Running tasks of services.'),

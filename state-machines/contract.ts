@@ -5,7 +5,15 @@ import type { Sample } from './recovery/sample.ts';
 type FaultLevel = 'state' | 'network' | 'resource';
 
 /** What a node must offer before a fault kind may touch it: a branch of dead-man/offers.sh. */
-export type Need = 'systemd' | 'iptables' | 'freezer' | 'cgroup-cpu' | 'cgroup-memory' | 'cgroup-pids';
+export type Need =
+  | 'systemd'
+  | 'iptables'
+  | 'freezer'
+  | 'cgroup-cpu'
+  | 'cgroup-memory'
+  | 'cgroup-pids'
+  | 'ping'
+  | 'htb';
 
 /** A running task of a service on a node, as the swarm and the engine know it. */
 export interface TaskTarget {
@@ -30,6 +38,8 @@ export interface NodeFacts {
   readonly address: string;
   /** From where this node sees the controller: its ssh path stays open in every network fault. */
   readonly controllerAddress: string;
+  /** As the swarm knows them; none when the node has not joined. */
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** Everything observed that a plan may depend on; plain data, written to the journal. */

@@ -69,13 +69,16 @@ t.test('isolateNode', async (t) => {
   const facts = exampleFacts('nodes');
 
   t.test(
-    'names the controller first, then every other node, and a witness that is none of the targets',
+    'names the controller first, every other node last, and a witness that is none of the targets',
     async (t) => {
       const [first] = kind.plan({}, { ...facts, targets: [{ kind: 'node', node: 'node2' }] });
       t.same(first, {
         ...{ node: 'node2', target: 'node2', mechanism: 'drop' },
-        args: ['10.98.0.1', '10.98.0.11', '10.98.0.13', '10.98.0.14', '10.98.0.15', '10.98.0.16'],
-        witness: { node: 'node1', args: ['10.98.0.1', '10.98.0.12'] },
+        args: [
+          ...['10.98.0.1', 'drop', 'both', 'all', '10.98.0.11', '10.98.0.13', '10.98.0.14'],
+          ...['10.98.0.15', '10.98.0.16'],
+        ],
+        witness: { node: 'node1', args: ['10.98.0.1', 'drop', 'both', 'all', '10.98.0.12'] },
       });
     },
   );

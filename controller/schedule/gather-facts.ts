@@ -41,13 +41,15 @@ function toTask(task: LiveTask, nodeNames: ReadonlyMap<string, string>) {
 /** What a plan may depend on. A node out of reach is an ExecError: a fault is never planned against a guess. */
 export async function gatherFacts(
   targets: readonly Target[],
-  nodeNames: readonly string[],
-  nodes: Nodes,
+  inventory: Inventory,
+  { nodeNames, nodes }: { readonly nodeNames: readonly string[]; readonly nodes: Nodes },
   signal: AbortSignal,
 ): Promise<Facts> {
+  const labels = new Map(inventory.nodes.map((node) => [node.name, node.labels]));
   const facts = nodeNames.map(async (name): Promise<NodeFacts> => {
     const node = await nodes(name);
-    return { name, address: node.address, controllerAddress: await node.controllerAddress(signal) };
+    const controllerAddress = await node.controllerAddress(signal);
+    return { name, address: node.address, controllerAddress, labels: labels.get(name) ?? {} };
   });
   return { targets, nodes: await Promise.all(facts) };
 }

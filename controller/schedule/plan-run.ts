@@ -33,7 +33,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   if (targets.length === 0) throw new RefusedError(`${fault.name}: nothing that runs now matches its target`);
   const reasons = guardRun(faultKind, targets, inventory, spec);
   if (reasons.length > 0) throw new RefusedError(reasons.join('; '));
-  const facts = await gatherFacts(targets, cluster.nodeNames, cluster.nodes, signal);
+  const facts = await gatherFacts(targets, inventory, cluster, signal);
   return {
     runId: planning.runId,
     cluster: spec.clusterRef.name,

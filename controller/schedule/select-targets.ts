@@ -1,3 +1,4 @@
+import { isSelected, type Selector } from '../../crds/selector.ts';
 import type { Role } from '../../provisioners/contract.ts';
 import type { Target, TaskTarget } from '../../state-machines/contract.ts';
 
@@ -14,15 +15,10 @@ export interface Inventory {
 
 type Labels = Readonly<Record<string, string>>;
 
-interface Matcher {
-  readonly matchNames?: readonly string[];
-  readonly matchLabels?: Labels;
-}
-
 /** A manifest's `target`: exactly one of nodes and services is present. */
 export interface TargetSelector {
-  readonly nodes?: Matcher;
-  readonly services?: Matcher;
+  readonly nodes?: Selector;
+  readonly services?: Selector;
   readonly pick?: 'one' | 'all' | 'minority' | 'majority';
   readonly count?: number;
 }
@@ -37,14 +33,14 @@ export function selectTargets(
   inventory: Inventory,
   random: () => number,
 ): readonly Target[] {
-  const matcher = selector.nodes ?? selector.services;
-  if (!matcher) return [];
+  const chosen = selector.nodes ?? selector.services;
+  if (!chosen) return [];
   const candidates: Target[] = selector.nodes
     ? inventory.nodes
-        .filter((node) => matches(matcher, node))
+        .filter((node) => isSelected(chosen, node))
         .map(({ name }) => ({ kind: 'node', node: name }))
     : inventory.services
-        .filter((service) => matches(matcher, service))
+        .filter((service) => isSelected(chosen, service))
         .flatMap(({ name, tasks }) =>
           tasks.map((task): Target => ({ kind: 'task', service: name, ...task })),
         );
@@ -56,17 +52,6 @@ export function selectTargets(
 /** The word for a target in locks, claims, metrics and messages: `node4` or `node4/streaming_spark-worker-1`. */
 export function targetName(target: Target): string {
   return target.kind === 'node' ? target.node : `${target.node}/${target.service}`;
-}
-
-function matches(matcher: Matcher, candidate: { readonly name: string; readonly labels: Labels }): boolean {
-  const named = matcher.matchNames?.some((name) => isCalled(candidate.name, name)) ?? true;
-  const labels = Object.entries(matcher.matchLabels ?? {});
-  return named && labels.every(([key, value]) => candidate.labels[key] === value);
-}
-
-/** A service answers to its full name and to the one in its compose file: `streaming_kafka`, `kafka`. */
-function isCalled(full: string, name: string): boolean {
-  return full === name || full.endsWith(`_${name}`);
 }
 
 function howMany({ pick, count }: TargetSelector, available: number): number {

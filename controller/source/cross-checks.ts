@@ -2,6 +2,7 @@ import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { didYouMean } from '../../crds/explain-issue.ts';
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import { formatPath, type Problem } from '../../crds/problem.ts';
+import { isSelected } from '../../crds/selector.ts';
 import type { LoadedDocument } from './load-manifest.ts';
 
 /** What is wrong with documents that claim one name: each names the others. */
@@ -31,8 +32,6 @@ export function scheduleProblems(
   return schedule.spec.faults.flatMap((_, index) => targetProblems(document, schedule, index, cluster));
 }
 
-type Node = ClusterSpec['spec']['nodes'][number];
-
 function targetProblems(
   document: LoadedDocument,
   schedule: FaultSchedule,
@@ -49,9 +48,7 @@ function targetProblems(
     return [problemAt(document, [...at, 'nodes', 'matchNames', position], message)];
   });
   if (missing.length > 0) return missing;
-  const matching = cluster.spec.nodes.filter((node) =>
-    matches(node, selector.matchLabels, selector.matchNames),
-  ).length;
+  const matching = cluster.spec.nodes.filter((node) => isSelected(selector, node)).length;
   if (matching === 0)
     return [problemAt(document, [...at, 'nodes'], `no node of cluster ${cluster.metadata.name} matches`)];
   if (count === undefined || count <= matching) return [];
@@ -62,17 +59,6 @@ function targetProblems(
       `only ${matching} of cluster ${cluster.metadata.name}'s nodes match`,
     ),
   ];
-}
-
-function matches(
-  node: Node,
-  labels: Readonly<Record<string, string>> = {},
-  names?: readonly string[],
-): boolean {
-  return (
-    (names?.includes(node.name) ?? true) &&
-    Object.entries(labels).every(([key, value]) => node.labels[key] === value)
-  );
 }
 
 function problemAt(document: LoadedDocument, path: readonly PropertyKey[], message: string): Problem {

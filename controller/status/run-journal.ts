@@ -53,6 +53,8 @@ const NEEDS: { readonly [N in Need]: N } = {
   'cgroup-cpu': 'cgroup-cpu',
   'cgroup-memory': 'cgroup-memory',
   'cgroup-pids': 'cgroup-pids',
+  ping: 'ping',
+  htb: 'htb',
 };
 
 // Loose: a field that the contract gains is kept, through compaction too.

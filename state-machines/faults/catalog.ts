@@ -1,8 +1,9 @@
 import type { FaultKind } from '../contract.ts';
 import { cpuPressure, memoryPressure } from './burn/fault.ts';
-import { isolateNode } from './drop/fault.ts';
+import { blockPort, isolateNode, partition } from './drop/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
+import { throttle } from './rate/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
 
 /** Every fault kind there is. */
@@ -12,6 +13,9 @@ export const faultKinds: readonly FaultKind[] = [
   pauseContainer,
   pauseProcess,
   isolateNode,
+  partition,
+  blockPort,
+  throttle,
   cpuLimit,
   memoryLimit,
   pidLimit,

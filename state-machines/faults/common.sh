@@ -1,6 +1,6 @@
 #!/bin/sh
-# Put before every mechanism's inject.sh, undo.sh and check.sh: how containers and processes are found on a node, without
-# asking its engine.
+# Put before every mechanism's inject.sh, undo.sh and check.sh: how containers, processes and interfaces are found on a
+# node, without asking its engine, and how a run marks what is its own.
 
 # refuse WHY: ends an inject.sh that has not changed anything yet; the run is then Refused (69 is EX_UNAVAILABLE).
 refuse() {
@@ -100,10 +100,41 @@ container_limit() {
 
 # burner_name: names what this run burns with, a unit and a word in the environment of each process.
 burner_name() {
-  echo "sf-burn-$(printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1)"
+  echo "sf-burn-$(run_number)"
 }
 
 # burners NAME: the processes of that name, wherever they have moved.
 burners() {
   grep -lszx -e "SF_BURN=$1" /proc/[0-9]*/environ | cut -d/ -f3
+}
+
+# run_number: a number that marks what belongs to this run and no other.
+run_number() {
+  printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1
+}
+
+# device_to ADDRESS: the interface by which packets for it leave.
+device_to() {
+  ip -4 route get "$1" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
+}
+
+# forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none is.
+forwarded_process() {
+  grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | while IFS= read -r file; do
+    process=${file#/proc/} process=${process%/cgroup}
+    [ "$(readlink "/proc/$process/ns/net")" != "$(readlink /proc/self/ns/net)" ] || continue
+    nsenter -t "$process" -n ip -4 route show default 2>/dev/null | grep -q . || continue
+    echo "$process"
+    break
+  done
+}
+
+# queue_handle: this run's handle for a root queue; those from 5f00: to 5fff: are ours.
+queue_handle() {
+  printf '5f%02x:' $(($(run_number) % 256))
+}
+
+# queue_devices HANDLE: the interfaces that have a root queue of this handle.
+queue_devices() {
+  tc qdisc show | awk -v handle="$1" '$3 == handle && $6 == "root" { print $5 }'
 }

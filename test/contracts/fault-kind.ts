@@ -25,6 +25,7 @@ export function exampleFacts(aim: FaultKind['targets']): Facts {
       name,
       address: `10.98.0.1${index + 1}`,
       controllerAddress: '10.98.0.1',
+      labels: { place: index < 3 ? 'core' : 'compute' },
     })),
   };
 }

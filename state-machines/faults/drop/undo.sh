@@ -1,7 +1,7 @@
 #!/bin/sh
 # Removes this run's chain and its hooks, and nothing else. Fails unless the rules that are in force show it gone.
 set -eu
-chain=SF-$(printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1)
+chain=SF-$(run_number)
 in_force() {
   rules=$(iptables -w 5 -S)
   printf '%s\n' "$rules" | grep -qw -e "$chain"
