@@ -146,7 +146,7 @@ export async function openMachines(
         name: handle.name,
         address: handle.address,
         controllerAddress: await handle.controllerAddress(signal),
-        labels: {},
+        labels: { place: 'compute' },
       })),
     ),
   });
