@@ -32,7 +32,8 @@ mkdir "$dir" 2>/dev/null || refuse "$run is armed already"
 trap 'systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
 ln -sfnT "$run" "$lock"
 
-awk -v dir="$dir" '/^#sf-file / { if (file) close(file); file = dir "/" $2; next } { print > file }'
+# Also a file of no line, as the arguments of a step that has none.
+awk -v dir="$dir" '/^#sf-file / { if (file) close(file); file = dir "/" $2; printf "" > file; next } { print > file }'
 printf '%s\n' "$target" >"$dir/target"
 : >"$dir/lock"
 
