@@ -10,7 +10,7 @@ import { reportDuplicateNames } from './unique-names.ts';
 interface FaultKindSchema {
   readonly summary: string;
   readonly params: z.ZodType;
-  readonly targets: 'tasks' | 'nodes';
+  readonly targets: 'tasks' | 'nodes' | 'services';
   readonly instant: boolean;
 }
 type Kinds = Readonly<Record<string, FaultKindSchema>>;
@@ -30,7 +30,7 @@ const targetSchema = checked(
       services: selectorField(
         'services',
         'as the compose file or the swarm names them: kafka, streaming_kafka',
-      ).describe('Running tasks of services.'),
+      ).describe('Running tasks of services, or services as a whole: as the kind of fault is aimed.'),
     },
   ),
   (target, report) => {
@@ -71,7 +71,7 @@ function checkFault(
   report: Report,
 ): void {
   const { nodes, services } = (fault.target ?? {}) as { nodes?: unknown; services?: unknown };
-  if (kind.targets === 'tasks' && nodes !== undefined && services === undefined)
+  if (kind.targets !== 'nodes' && nodes !== undefined && services === undefined)
     report(['target', 'nodes'], `${name} is aimed at services, not at nodes`);
   if (kind.targets === 'nodes' && services !== undefined && nodes === undefined)
     report(['target', 'services'], `${name} is aimed at nodes, not at services`);
@@ -126,7 +126,9 @@ function specSchema(kinds: Kinds) {
     allowMeasurementNodes: z
       .boolean()
       .default(false)
-      .describe('Permit a node-wide fault on the node of the generator, the broker or the observer.'),
+      .describe(
+        'Permit a fault that stops the generator, the broker or the observer, or hits the whole of its node.',
+      ),
     faults: z.array(faultSchema(kinds)).min(1).meta(byName).describe('What is broken, one after another.'),
   });
   return checked(shape, checkSchedule).describe('The faults to inject, and how they are measured.');

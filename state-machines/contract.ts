@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { NodeHandle } from '../provisioners/contract.ts';
+import type { NodeHandle, Role } from '../provisioners/contract.ts';
 import type { Sample } from './recovery/sample.ts';
 
 type FaultLevel = 'state' | 'network' | 'resource';
@@ -13,7 +13,8 @@ export type Need =
   | 'cgroup-memory'
   | 'cgroup-pids'
   | 'ping'
-  | 'htb';
+  | 'htb'
+  | 'docker-unit';
 
 /** A running task of a service on a node, as the swarm and the engine know it. */
 export interface TaskTarget {
@@ -30,7 +31,39 @@ interface NodeTarget {
   readonly node: string;
 }
 
-export type Target = TaskTarget | NodeTarget;
+/** A service of the swarm with all of its tasks, wherever they run. */
+interface ServiceTarget {
+  readonly kind: 'service';
+  readonly service: string;
+  /** A service made anew under the same name is another one. */
+  readonly serviceId: string;
+  /** False for a global service or a job: it has no number of replicas that could be changed. */
+  readonly replicated: boolean;
+}
+
+export type Target = TaskTarget | NodeTarget | ServiceTarget;
+
+/** The word for a target in locks, claims, metrics and messages: `node4`, `node4/streaming_kafka`, `streaming_kafka`. */
+export function targetName(target: Target): string {
+  switch (target.kind) {
+    case 'task':
+      return `${target.node}/${target.service}`;
+    case 'node':
+      return target.node;
+    case 'service':
+      return target.service;
+    default:
+      return target satisfies never;
+  }
+}
+
+/** A node as the managers of the swarm list it. */
+export interface SwarmMember {
+  readonly id: string;
+  readonly role: Role;
+  /** A manager that the others reach: what changes the swarm can be run there. */
+  readonly controls: boolean;
+}
 
 export interface NodeFacts {
   readonly name: string;
@@ -40,6 +73,8 @@ export interface NodeFacts {
   readonly controllerAddress: string;
   /** As the swarm knows them; none when the node has not joined. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Absent when the swarm does not list it. */
+  readonly swarm?: SwarmMember;
 }
 
 /** Everything observed that a plan may depend on; plain data, written to the journal. */
@@ -62,7 +97,7 @@ export type Mechanism = string;
  */
 export interface FaultStep {
   readonly node: string;
-  /** Names what is hurt, for locks, claims, metrics: `node4` or `node4/streaming_spark-worker-1`. */
+  /** Names what is hurt, for locks, claims, metrics, as `targetName` does; not always `node`. */
   readonly target: string;
   readonly mechanism: Mechanism;
   readonly args: readonly string[];
@@ -81,8 +116,8 @@ export interface FaultKind<P = unknown> {
   readonly needs: readonly Need[];
   /** `crash` is noticed in seconds, `silence` only by timers: it decides how long recovery is watched (60 s, 240 s). */
   readonly death: 'crash' | 'silence';
-  /** What it may be aimed at. */
-  readonly targets: 'tasks' | 'nodes';
+  /** What it may be aimed at; `services` as a whole. */
+  readonly targets: 'tasks' | 'nodes' | 'services';
   /** True when the effect stays by itself (a dead process): there is nothing to hold or undo. */
   readonly instant: boolean;
   plan(params: P, facts: Facts): readonly FaultStep[];

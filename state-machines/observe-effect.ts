@@ -8,8 +8,8 @@ import {
   type StepRun,
 } from './dead-man/step-actions.ts';
 
-/** How long a fault may take to show its effect on every target. */
-const effectLimitMs = 10_000;
+/** How long a fault may take to show its effect on every target: Docker lets a task end within 10 s, and then some. */
+const effectLimitMs = 20_000;
 const effectPollMs = 100;
 /** How long an undone fault may take to be seen gone before the undo is run again. */
 const goneLimitMs = 5_000;

@@ -3,6 +3,7 @@ import t from 'tap';
 import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts';
 import { ActiveRuns } from '../controller/schedule/active-runs.ts';
 import type { ClusterAccess } from '../controller/schedule/cluster-access.ts';
+import { gatherFacts, gatherInventory } from '../controller/schedule/gather-facts.ts';
 import { guardRun } from '../controller/schedule/guard-run.ts';
 import {
   type RunScheduleDeps,
@@ -11,23 +12,34 @@ import {
 } from '../controller/schedule/run-schedule.ts';
 import { ended, notHealed, withConditions } from '../controller/schedule/schedule-conditions.ts';
 import { RUN_AT_ANNOTATION, ScheduleReconciler } from '../controller/schedule/schedule-reconciler.ts';
-import { type Inventory, selectTargets, targetName } from '../controller/schedule/select-targets.ts';
+import { type Inventory, selectTargets } from '../controller/schedule/select-targets.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import { findCondition } from '../controller/status/conditions.ts';
 import { StateError } from '../controller/status/state-error.ts';
 import type { StatusStore } from '../controller/status/status-store.ts';
+import { NODE_LABEL } from '../controller/swarm/labels.ts';
 import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../crds/status.ts';
-import type { FaultKind, Outcome, RunRecord, Workload } from '../state-machines/contract.ts';
+import {
+  type FaultKind,
+  type Outcome,
+  type RunRecord,
+  targetName,
+  type Workload,
+} from '../state-machines/contract.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
 import { exampleRun } from './support/example-run.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
 
+const scripts = await loadScripts('state-machines');
+const never = new AbortController().signal;
+
 const worker = (slot: number, tasks = 1) => ({
   name: `streaming_spark-worker-${slot}`,
+  ...{ id: `worker-${slot}`, replicated: true },
   labels: { role: 'spark-worker' },
   tasks: Array.from({ length: tasks }, (_, i) => ({
     node: `node${slot + 3}`,
@@ -39,7 +51,7 @@ const worker = (slot: number, tasks = 1) => ({
 const inventory: Inventory = {
   nodes: [1, 2, 3, 4, 5, 6].map((i) => ({
     name: `node${i}`,
-    role: i === 1 ? 'manager' : 'worker',
+    ...{ id: `id-${i}`, role: i === 1 ? 'manager' : 'worker', controls: i === 1 },
     labels: { place: i > 3 ? 'compute' : 'other' },
   })),
   services: [
@@ -48,6 +60,7 @@ const inventory: Inventory = {
     worker(3),
     {
       name: 'streaming_kafka',
+      ...{ id: 'kafka', replicated: true },
       labels: {},
       tasks: [{ node: 'node2', taskId: 'tk', containerId: 'ck' }],
     },
@@ -76,6 +89,28 @@ t.test('a service answers to its full name and to the one in its compose file', 
   t.end();
 });
 
+t.test('a kind that is aimed at services gets each one whole, however many tasks it has', (t) => {
+  const services = [worker(1, 2), { ...worker(2, 0), replicated: false }];
+  const chosen = selectTargets(
+    { ...workers, pick: 'all', whole: true },
+    { ...inventory, services },
+    () => 0.9,
+  );
+  t.same(
+    [...chosen].sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1)),
+    [
+      { kind: 'service', service: 'streaming_spark-worker-1', serviceId: 'worker-1', replicated: true },
+      { kind: 'service', service: 'streaming_spark-worker-2', serviceId: 'worker-2', replicated: false },
+    ],
+  );
+  const nodes = { nodes: { matchLabels: { place: 'compute' } }, pick: 'all', whole: true } as const;
+  t.same(
+    selectTargets(nodes, inventory, () => 0).map(({ kind }) => kind),
+    ['node', 'node', 'node'],
+  );
+  t.end();
+});
+
 t.test('pick and count say how many, and too few candidates give none', (t) => {
   const many = (selector: object) => selectTargets({ ...workers, ...selector }, inventory, () => 0.3).length;
   t.equal(many({ pick: 'all' }), 3);
@@ -99,7 +134,7 @@ t.test('a choice is always a set of distinct candidates that match', (t) => {
           inventory,
           random,
         );
-        const names = chosen.map(({ node }) => node);
+        const names = chosen.map(targetName);
         return new Set(names).size === count && names.every((name) => label(name) === 'compute');
       },
     ),
@@ -128,9 +163,45 @@ t.test(
       ),
       [],
     );
+    const stop = { name: 'stopService', targets: 'services' } as const;
+    const whole = (called: string) =>
+      selectTargets({ services: { matchNames: [called] }, whole: true }, inventory, () => 0);
+    t.same(guardRun(stop, whole('spark-worker-1'), inventory, strict), []);
+    t.match(guardRun(stop, whole('kafka'), inventory, strict), [/^streaming_kafka is what the measurement/]);
+    t.same(guardRun(stop, whole('kafka'), inventory, { ...strict, allowMeasurementNodes: true }), []);
     t.end();
   },
 );
+
+t.test('facts say what the swarm knows of each node, and nothing of a stale twin', async (t) => {
+  const swarm = new FakeSwarm();
+  for (const i of [1, 2]) swarm.addNode(`node${i}`, 'manager', { [NODE_LABEL]: `node${i}` });
+  const twin = swarm.addNode('node3', 'worker', { [NODE_LABEL]: 'node3' });
+  swarm.editNode(twin.ID, (node) => ({ ...node, Status: { State: 'down' } }));
+  const current = swarm.addNode('node3', 'worker', { [NODE_LABEL]: 'node3' });
+  const deaf = [...swarm.nodes.values()].find(({ Description }) => Description.Hostname === 'node2')!;
+  swarm.editNode(deaf.ID, (node) => ({
+    ...node,
+    ManagerStatus: { Reachability: 'unreachable', Addr: '10.0.0.2:2377' },
+  }));
+  const seen = await gatherInventory(swarm.gateway, never);
+  t.same(
+    seen.nodes.map((node) => node.name),
+    ['node1', 'node2', 'node3'],
+  );
+  const nodeNames = ['node1', 'node2', 'node3', 'node4'];
+  const nodes = async (of: string) => new FakeNode(of, new FakeClock(), scripts);
+  const facts = await gatherFacts([], seen, { nodeNames, nodes }, never);
+  t.match(
+    facts.nodes.map((node) => node.swarm),
+    [
+      { role: 'manager', controls: true },
+      { role: 'manager', controls: false },
+      { id: current.ID, role: 'worker', controls: false },
+      undefined,
+    ],
+  );
+});
 
 t.test('active runs start once, hand their key back when settled, and stop only when healed', async (t) => {
   const settled: string[] = [];
@@ -166,7 +237,6 @@ t.test('active runs start once, hand their key back when settled, and stop only 
   t.match(errors, [/a bug/], 'and is told');
 });
 
-const never = new AbortController().signal;
 const name = 'worker-crash';
 const key = `FaultSchedule/${name}`;
 
@@ -513,8 +583,6 @@ t.test('a run that a kill cut off', async (t) => {
   });
 });
 
-const scripts = await loadScripts('state-machines');
-
 /** The real kinds; a fake node cannot be the witness of what another one suffers. */
 const kinds: RunScheduleDeps['kinds'] = Object.fromEntries(
   Object.entries(faultKindsByName).map(([kindName, kind]) => {
@@ -663,6 +731,28 @@ t.test('the run of a schedule', async (t) => {
     };
     await lab.run(makeSchedule({ faults: [silence] }));
     t.equal(owner, key);
+  });
+
+  t.test('of a whole service is armed on the manager, and the service is held', async (t) => {
+    const lab = await new Lab().prepare();
+    const held = new Map<string, string | undefined>();
+    lab.nodes[0]!.mood.before = async (script) => {
+      for (const target of ['streaming_spark-worker-1', 'node1']) held.set(target, lab.claims.heldBy(target));
+      t.not(script, 'unknown script');
+    };
+    const target = { services: { matchNames: ['spark-worker-1'] } };
+    const stop = { name: 'stop', target, hold: '20s', stopService: {} };
+    const { trials } = await lab.run(makeSchedule({ faults: [stop] }));
+    t.match(trials, [{ outcome: 'Healed', targets: ['streaming_spark-worker-1'] }]);
+    t.same(lab.touched, ['node1']);
+    t.same(
+      [...held],
+      [
+        ['streaming_spark-worker-1', key],
+        ['node1', undefined],
+      ],
+    );
+    t.ok(lab.isHealthy);
   });
 
   t.test('that a guard refuses is recorded, and touches no node', async (t) => {

@@ -272,7 +272,7 @@ t.test('run of a fault', async (t) => {
     world.nodes[0]!.mood.effectAfterMs = Number.POSITIVE_INFINITY;
     const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
     t.equal(result.outcome, 'Unknown');
-    t.match(result.message, /after 10 s its check says "inactive"/);
+    t.match(result.message, /after 20 s its check says "inactive"/);
     t.ok(isHealthy(world));
   });
 

@@ -1,5 +1,5 @@
-import type { Role } from '../../provisioners/contract.ts';
 import type { Facts, NodeFacts, Nodes, Target } from '../../state-machines/contract.ts';
+import { findSwarmNode } from '../cluster/node-identity.ts';
 import { NODE_LABEL } from '../swarm/labels.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { LiveNode, LiveTask } from '../swarm/swarm-types.ts';
@@ -15,17 +15,29 @@ export async function gatherInventory(swarm: SwarmGateway, signal: AbortSignal):
   const nodeNames = new Map(nodes.map((node) => [node.ID, nameOf(node)]));
   const running = tasks.filter((task) => task.Status.State === 'running' && task.DesiredState === 'running');
   return {
-    nodes: nodes.map((node) => ({
-      name: nameOf(node),
-      role: node.Spec.Role as Role,
-      labels: node.Spec.Labels,
-    })),
+    nodes: nodes
+      .filter((node) => !isStaleTwin(node, nodes))
+      .map((node) => ({
+        name: nameOf(node),
+        id: node.ID,
+        role: node.Spec.Role,
+        controls: node.ManagerStatus?.Reachability === 'reachable',
+        labels: node.Spec.Labels,
+      })),
     services: services.map(({ ID, Spec }) => ({
       name: Spec.Name,
+      id: ID,
+      replicated: 'Replicated' in Spec.Mode,
       labels: Spec.Labels,
       tasks: running.filter((task) => task.ServiceID === ID).flatMap((task) => toTask(task, nodeNames)),
     })),
   };
+}
+
+/** What a machine was in the swarm before it left and came back. */
+function isStaleTwin(node: LiveNode, nodes: readonly LiveNode[]): boolean {
+  const current = findSwarmNode(nameOf(node), undefined, nodes);
+  return current !== undefined && current.ID !== node.ID;
 }
 
 function nameOf(node: LiveNode): string {
@@ -45,11 +57,14 @@ export async function gatherFacts(
   { nodeNames, nodes }: { readonly nodeNames: readonly string[]; readonly nodes: Nodes },
   signal: AbortSignal,
 ): Promise<Facts> {
-  const labels = new Map(inventory.nodes.map((node) => [node.name, node.labels]));
   const facts = nodeNames.map(async (name): Promise<NodeFacts> => {
     const node = await nodes(name);
-    const controllerAddress = await node.controllerAddress(signal);
-    return { name, address: node.address, controllerAddress, labels: labels.get(name) ?? {} };
+    const member = inventory.nodes.find((each) => each.name === name);
+    return {
+      ...{ name, address: node.address, controllerAddress: await node.controllerAddress(signal) },
+      labels: member?.labels ?? {},
+      ...(member && { swarm: { id: member.id, role: member.role, controls: member.controls } }),
+    };
   });
   return { targets, nodes: await Promise.all(facts) };
 }

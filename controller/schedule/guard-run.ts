@@ -1,4 +1,4 @@
-import type { FaultKind, Target } from '../../state-machines/contract.ts';
+import { type FaultKind, type Target, targetName } from '../../state-machines/contract.ts';
 import type { Inventory } from './select-targets.ts';
 
 /** What a schedule may allow knowingly. */
@@ -7,7 +7,7 @@ export interface Permissions {
   readonly allowMeasurementNodes: boolean;
 }
 
-/** Services whose node a node-wide fault may not hit: they produce and judge the measurement. */
+/** Services that a fault may not stop, nor hit the node of: they produce and judge the measurement. */
 const measuringServices = ['generator', 'kafka', 'observer'];
 
 /**
@@ -20,17 +20,35 @@ export function guardRun(
   inventory: Inventory,
   permissions: Permissions,
 ): readonly string[] {
-  if (kind.targets === 'tasks') return [];
-  const nodes = new Set(targets.map(({ node }) => node));
-  return [
-    ...(permissions.allowMeasurementNodes ? [] : measurementNodes(nodes, inventory)),
-    ...(permissions.allowQuorumLoss ? [] : lostQuorum(nodes, inventory)),
-  ];
+  const names = new Set(targets.map(targetName));
+  switch (kind.targets) {
+    case 'tasks':
+      return [];
+    case 'services':
+      return permissions.allowMeasurementNodes ? [] : measuringAmong(names);
+    case 'nodes':
+      return [
+        ...(permissions.allowMeasurementNodes ? [] : measurementNodes(names, inventory)),
+        ...(permissions.allowQuorumLoss ? [] : lostQuorum(names, inventory)),
+      ];
+    default:
+      return kind.targets satisfies never;
+  }
+}
+
+function measuringAmong(services: ReadonlySet<string>): string[] {
+  return [...services]
+    .filter(isMeasuring)
+    .map((name) => `${name} is what the measurement depends on (allowMeasurementNodes: true permits it)`);
+}
+
+function isMeasuring(service: string): boolean {
+  return measuringServices.some((name) => service.endsWith(`_${name}`));
 }
 
 function measurementNodes(nodes: ReadonlySet<string>, inventory: Inventory): string[] {
   return inventory.services
-    .filter(({ name }) => measuringServices.some((service) => name.endsWith(`_${service}`)))
+    .filter(({ name }) => isMeasuring(name))
     .flatMap(({ name, tasks }) =>
       tasks
         .filter(({ node }) => nodes.has(node))

@@ -6,7 +6,7 @@ import { gatherFacts, gatherInventory } from './gather-facts.ts';
 import { guardRun } from './guard-run.ts';
 import { selectTargets } from './select-targets.ts';
 
-/** After the hold: covers the 10 s within which the effect must be seen, and the heal by a controller that lives. */
+/** After the hold: covers the 20 s within which the effect must be seen, and the heal by a controller that lives. */
 const graceMs = 30_000;
 
 /** What a plan of one run is made from. */
@@ -29,7 +29,8 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   const { fault, cluster, faultKind, random } = planning;
   const { metadata, spec } = planning.schedule;
   const inventory = await gatherInventory(await cluster.swarm(signal), signal);
-  const targets = selectTargets(fault.target, inventory, random);
+  const selector = { ...fault.target, whole: faultKind.targets === 'services' };
+  const targets = selectTargets(selector, inventory, random);
   if (targets.length === 0) throw new RefusedError(`${fault.name}: nothing that runs now matches its target`);
   const reasons = guardRun(faultKind, targets, inventory, spec);
   if (reasons.length > 0) throw new RefusedError(reasons.join('; '));

@@ -1,12 +1,13 @@
 import { isSelected, type Selector } from '../../crds/selector.ts';
-import type { Role } from '../../provisioners/contract.ts';
-import type { Target, TaskTarget } from '../../state-machines/contract.ts';
+import { type SwarmMember, type Target, type TaskTarget, targetName } from '../../state-machines/contract.ts';
 
 /** What runs where at this moment, as plain data. */
 export interface Inventory {
-  readonly nodes: readonly { readonly name: string; readonly role: Role; readonly labels: Labels }[];
+  readonly nodes: readonly (SwarmMember & { readonly name: string; readonly labels: Labels })[];
   readonly services: readonly {
     readonly name: string;
+    readonly id: string;
+    readonly replicated: boolean;
     readonly labels: Labels;
     /** Running tasks only. */
     readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
@@ -21,12 +22,14 @@ export interface TargetSelector {
   readonly services?: Selector;
   readonly pick?: 'one' | 'all' | 'minority' | 'majority';
   readonly count?: number;
+  /** The services themselves instead of their tasks: for a kind that is aimed at them. */
+  readonly whole?: boolean;
 }
 
 /**
- * The targets that a selector names now: tasks for `services`, machines for `nodes`. `random` in [0, 1) decides among
- * equals, and candidates are sorted first, so that the same seed and the same world give the same choice.
- * Empty when nothing matches, or when fewer match than `count` asks for.
+ * The targets that a selector names now: tasks or whole services for `services`, machines for `nodes`. `random` in
+ * [0, 1) decides among equals, and candidates are sorted first, so that the same seed and the same world give the same
+ * choice. Empty when nothing matches, or when fewer match than `count` asks for.
  */
 export function selectTargets(
   selector: TargetSelector,
@@ -41,17 +44,20 @@ export function selectTargets(
         .map(({ name }) => ({ kind: 'node', node: name }))
     : inventory.services
         .filter((service) => isSelected(chosen, service))
-        .flatMap(({ name, tasks }) =>
-          tasks.map((task): Target => ({ kind: 'task', service: name, ...task })),
-        );
+        .flatMap((service) => (selector.whole ? [wholeOf(service)] : tasksOf(service)));
   const sorted = candidates.sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1));
   const wanted = howMany(selector, sorted.length);
   return wanted > sorted.length ? [] : shuffle(sorted, random).slice(0, wanted);
 }
 
-/** The word for a target in locks, claims, metrics and messages: `node4` or `node4/streaming_spark-worker-1`. */
-export function targetName(target: Target): string {
-  return target.kind === 'node' ? target.node : `${target.node}/${target.service}`;
+type Service = Inventory['services'][number];
+
+function wholeOf({ name, id, replicated }: Service): Target {
+  return { kind: 'service', service: name, serviceId: id, replicated };
+}
+
+function tasksOf({ name, tasks }: Service): readonly Target[] {
+  return tasks.map((task) => ({ kind: 'task', service: name, ...task }));
 }
 
 function howMany({ pick, count }: TargetSelector, available: number): number {

@@ -55,6 +55,7 @@ const NEEDS: { readonly [N in Need]: N } = {
   'cgroup-pids': 'cgroup-pids',
   ping: 'ping',
   htb: 'htb',
+  'docker-unit': 'docker-unit',
 };
 
 // Loose: a field that the contract gains is kept, through compaction too.

@@ -20,6 +20,7 @@ offers() {
         tc qdisc add dev lo parent 1:2 bfifo limit 10k
         tc filter add dev lo parent 1: protocol ip prio 1 u32 match ip dst 127.0.0.1/32 flowid 1:2' 2>/dev/null
       ;;
+    docker-unit) [ "$(systemctl show --property=LoadState --value docker.service 2>/dev/null)" = loaded ] ;;
     *) return 1 ;;
   esac
 }

@@ -1,9 +1,12 @@
 import type { FaultKind } from '../contract.ts';
+import { drainNode } from './availability/fault.ts';
 import { cpuPressure, memoryPressure } from './burn/fault.ts';
 import { blockPort, isolateNode, partition } from './drop/fault.ts';
+import { stopEngine } from './engine/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { throttle } from './rate/fault.ts';
+import { stopService } from './scale/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
 
 /** Every fault kind there is. */
@@ -12,6 +15,9 @@ export const faultKinds: readonly FaultKind[] = [
   killProcess,
   pauseContainer,
   pauseProcess,
+  stopService,
+  stopEngine,
+  drainNode,
   isolateNode,
   partition,
   blockPort,

@@ -138,3 +138,76 @@ queue_handle() {
 queue_devices() {
   tc qdisc show | awk -v handle="$1" '$3 == handle && $6 == "root" { print $5 }'
 }
+
+# save NAME: keeps standard input as a file of the run's directory: whole or not at all, also over a power cut.
+save() {
+  cat >"$SF_RUN_DIR/.$1"
+  sync "$SF_RUN_DIR/.$1"
+  mv "$SF_RUN_DIR/.$1" "$SF_RUN_DIR/$1"
+  sync "$SF_RUN_DIR"
+}
+
+# What follows changes the swarm, and needs the engine of this manager and a quorum: the availability of a node, or the
+# replicas of a service, each by its exact id.
+
+# swarm_inject node|service ID VALUE: keeps what it is and sets it.
+swarm_inject() {
+  before=$(swarm_value "$1" "$2")
+  if [ "$before" = "$3" ]; then
+    echo "$1 $2 is at $3 already" >&2
+    exit 1
+  fi
+  printf '%s\n' "$before" | save before
+  swarm_set "$@"
+}
+
+# swarm_undo node|service ID VALUE: sets it back. What somebody has changed since is not ours any more.
+swarm_undo() {
+  [ -e "$SF_RUN_DIR/before" ] || exit 0
+  if swarm_lacks "$1" "$2"; then exit 0; fi # gone with it
+  now=$(swarm_value "$1" "$2")
+  [ "$now" = "$3" ] || exit 0
+  read -r before <"$SF_RUN_DIR/before"
+  swarm_set "$1" "$2" "$before"
+}
+
+# swarm_check node|service ID VALUE: active when it is so and the swarm knows of no task that still runs there; inactive
+# as soon as it is not, or the object is no more: when tasks run there again is not up to the undo.
+swarm_check() {
+  if now=$(swarm_value "$1" "$2" 2>/dev/null); then
+    if [ "$now" != "$3" ]; then
+      echo inactive
+    elif states=$(timeout 2 docker "$1" ps --no-resolve --format '{{.CurrentState}}' "$2"); then
+      case $states in *Running* | *Starting*) echo unknown ;; *) echo active ;; esac
+    fi
+  elif swarm_lacks "$1" "$2"; then
+    echo inactive
+  fi
+}
+
+swarm_value() {
+  case $1 in
+  node) field=.Spec.Availability ;;
+  service) field=.Spec.Mode.Replicated.Replicas ;;
+  esac
+  timeout 5 docker "$1" inspect --format "{{$field}}" "$2"
+}
+
+# Again when somebody else has just changed the same object.
+swarm_set() {
+  case $1 in
+  node) set -- node update --availability "$3" "$2" ;;
+  service) set -- service update --detach --quiet --replicas "$3" "$2" ;;
+  esac
+  for _ in 1 2 3; do
+    if timeout 5 docker "$@" >/dev/null; then return; fi
+    sleep 0.2
+  done
+  return 1
+}
+
+# Only an answer proves it: who cannot be asked ends the script.
+swarm_lacks() {
+  found=$(timeout 5 docker "$1" ls --quiet --filter "id=$2") || exit 1
+  [ -z "$found" ]
+}

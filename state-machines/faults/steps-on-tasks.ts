@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { type FaultKind, type FaultStep, RefusedError, type Target, type TaskTarget } from '../contract.ts';
+import {
+  type FaultKind,
+  type FaultStep,
+  RefusedError,
+  type Target,
+  type TaskTarget,
+  targetName,
+} from '../contract.ts';
 
 /**
  * Which processes inside the tasks' containers: those whose command line contains this text. Not a pattern, so that
@@ -37,7 +44,8 @@ export function stepsOnTasks(
 }
 
 function asTask(target: Target, kind: string): TaskTarget {
-  if (target.kind === 'node') throw new RefusedError(`${kind} aims at services, not at ${target.node}`);
+  if (target.kind !== 'task')
+    throw new RefusedError(`${kind} is aimed at tasks, not at ${targetName(target)}`);
   return target;
 }
 

@@ -2,32 +2,48 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
 import { z } from 'zod';
-import { type Facts, type FaultKind, RefusedError, type Target } from '../../state-machines/contract.ts';
+import {
+  type Facts,
+  type FaultKind,
+  RefusedError,
+  type Target,
+  targetName,
+} from '../../state-machines/contract.ts';
 import { describePlan } from '../../state-machines/describe-plan.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 
 const run = promisify(execFile);
 const names = ['node1', 'node2', 'node3', 'node4', 'node5', 'node6'];
 
-/** Six nodes, and two of them, or tasks on them, as targets. */
+/** Mechanisms whose object is the swarm: their steps run on a manager. */
+const ofSwarm: readonly string[] = ['availability', 'scale'];
+
+/** Six nodes, the first a manager, and two of the others, or services or tasks on them, as targets. */
 export function exampleFacts(aim: FaultKind['targets']): Facts {
-  const targets: readonly Target[] = ['node4', 'node6'].map((node, index) =>
-    aim === 'nodes'
-      ? { kind: 'node', node }
-      : {
-          ...{ kind: 'task', node, service: `streaming_spark-worker-${index + 1}`, taskId: `task${index}` },
-          containerId: `${index}`.repeat(64),
-        },
-  );
   return {
-    targets,
+    targets: ['node4', 'node6'].map((node, index) => exampleTarget(aim, node, index)),
     nodes: names.map((name, index) => ({
       name,
       address: `10.98.0.1${index + 1}`,
       controllerAddress: '10.98.0.1',
       labels: { place: index < 3 ? 'core' : 'compute' },
+      swarm: { id: `id-of-${name}`, role: index === 0 ? 'manager' : 'worker', controls: index === 0 },
     })),
   };
+}
+
+function exampleTarget(aim: FaultKind['targets'], node: string, index: number): Target {
+  const service = `streaming_spark-worker-${index + 1}`;
+  switch (aim) {
+    case 'nodes':
+      return { kind: 'node', node };
+    case 'services':
+      return { kind: 'service', service, serviceId: `id-of-${service}`, replicated: true };
+    case 'tasks':
+      return { kind: 'task', node, service, taskId: `task${index}`, containerId: `${index}`.repeat(64) };
+    default:
+      return aim satisfies never;
+  }
 }
 
 /** What every fault kind promises, whoever wrote it. */
@@ -56,11 +72,13 @@ export function faultKindContract(t: Test, kind: FaultKind, scripts: Scripts): v
     t.same(JSON.parse(JSON.stringify(plan())), plan(), 'plain data');
   });
 
-  t.test('plans one step per target, on its own node, with distinct names', async (t) => {
+  t.test('plans one step per target, under its name, on its own node or a manager', async (t) => {
     const steps = plan();
-    t.same(steps.map(({ node }) => node).sort(), ['node4', 'node6']);
-    t.equal(new Set(steps.map(({ target }) => target)).size, steps.length);
-    for (const { target, node } of steps) t.ok(target === node || target.startsWith(`${node}/`), target);
+    t.same(steps.map(({ target }) => target).sort(), facts.targets.map(targetName).sort());
+    const places = ofSwarm.includes(kind.mechanism) ? ['node1', 'node1'] : ['node4', 'node6'];
+    t.same(steps.map(({ node }) => node).sort(), places);
+    for (const { target, node } of steps)
+      t.ok(node === 'node1' || target === node || target.startsWith(`${node}/`), target);
   });
 
   t.test('does not care in which order facts came', async (t) => {
@@ -102,9 +120,9 @@ export function faultKindContract(t: Test, kind: FaultKind, scripts: Scripts): v
     await shellcheck(t, files);
   });
 
-  t.test('refuses targets of the other sort', async (t) => {
-    const wrong = exampleFacts(kind.targets === 'nodes' ? 'tasks' : 'nodes');
-    t.throws(() => plan(wrong), RefusedError);
+  t.test('refuses targets of another sort', async (t) => {
+    const others = (['tasks', 'nodes', 'services'] as const).filter((sort) => sort !== kind.targets);
+    for (const sort of others) t.throws(() => plan(exampleFacts(sort)), RefusedError, sort);
   });
 }
 

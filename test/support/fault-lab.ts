@@ -5,10 +5,17 @@ import type { Test } from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { systemClock } from '../../controller/clock.ts';
-import type { NodeHandle, Provisioner } from '../../provisioners/contract.ts';
+import { type NodeHandle, OVERLAY_POOL, type Provisioner } from '../../provisioners/contract.ts';
 import { labConfigSchema } from '../../provisioners/lab/config.ts';
 import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
-import type { Facts, RunRecord, RunResult, Target, TaskTarget } from '../../state-machines/contract.ts';
+import type {
+  Facts,
+  RunRecord,
+  RunResult,
+  SwarmMember,
+  Target,
+  TaskTarget,
+} from '../../state-machines/contract.ts';
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { runFault } from '../../state-machines/fault-runner.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
@@ -58,6 +65,8 @@ interface LabLayout {
   readonly cluster: string;
   readonly subnet: string;
   readonly nodes?: number;
+  /** The machines are one: `node1`, the manager, makes it, and the others join. */
+  readonly swarm?: boolean;
   readonly limitMs?: number;
 }
 
@@ -96,7 +105,7 @@ export async function openMachines(
   t: Pick<Test, 'comment' | 'teardown'>,
   layout: LabLayout,
 ): Promise<FaultLab> {
-  const { cluster, subnet, nodes: count = 2, limitMs = defaultLimitMs } = layout;
+  const { cluster, subnet, nodes: count = 2, swarm = false, limitMs = defaultLimitMs } = layout;
   const signal = AbortSignal.timeout(limitMs - 10_000);
   const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
   const assetsDir = join(import.meta.dirname, '..', '..', '..');
@@ -139,6 +148,21 @@ export async function openMachines(
     if (code !== 0) throw new Error(`${name}: ${script} ended with ${code}: ${stderr}`);
     return stdout.trim();
   };
+  const makeSwarm = async () => {
+    const [manager, ...others] = machines.map(({ name }) => node(name));
+    const init =
+      'docker swarm init --advertise-addr "$1" --default-addr-pool "$2" --default-addr-pool-mask-length 24';
+    await on(manager!.name, init, manager!.address, OVERLAY_POOL);
+    const token = await on(manager!.name, 'docker swarm join-token -q worker');
+    const join = 'docker swarm join --token "$1" --advertise-addr "$2" "$3:2377"';
+    for (const { name, address } of others) await on(name, join, token, address, manager!.address);
+  };
+  if (swarm) await makeSwarm();
+  const memberOf = async (name: string): Promise<SwarmMember> => {
+    const asked = "docker info --format '{{.Swarm.NodeID}} {{.Swarm.ControlAvailable}}'";
+    const [id = '', controls] = (await on(name, asked)).split(' ');
+    return { id, role: controls === 'true' ? 'manager' : 'worker', controls: controls === 'true' };
+  };
   const facts = async (targets: readonly Target[]): Promise<Facts> => ({
     targets,
     nodes: await Promise.all(
@@ -147,6 +171,7 @@ export async function openMachines(
         address: handle.address,
         controllerAddress: await handle.controllerAddress(signal),
         labels: { place: 'compute' },
+        ...(swarm && { swarm: await memberOf(handle.name) }),
       })),
     ),
   });

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { checked } from '../../../crds/exactly-one.ts';
 import { isSelected, nodesField } from '../../../crds/selector.ts';
 import { type FaultKind, type FaultStep, type NodeFacts, RefusedError } from '../../contract.ts';
-import { ipv4, sidesOf } from '../sides.ts';
+import { ipv4, sidesOf } from '../aimed-at-nodes.ts';
 
 /** What drop/inject.sh stops; its arguments, in their order. */
 interface Cut {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { expecting } from '../../../crds/explain-issue.ts';
 import { type FaultKind, RefusedError } from '../../contract.ts';
-import { ipv4, sidesOf } from '../sides.ts';
+import { ipv4, sidesOf } from '../aimed-at-nodes.ts';
 
 const lowest = 256_000;
 const highest = 10_000_000_000;

@@ -1,0 +1,5 @@
+#!/bin/sh
+# Scales a service to zero, from a manager, and keeps the number of replicas that it had.
+#   $1 the service's id in the swarm
+set -eu
+swarm_inject service "$1" 0

@@ -1,0 +1,74 @@
+import t from 'tap';
+import { type Facts, RefusedError } from '../state-machines/contract.ts';
+import { faultKinds } from '../state-machines/faults/catalog.ts';
+import { exampleFacts } from './contracts/fault-kind.ts';
+
+// Engine, availability, scale: what is planned for whom, and where it runs.
+
+const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+const plan = (name: string, facts: Facts) => kindOf(name).plan(kindOf(name).params.parse({}), facts);
+const node = (name: string) => ({ kind: 'node', node: name }) as const;
+
+/** The example's nodes, of which these are managers that can be reached. */
+const managedBy = (...managers: readonly string[]): Facts['nodes'] =>
+  exampleFacts('nodes').nodes.map((each) => {
+    const controls = managers.includes(each.name);
+    return { ...each, swarm: { id: `id-of-${each.name}`, role: controls ? 'manager' : 'worker', controls } };
+  });
+
+t.test('stopEngine acts on the node itself, and asks for an engine that systemd runs', async (t) => {
+  t.same(plan('stopEngine', exampleFacts('nodes')), [
+    { node: 'node4', target: 'node4', mechanism: 'engine', args: [] },
+    { node: 'node6', target: 'node6', mechanism: 'engine', args: [] },
+  ]);
+  t.same(kindOf('stopEngine').needs, ['systemd', 'docker-unit']);
+});
+
+t.test('drainNode', async (t) => {
+  const on = (target: string, ...managers: readonly string[]) =>
+    plan('drainNode', { targets: [node(target)], nodes: managedBy(...managers) });
+
+  t.test('is done by a manager, and names the node that is drained', async (t) => {
+    t.same(on('node4', 'node1'), [
+      { node: 'node1', target: 'node4', mechanism: 'availability', args: ['id-of-node4'] },
+    ]);
+  });
+
+  t.test('of a manager is done by another one, or by itself when there is none', async (t) => {
+    t.match(on('node1', 'node1', 'node3', 'node2'), [{ node: 'node2', target: 'node1' }]);
+    t.match(on('node1', 'node1'), [{ node: 'node1', target: 'node1' }]);
+  });
+
+  t.test('is refused without a manager that is reached, and for a node that is no member', async (t) => {
+    t.throws(() => on('node4'), { code: 'FAULT_REFUSED', message: /no manager/ });
+    const nodes = managedBy('node1').map(({ swarm, ...each }) => ({
+      ...each,
+      ...(swarm && each.name !== 'node4' && { swarm }),
+    }));
+    t.throws(() => plan('drainNode', { targets: [node('node4')], nodes }), /does not list node4/);
+  });
+});
+
+t.test('stopService', async (t) => {
+  const service = { kind: 'service', service: 'streaming_job', serviceId: 'xyz', replicated: true } as const;
+
+  t.test('is done by a manager, to the very service that was chosen', async (t) => {
+    t.same(plan('stopService', { targets: [service], nodes: managedBy('node3', 'node2') }), [
+      { node: 'node2', target: 'streaming_job', mechanism: 'scale', args: ['xyz'] },
+    ]);
+  });
+
+  t.test('is refused for a global service, and without a manager', async (t) => {
+    const global = { ...service, replicated: false };
+    t.throws(
+      () => plan('stopService', { targets: [global], nodes: managedBy('node1') }),
+      /streaming_job is no replicated service/,
+    );
+    t.throws(() => plan('stopService', { targets: [service], nodes: managedBy() }), RefusedError);
+  });
+});
+
+t.test('none of them takes a parameter', async (t) => {
+  for (const name of ['stopEngine', 'drainNode', 'stopService'])
+    t.notOk(kindOf(name).params.safeParse({ force: true }).success, name);
+});

@@ -1,0 +1,252 @@
+import t from 'tap';
+import type { Target } from '../../state-machines/contract.ts';
+import {
+  armStep,
+  disarmStep,
+  healStep,
+  injectStep,
+  lookAt,
+  type StepRun,
+} from '../../state-machines/dead-man/step-actions.ts';
+import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { scanOrphans } from '../../state-machines/scan-orphans.ts';
+import { openFaultLab } from '../support/fault-lab.ts';
+
+// Faults of engines and of the swarm itself, on a swarm of three machines: node1 is its only manager.
+
+const cluster = 'faults-swarm';
+const lab = await openFaultLab(t, { cluster, subnet: '10.93.4.0/24', nodes: 3, swarm: true });
+const { ports, signal, until, on } = lab;
+const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+const node = (name: string): Target => ({ kind: 'node', node: name });
+const tries = (name: string, script: string, ...args: string[]) =>
+  lab.node(name).exec(script, args, {}, signal);
+const manager = (script: string, ...args: string[]) => on('node1', script, ...args);
+const containers = (name: string) => on(name, 'docker ps --quiet --filter label=com.docker.swarm.task');
+const minute = 60_000;
+
+/** A service of sleepers; they hear no SIGTERM, so that each takes its whole grace period to stop. */
+async function startService(name: string, options: string, grace = '1s'): Promise<Target> {
+  const create = `docker service create --quiet --detach --no-resolve-image --name "$1" --stop-grace-period ${grace} ${options} debian:trixie-slim sleep 3600`;
+  const serviceId = await manager(create, name);
+  await runs(name);
+  return { kind: 'service', service: name, serviceId, replicated: true };
+}
+
+const replicasOf = (name: string) =>
+  manager('docker service ls --filter "name=$1" --format "{{.Replicas}}"', name);
+const specOf = (type: 'node' | 'service', name: string) =>
+  manager(`docker ${type} inspect --format '{{json .Spec}}' "$1"`, name);
+const runs = (name: string) =>
+  until(`${name} runs`, minute, async () => /^([1-9]\d*)\/\1\b/.test(await replicasOf(name)));
+
+/** A run of one step, armed and injected, that nobody will ask about again; healed when the test is over. */
+async function abandon(
+  t: { teardown: (undo: () => Promise<void>) => void },
+  { kind, target, fuseMs }: { readonly kind: string; readonly target: Target; readonly fuseMs: number },
+): Promise<StepRun> {
+  const { needs, plan } = kindOf(kind);
+  const run = { name: `${kind}-${Date.now()}.0`, step: plan({}, await lab.facts([target]))[0]! };
+  t.teardown(async () => {
+    await healStep(ports, run, signal);
+    await disarmStep(ports, run, signal);
+  });
+  await armStep(ports, run, { fuseMs, needs }, signal);
+  await injectStep(ports, run, signal);
+  return run;
+}
+
+const looks = async (run: StepRun) => (await lookAt(ports, run, signal)).verdict;
+const isHealed = async ({ name, step }: StepRun) =>
+  (await scanOrphans(lab.node(step.node), lab.scripts, signal)).some(
+    (found) => found.kind === 'run' && found.run === name && found.state === 'healed',
+  );
+
+await t.test('stopEngine', async (t) => {
+  const ping = 'curl --silent --max-time 2 --unix-socket /run/docker.sock http://engine/_ping';
+  const units = 'systemctl is-active docker.socket docker.service containerd.service || true';
+  await startService('pinned', '--constraint node.hostname==node2', '10s');
+
+  await t.test('refuses every client, ends every container, and is over when it says so', async (t) => {
+    // An engine that starts puts its own rules in another order, and its containers are others.
+    const traces = async () =>
+      (await lab.traces('node2'))
+        .replaceAll(/[0-9a-f]{64}/g, 'id')
+        .split('\n')
+        .sort();
+    const before = await traces();
+    t.equal(await on('node2', ping), 'OK');
+    const during = async () => {
+      t.equal((await tries('node2', ping)).code, 7, 'refused');
+      t.not((await tries('node2', 'docker ps')).code, 0);
+      t.equal((await tries('node2', 'pgrep -x dockerd')).code, 1);
+      t.equal((await tries('node2', 'pgrep -x sleep')).code, 1, 'its containers are gone');
+      t.equal(await on('node2', units), 'inactive\ninactive\nactive', 'and no question has started it');
+    };
+    const { result } = await lab.run({ kind: 'stopEngine', targets: [node('node2')], holdMs: 8_000, during });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    const { cmdMs, effMs, effResolutionMs, endMs, endResolutionMs } = result.instants;
+    t.comment(`in effect after ${effMs! - cmdMs!} ms (${effResolutionMs}), undone in ${endResolutionMs} ms`);
+    t.ok(endMs! - effMs! >= 8_000);
+    t.equal(await on('node2', ping), 'OK');
+    t.equal(await on('node2', units), 'active\nactive\nactive');
+    await until('its task is back', minute, async () => (await containers('node2')) !== '');
+    t.same(await traces(), before);
+  });
+
+  await t.test('is undone by the node alone, also in the midst of the stop', async (t) => {
+    await runs('pinned');
+    const run = await abandon(t, { kind: 'stopEngine', target: node('node2'), fuseMs: 3_000 });
+    t.equal(await looks(run), 'unknown', 'its container has a grace period of 10 s');
+    await until('healed', minute, () => isHealed(run));
+    t.equal(await on('node2', ping), 'OK');
+    t.equal(await looks(run), 'inactive');
+  });
+
+  await t.test('ends when somebody starts the engine, which goes on', async (t) => {
+    await runs('pinned');
+    const during = async () => void (await on('node2', 'systemctl start docker.service'));
+    const { result } = await lab.run({
+      ...{ kind: 'stopEngine', targets: [node('node2')], holdMs: minute, during },
+    });
+    t.equal(result.outcome, 'Unknown');
+    t.match(result.message, /lost the effect during the hold \("inactive"\)/);
+    t.equal(await on('node2', ping), 'OK');
+  });
+
+  await t.test('does not outlive a reboot, and is closed by it', async (t) => {
+    const run = await abandon(t, { kind: 'stopEngine', target: node('node2'), fuseMs: 10 * minute });
+    await until('in effect', 20_000, async () => (await looks(run)) === 'active');
+    await lab.powerCycle('node2');
+    await until('replayed', minute, () => isHealed(run));
+    await until('answers', minute, async () => (await tries('node2', ping)).stdout === 'OK');
+  });
+
+  await t.test('is refused where the engine does not run, or is not run by systemd', async (t) => {
+    t.same(await missingNeeds(lab.node('node2'), ['docker-unit'], lab.scripts, signal), []);
+    await on('node2', 'systemctl stop docker.socket docker.service');
+    const { result } = await lab.run({ kind: 'stopEngine', targets: [node('node2')], holdMs: 1_000 });
+    t.match(result, { outcome: 'Refused', message: /before the fault its check says/ });
+    t.equal(await on('node2', units), 'inactive\ninactive\nactive', 'and stays as it was');
+    await on('node2', 'systemctl mask --quiet --runtime docker.service');
+    t.same(await missingNeeds(lab.node('node2'), ['docker-unit'], lab.scripts, signal), ['docker-unit']);
+    await on('node2', 'systemctl unmask --quiet --runtime docker.service');
+    await on('node2', 'systemctl reset-failed docker.service; systemctl start docker.socket docker.service');
+  });
+});
+
+const availability = (name: string) =>
+  manager(`docker node inspect --format '{{.Spec.Availability}}' "$1"`, name);
+
+await t.test('drainNode', async (t) => {
+  const drain = { kind: 'drainNode', targets: [node('node3')] };
+  await startService('stays', '--constraint node.hostname==node3');
+  await startService('moves', '--replicas 3 --constraint node.role==worker');
+
+  await t.test('leaves no task on the node, and gives it back as it was', async (t) => {
+    for (const before of ['active', 'pause']) {
+      await manager('docker node update --availability "$1" node3', before);
+      const [traces, spec] = [await lab.traces('node1'), await specOf('node', 'node3')];
+      const during = async () => {
+        t.equal(await containers('node3'), '');
+        t.equal((await tries('node3', 'pgrep -x sleep')).code, 1);
+      };
+      const { result } = await lab.run({ ...drain, holdMs: 4_000, during });
+      t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+      t.comment(`in effect after ${result.instants.effMs! - result.instants.cmdMs!} ms`);
+      t.equal(await specOf('node', 'node3'), spec);
+      t.equal(await lab.traces('node1'), traces);
+    }
+    await manager('docker node update --availability active node3');
+    await runs('stays');
+    t.not(await containers('node3'), '', 'and it takes tasks again');
+  });
+
+  await t.test('is undone by the manager alone, again and again until that can be done', async (t) => {
+    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: 4_000 });
+    t.equal(await availability('node3'), 'drain');
+    await on('node1', 'systemctl stop docker.socket docker.service');
+    const failures = `journalctl --quiet -u "sf-$1.service" -g 'Failed with result' | wc -l`;
+    await until('a heal has failed', minute, async () => Number(await manager(failures, run.name)) > 0);
+    t.notOk(await isHealed(run), 'loudly not healed');
+    await on('node1', 'systemctl start docker.socket docker.service');
+    await until('healed', minute, () => isHealed(run));
+    t.equal(await availability('node3'), 'active');
+  });
+
+  await t.test('is undone when its manager has been rebooted', async (t) => {
+    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: 10 * minute });
+    await lab.powerCycle('node1');
+    await until('replayed', minute, () => isHealed(run));
+    t.equal(await availability('node3'), 'active');
+  });
+
+  await t.test('is refused for a node that is drained, and leaves alone what others change', async (t) => {
+    await manager('docker node update --availability drain node3');
+    const { result } = await lab.run({ ...drain, holdMs: 1_000 });
+    t.match(result, { outcome: 'Refused', message: /before the fault its check says/ });
+    t.equal(await availability('node3'), 'drain');
+    await manager('docker node update --availability active node3');
+    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: minute });
+    await manager('docker node update --availability pause node3');
+    await healStep(ports, run, signal);
+    t.equal(await availability('node3'), 'pause');
+    await manager('docker node update --availability active node3');
+  });
+
+  await t.test('is gone with a node that is no member any more', async (t) => {
+    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: minute });
+    await on('node3', 'docker swarm leave');
+    await until('down', minute, async () =>
+      (await manager("docker node inspect --format '{{.Status.State}}' node3")).includes('down'),
+    );
+    await manager('docker node rm node3');
+    await healStep(ports, run, signal);
+    t.equal(await looks(run), 'inactive');
+  });
+});
+
+await t.test('stopService', async (t) => {
+  const onNodes = async () => (await Promise.all(['node1', 'node2'].map(sleepers))).join('');
+  const sleepers = (name: string) =>
+    on(name, 'docker ps --quiet --filter label=com.docker.swarm.service.name=web');
+  const web = await startService('web', '--replicas 2 --constraint node.role==worker');
+  const stop = { kind: 'stopService', targets: [web] };
+
+  await t.test('leaves no task anywhere, and then has as many replicas as before', async (t) => {
+    const [traces, spec] = [await lab.traces('node1'), await specOf('service', 'web')];
+    const during = async () => {
+      t.equal(await onNodes(), '');
+      t.equal(await replicasOf('web'), '0/0');
+    };
+    const { result, records } = await lab.run({ ...stop, holdMs: 4_000, during });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.comment(`in effect after ${result.instants.effMs! - result.instants.cmdMs!} ms`);
+    t.match(records[0]?.steps, [{ node: 'node1', target: 'web' }]);
+    t.equal(await specOf('service', 'web'), spec);
+    await runs('web');
+    t.equal(await replicasOf('web'), '2/2');
+    t.equal(await lab.traces('node1'), traces);
+  });
+
+  await t.test('is undone by the manager alone', async (t) => {
+    const run = await abandon(t, { kind: 'stopService', target: web, fuseMs: 4_000 });
+    await until('in effect', 20_000, async () => (await looks(run)) === 'active');
+    await until('healed', minute, () => isHealed(run));
+    t.equal(await looks(run), 'inactive');
+    await runs('web');
+    t.equal(await replicasOf('web'), '2/2');
+  });
+
+  await t.test('is gone with its service, and never touches another one of that name', async (t) => {
+    const run = await abandon(t, { kind: 'stopService', target: web, fuseMs: minute });
+    await manager('docker service rm web');
+    t.equal(await looks(run), 'inactive');
+    await startService('web', '--replicas 1 --constraint node.role==worker');
+    const spec = await specOf('service', 'web');
+    await healStep(ports, run, signal);
+    t.equal(await specOf('service', 'web'), spec);
+    t.equal(await looks(run), 'inactive');
+  });
+});
