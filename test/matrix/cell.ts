@@ -27,7 +27,8 @@ interface Matrix {
 }
 
 const holdMs = 1_500;
-const graceMs = 4_000;
+/** As in runs of the operator. */
+const graceMs = 30_000;
 /** Promised beyond the deadline. */
 const lateMs = 5_000;
 const packageRoot = join(import.meta.dirname, '..', '..', '..');
@@ -39,13 +40,23 @@ const victim = `bash -c '(exec -a CoarseGrainedExecutorBackend sleep 3600) & exe
 export async function openMatrix(note: (line: string) => void): Promise<Matrix> {
   const closing: (() => Promise<void>)[] = [];
   const host = { comment: note, teardown: (work: () => Promise<void>) => void closing.push(work) };
-  const lab = await openMachines(host, { cluster: 'matrix', subnet: '10.93.9.0/24', limitMs: 7_200_000 });
+  const lab = await openMachines(host, {
+    cluster: 'matrix',
+    subnet: '10.93.9.0/24',
+    swarm: true,
+    limitMs: 7_200_000,
+  });
   const scriptsDir = join(packageRoot, 'state-machines');
   const nodes = ['node1', 'node2'];
   const traces = async () =>
     (await Promise.all(nodes.map((name) => lab.traces(name)))).join('\n').split('\n');
   // A bystander: the engine's own folders come with its first container, and its bridge is up as long as there is one.
-  await lab.startTask('node2', '--memory 64m');
+  await lab.startTask('node2', '--memory 64m --restart always --stop-timeout 1');
+  const options = '--name matrix_victim --stop-grace-period 1s --constraint node.hostname==node2';
+  const create = `docker service create --quiet --detach --no-resolve-image ${options} debian:trixie-slim sleep 3600`;
+  const serviceId = await lab.on('node1', create);
+  const isWhole = async () => (await lab.on('node1', "docker service ls --format '{{.Replicas}}'")) === '1/1';
+  await lab.until('the service runs', 60_000, isWhole);
   let runs = 0;
 
   /** The kind's own example, aimed at what the lab has of that sort. */
@@ -53,8 +64,10 @@ export async function openMatrix(note: (line: string) => void): Promise<Matrix> 
     const file = join(packageRoot, 'manifests', 'examples', 'faults', `${kebab(kind.name)}.yaml`);
     const { spec } = parse(await readFile(file, 'utf8')) as { spec: { faults: [FaultEntry] } };
     const params = kind.params.parse(faultOf(spec.faults[0]).params ?? {});
-    const task = kind.targets === 'tasks' ? await lab.startTask('node2', '--memory 1g', victim) : undefined;
-    const target: Target = task ?? { kind: 'node', node: 'node2' };
+    const task = kind.targets === 'tasks' ? await lab.startTask('node2', '--memory 1g --stop-timeout 1', victim) : undefined;
+    const service = { kind: 'service', service: 'matrix_victim', serviceId, replicated: true } as const;
+    const node = { kind: 'node', node: 'node2' } as const;
+    const target: Target = task ?? (kind.targets === 'services' ? service : node);
     const steps = kind.plan(params, await lab.facts([target]));
     runs += 1;
     const named = { runId: `matrix-${runs}`, cluster: 'matrix', schedule: 'matrix', fault: kind.name };
@@ -88,6 +101,7 @@ export async function openMatrix(note: (line: string) => void): Promise<Matrix> 
   };
 
   const runCell = async (kind: FaultKind, situation: Situation, stateDir: string): Promise<string[]> => {
+    await lab.until('the service runs', 60_000, isWhole);
     const before = new Set(await traces());
     const { run, remove } = await planned(kind);
     const missed = await strike(run, situation, stateDir);
@@ -108,7 +122,7 @@ export async function openMatrix(note: (line: string) => void): Promise<Matrix> 
     await remove();
     const left = async () => (await traces()).filter((line) => !before.has(line));
     await lab
-      .until('nothing is left', 10_000, async () => (await left()).length === 0)
+      .until('nothing is left', 30_000, async () => (await left()).length === 0)
       .catch(() => undefined);
     problems.push(...(await left()).map((line) => `left: ${line}`));
     const next = await planned(kind);
