@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stops the engine and the socket that would start it at the next question, and keeps which of the two ran. containerd
+# Stops the engine and the socket that would start it at the next question, and keeps which of the two ran, and when. containerd
 # stays: without an engine it starts nothing, and others may use it.
 set -eu
 units=
@@ -13,7 +13,8 @@ case $units in
   exit 1
   ;;
 esac
-printf '%s\n' "$units" | save units
+read -r up _ </proc/uptime
+printf '%s\n' "$units" "${up%.*}" | save units
 # Not waited for: containers have a grace period each, and check.sh says when the last one is gone.
 # shellcheck disable=SC2086 # a list of names
 systemctl stop --no-block $units
