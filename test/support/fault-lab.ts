@@ -229,7 +229,7 @@ export async function openMachines(
 const tracesScript = `
 for table in raw filter nat mangle; do iptables -t "$table" -S; done
 tc qdisc show | sed 's/ dev veth[0-9a-f]*/ dev veth/' | sort
-ip -o link | sed -E 's/^[0-9]+: //; s/(veth)[0-9a-f]+@[^:]+/\\1/; s/ link.*//' | sort
+ip -o link | sed -E 's/^[0-9]+: //; s/^veth.*/veth/; s/ link.*//' | sort -u
 ip route
 systemctl list-units --all --no-legend --plain 'sf-*'
 find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
