@@ -11,20 +11,24 @@ find_all() {
   for id; do
     if [ -n "$text" ]; then
       found=$(matching "$id" "$text")
-      [ -n "$found" ] || refuse "no process of container $id has \"$text\" in its command line"
+      why="no process of container $id has \"$text\" in its command line"
     else
       dir=$(container_cgroup "$id" freezer)
-      [ -n "$dir" ] || refuse "container $id is not running"
-      found="$(stat -c %i "$dir") $dir"
+      found=${dir:+"$(stat -c %i "$dir") $dir"}
+      why="container $id is not running"
     fi
-    printf '%s\n' "$found"
+    if [ -n "$found" ]; then
+      printf '%s\n' "$found"
+    elif [ ! -e "$held" ]; then
+      refuse "$why" # after that something stands still, and it is too late
+    fi
   done
 }
 
 hold() {
   if [ -n "$text" ]; then
-    # Gone since then, if it cannot be stopped.
-    kill -s STOP "$1" 2>/dev/null || [ -z "$(alive "$1" "$2")" ]
+    # It may end by itself at any moment.
+    [ -z "$(alive "$1" "$2")" ] || kill -s STOP "$1" || [ -z "$(alive "$1" "$2")" ]
   elif [ -e "$2/freezer.state" ]; then
     echo FROZEN >"$2/freezer.state"
   else
