@@ -23,7 +23,10 @@ export interface ClusterDeps {
   readonly claimsOf: (cluster: string) => Pick<Claims, 'heldBy'>;
   /** Binds the provisioner that a cluster names to its settings; called again when these change. */
   readonly bindProvisioner: (cluster: ClusterSpec) => Provisioner;
-  /** Long work before machines can be made (engine, images); quick when there is nothing to do. Not called by `plan`. */
+  /**
+   * Long work before machines can be made (engine, images), or destroyed (engine); quick when there is nothing to do. Not
+   * called by `plan`.
+   */
   readonly prepare: (cluster: ClusterSpec, deleting: boolean, signal: AbortSignal) => Promise<void>;
   readonly openEngine: OpenEngine;
   readonly loadStack: LoadStack;

@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net';
 import { z } from 'zod';
+import { quantityField } from '../../crds/quantity.ts';
 import { OVERLAY_POOL } from '../contract.ts';
 import { overlap, parseSubnet, readSubnet } from './addresses.ts';
 
@@ -20,11 +21,7 @@ export const labConfigSchema = z.strictObject({
     )
     .default('10.98.0.0/24')
     .describe('IPv4 network of the machines; node number i (from 0) has the address base + 11 + i'),
-  memory: z
-    .string()
-    .regex(/^[1-9]\d*(Mi|Gi)$/, 'must be a quantity such as 512Mi or 3Gi')
-    .default('3Gi')
-    .describe('memory limit of each machine, without swap'),
+  memory: quantityField().default('3Gi').describe('memory limit of each machine, without swap'),
   cpus: z.number().positive().default(2).describe('CPU limit of each machine; at most what the host has'),
   pids: z.int().min(256).default(8192).describe('limit of processes and threads of each machine'),
   dns: z
@@ -34,7 +31,3 @@ export const labConfigSchema = z.strictObject({
 });
 
 export type LabConfig = z.infer<typeof labConfigSchema>;
-
-/** Bytes of a quantity that the schema has accepted. */
-export const quantityBytes = (quantity: string): number =>
-  Number.parseInt(quantity, 10) * (quantity.endsWith('Gi') ? 1024 ** 3 : 1024 ** 2);

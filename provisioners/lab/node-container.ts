@@ -1,5 +1,6 @@
 import type Docker from 'dockerode';
-import { type LabConfig, quantityBytes } from './config.ts';
+import { quantityBytes } from '../../crds/quantity.ts';
+import type { LabConfig } from './config.ts';
 import type { LabEngine } from './lab-engine.ts';
 
 /** Where every node of a cluster sees the one shared checkpoint folder. */

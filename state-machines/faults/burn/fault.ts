@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { quantityBytes, quantityField } from '../../../crds/quantity.ts';
 import type { FaultKind } from '../../contract.ts';
-import { quantityBytes, quantityField } from '../quantity.ts';
 import { stepsOnTasks } from '../steps-on-tasks.ts';
 
 const shared = {
