@@ -10,7 +10,7 @@ import { reportDuplicateNames } from './unique-names.ts';
 interface FaultKindSchema {
   readonly summary: string;
   readonly params: z.ZodType;
-  readonly targets: 'tasks' | 'nodes' | 'services';
+  readonly targets: readonly ('tasks' | 'nodes' | 'services')[];
   readonly instant: boolean;
 }
 type Kinds = Readonly<Record<string, FaultKindSchema>>;
@@ -71,9 +71,9 @@ function checkFault(
   report: Report,
 ): void {
   const { nodes, services } = (fault.target ?? {}) as { nodes?: unknown; services?: unknown };
-  if (kind.targets !== 'nodes' && nodes !== undefined && services === undefined)
+  if (!kind.targets.includes('nodes') && nodes !== undefined && services === undefined)
     report(['target', 'nodes'], `${name} is aimed at services, not at nodes`);
-  if (kind.targets === 'nodes' && services !== undefined && nodes === undefined)
+  if (kind.targets.every((aim) => aim === 'nodes') && services !== undefined && nodes === undefined)
     report(['target', 'services'], `${name} is aimed at nodes, not at services`);
   if (typeof fault.hold !== 'string' || !DURATION_PATTERN.test(fault.hold)) return;
   const holds = parseDuration(fault.hold) > 0;

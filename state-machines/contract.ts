@@ -4,17 +4,11 @@ import type { Sample } from './recovery/sample.ts';
 
 type FaultLevel = 'state' | 'network' | 'resource';
 
-/** What a node must offer before a fault kind may touch it: a branch of dead-man/offers.sh. */
-export type Need =
-  | 'systemd'
-  | 'iptables'
-  | 'freezer'
-  | 'cgroup-cpu'
-  | 'cgroup-memory'
-  | 'cgroup-pids'
-  | 'ping'
-  | 'htb'
-  | 'docker-unit';
+/** What a node must offer before a fault kind may touch it: a branch of dead-man/offers.sh or of its mechanism's own. */
+export type Need = string;
+
+/** What a fault may be aimed at: tasks of services, whole machines, or services as a whole. */
+export type Aim = 'tasks' | 'nodes' | 'services';
 
 /** A running task of a service on a node, as the swarm and the engine know it. */
 export interface TaskTarget {
@@ -23,6 +17,8 @@ export interface TaskTarget {
   readonly service: string;
   readonly taskId: string;
   readonly containerId: string;
+  /** On the networks of the swarm that it is attached to, with their prefix length: `10.99.1.5/24`. */
+  readonly addresses?: readonly string[];
 }
 
 /** A whole machine. */
@@ -77,9 +73,23 @@ export interface NodeFacts {
   readonly swarm?: SwarmMember;
 }
 
-/** Everything observed that a plan may depend on; plain data, written to the journal. */
+/** A service of the swarm and what of it runs now. */
+export interface ServiceFacts {
+  readonly name: string;
+  readonly id: string;
+  readonly replicated: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Virtual ones, which stand for all of its tasks, with their prefix length; none where lookups name the tasks. */
+  readonly addresses?: readonly string[];
+  /** Running ones only. */
+  readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
+}
+
+/** Everything observed that a plan may depend on; plain data. */
 export interface Facts {
   readonly targets: readonly Target[];
+  /** All services of the swarm, targets included. */
+  readonly services: readonly ServiceFacts[];
   /** All nodes of the cluster, targets included, by name. */
   readonly nodes: readonly NodeFacts[];
 }
@@ -116,8 +126,8 @@ export interface FaultKind<P = unknown> {
   readonly needs: readonly Need[];
   /** `crash` is noticed in seconds, `silence` only by timers: it decides how long recovery is watched (60 s, 240 s). */
   readonly death: 'crash' | 'silence';
-  /** What it may be aimed at; `services` as a whole. */
-  readonly targets: 'tasks' | 'nodes' | 'services';
+  /** What it may be aimed at; never both tasks and services, which a manifest names in the same way. */
+  readonly targets: readonly Aim[];
   /** True when the effect stays by itself (a dead process): there is nothing to hold or undo. */
   readonly instant: boolean;
   plan(params: P, facts: Facts): readonly FaultStep[];

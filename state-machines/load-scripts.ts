@@ -9,6 +9,8 @@ interface MechanismScripts {
   readonly check: string;
   /** Lists and clears marks that may be in force without a run; absent where nothing is marked. */
   readonly sweep?: string;
+  /** Tells whether a node has what only this mechanism needs; absent where that is nothing. */
+  readonly offers?: string;
 }
 
 /** Everything that is ever run on a node by a fault: constant text, read once. */
@@ -29,8 +31,9 @@ export async function loadScripts(dir: string): Promise<Scripts> {
     readMechanisms(join(dir, 'faults')),
     readFolder(join(dir, 'dead-man')),
   ]);
-  const sweeps = sweepFunctions(mechanisms);
-  for (const name of usesOffers) deadMan.set(name, found(deadMan, 'offers.sh') + found(deadMan, name));
+  const sweeps = functions(mechanisms, 'sweep', 'sweeps');
+  const offers = functions(mechanisms, 'offers', 'offering') + found(deadMan, 'offers.sh');
+  for (const name of usesOffers) deadMan.set(name, offers + found(deadMan, name));
   for (const name of usesSweeps) deadMan.set(name, sweeps + found(deadMan, name));
   return {
     mechanism: (name) => found(mechanisms, name),
@@ -39,30 +42,39 @@ export async function loadScripts(dir: string): Promise<Scripts> {
 }
 
 async function readMechanisms(dir: string): Promise<Map<string, MechanismScripts>> {
-  const common = await readFile(join(dir, 'common.sh'), 'utf8');
+  const shared = await readFile(join(dir, 'common.sh'), 'utf8');
   const folders = (await readdir(dir, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   const read = folders.map(async ({ name }) => {
     const files = await readFolder(join(dir, name));
+    const common = shared + (files.get('common.sh') ?? '');
     const script = (file: string) => common + found(files, file);
+    const [sweep, offers] = [files.get('sweep.sh'), files.get('offers.sh')];
     const scripts = {
       inject: script('inject.sh'),
       undo: script('undo.sh'),
       check: script('check.sh'),
-      ...(files.has('sweep.sh') && { sweep: found(files, 'sweep.sh') }),
+      ...(sweep !== undefined && { sweep }),
+      ...(offers !== undefined && { offers }),
     };
     return [name, scripts] as const;
   });
   return new Map(await Promise.all(read));
 }
 
-/** Each sweep.sh as a shell function in a subshell of its own, and their names. */
-function sweepFunctions(mechanisms: ReadonlyMap<string, MechanismScripts>): string {
-  const swept = [...mechanisms].flatMap(([name, { sweep }]) => (sweep === undefined ? [] : [[name, sweep]]));
-  const functions = swept.map(([name, text]) => `sweep_${name}() (\n${text})\n`);
-  return `${functions.sort().join('')}sweeps='${swept
-    .map(([name]) => name)
-    .sort()
-    .join(' ')}'\n`;
+/**
+ * A script that only some mechanisms have, as shell functions `<script>_<mechanism>`, each in a subshell of its own, and
+ * a variable with the names of those mechanisms.
+ */
+function functions(
+  mechanisms: ReadonlyMap<string, MechanismScripts>,
+  script: 'sweep' | 'offers',
+  variable: string,
+): string {
+  const having = [...mechanisms]
+    .flatMap(([name, { [script]: text }]) => (text === undefined ? [] : [{ name, text }]))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const defined = having.map(({ name, text }) => `${script}_${name}() (\n${text})\n`);
+  return `${defined.join('')}${variable}='${having.map(({ name }) => name).join(' ')}'\n`;
 }
 
 async function readFolder(dir: string): Promise<Map<string, string>> {

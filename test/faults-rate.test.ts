@@ -43,7 +43,11 @@ t.test('takes no rate that means nothing, or almost nothing', async (t) => {
 });
 
 t.test('is refused where there is nobody to send to, or only half of the path', async (t) => {
-  const alone = { targets: [{ kind: 'node', node: 'node1' } as const], nodes: facts.nodes.slice(0, 1) };
+  const alone = {
+    ...facts,
+    targets: [{ kind: 'node', node: 'node1' } as const],
+    nodes: facts.nodes.slice(0, 1),
+  };
   t.throws(() => plan({}, alone), RefusedError);
   const v6 = facts.nodes.map((node) => ({ ...node, address: 'fd00::1' }));
   t.throws(() => plan({}, { ...facts, nodes: v6 }), /IPv4/);

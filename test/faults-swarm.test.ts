@@ -26,7 +26,7 @@ t.test('stopEngine acts on the node itself, and asks for an engine that systemd 
 
 t.test('drainNode', async (t) => {
   const on = (target: string, ...managers: readonly string[]) =>
-    plan('drainNode', { targets: [node(target)], nodes: managedBy(...managers) });
+    plan('drainNode', { services: [], targets: [node(target)], nodes: managedBy(...managers) });
 
   t.test('is done by a manager, and names the node that is drained', async (t) => {
     t.same(on('node4', 'node1'), [
@@ -45,7 +45,10 @@ t.test('drainNode', async (t) => {
       ...each,
       ...(swarm && each.name !== 'node4' && { swarm }),
     }));
-    t.throws(() => plan('drainNode', { targets: [node('node4')], nodes }), /does not list node4/);
+    t.throws(
+      () => plan('drainNode', { services: [], targets: [node('node4')], nodes }),
+      /does not list node4/,
+    );
   });
 });
 
@@ -53,7 +56,7 @@ t.test('stopService', async (t) => {
   const service = { kind: 'service', service: 'streaming_job', serviceId: 'xyz', replicated: true } as const;
 
   t.test('is done by a manager, to the very service that was chosen', async (t) => {
-    t.same(plan('stopService', { targets: [service], nodes: managedBy('node3', 'node2') }), [
+    t.same(plan('stopService', { services: [], targets: [service], nodes: managedBy('node3', 'node2') }), [
       { node: 'node2', target: 'streaming_job', mechanism: 'scale', args: ['xyz'] },
     ]);
   });
@@ -61,10 +64,13 @@ t.test('stopService', async (t) => {
   t.test('is refused for a global service, and without a manager', async (t) => {
     const global = { ...service, replicated: false };
     t.throws(
-      () => plan('stopService', { targets: [global], nodes: managedBy('node1') }),
+      () => plan('stopService', { services: [], targets: [global], nodes: managedBy('node1') }),
       /streaming_job is no replicated service/,
     );
-    t.throws(() => plan('stopService', { targets: [service], nodes: managedBy() }), RefusedError);
+    t.throws(
+      () => plan('stopService', { services: [], targets: [service], nodes: managedBy() }),
+      RefusedError,
+    );
   });
 });
 

@@ -84,7 +84,11 @@ t.test('isolateNode', async (t) => {
   );
 
   t.test('is refused where nothing would be isolated, or only half', async (t) => {
-    const alone = { targets: [{ kind: 'node', node: 'node1' } as const], nodes: facts.nodes.slice(0, 1) };
+    const alone = {
+      ...facts,
+      targets: [{ kind: 'node', node: 'node1' } as const],
+      nodes: facts.nodes.slice(0, 1),
+    };
     t.throws(() => kind.plan({}, alone), RefusedError);
     const v6 = facts.nodes.map((node) => ({ ...node, address: 'fd00::1' }));
     t.throws(() => kind.plan({}, { ...facts, nodes: v6 }), /IPv4/);

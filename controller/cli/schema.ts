@@ -36,12 +36,13 @@ export async function writeGenerated({ packageRoot, note }: CliContext): Promise
   return 0;
 }
 
-type FaultRow = Pick<FaultKind, 'level' | 'mechanism' | 'needs' | 'targets' | 'summary'> & {
+type FaultRow = Pick<FaultKind, 'level' | 'mechanism' | 'needs' | 'summary'> & {
   readonly kind: string;
+  readonly targets: string;
 };
 
 function faultRow({ name, level, mechanism, needs, targets, summary }: FaultKind): FaultRow {
-  return { kind: name, level, mechanism, needs, targets, summary };
+  return { kind: name, level, mechanism, needs, targets: targets.join(' or '), summary };
 }
 
 function formatFaults(rows: readonly FaultRow[]): string {
@@ -64,7 +65,8 @@ function withFaultTable(readme: string): string {
   if (before === undefined || after === undefined)
     throw new Error(`README.md lacks ${tableStart} or ${tableEnd}`);
   const rows = Object.values(faultKindsByName).map(
-    ({ name, level, targets, summary }) => `| \`${name}\` | ${level} | ${targets} | ${summary} |`,
+    ({ name, level, targets, summary }) =>
+      `| \`${name}\` | ${level} | ${targets.join(' or ')} | ${summary} |`,
   );
   return [
     before,

@@ -24,11 +24,12 @@ export async function gatherInventory(swarm: SwarmGateway, signal: AbortSignal):
         controls: node.ManagerStatus?.Reachability === 'reachable',
         labels: node.Spec.Labels,
       })),
-    services: services.map(({ ID, Spec }) => ({
+    services: services.map(({ ID, Spec, Endpoint }) => ({
       name: Spec.Name,
       id: ID,
       replicated: 'Replicated' in Spec.Mode,
       labels: Spec.Labels,
+      addresses: (Endpoint?.VirtualIPs ?? []).flatMap(({ Addr }) => (Addr ? [Addr] : [])),
       tasks: running.filter((task) => task.ServiceID === ID).flatMap((task) => toTask(task, nodeNames)),
     })),
   };
@@ -47,7 +48,8 @@ function nameOf(node: LiveNode): string {
 function toTask(task: LiveTask, nodeNames: ReadonlyMap<string, string>) {
   const node = nodeNames.get(task.NodeID ?? '');
   const containerId = task.Status.ContainerStatus?.ContainerID;
-  return node && containerId ? [{ node, taskId: task.ID, containerId }] : [];
+  const addresses = (task.NetworksAttachments ?? []).flatMap(({ Addresses }) => Addresses ?? []);
+  return node && containerId ? [{ node, taskId: task.ID, containerId, addresses }] : [];
 }
 
 /** What a plan may depend on. A node out of reach is an ExecError: a fault is never planned against a guess. */
@@ -66,5 +68,5 @@ export async function gatherFacts(
       ...(member && { swarm: { id: member.id, role: member.role, controls: member.controls } }),
     };
   });
-  return { targets, nodes: await Promise.all(facts) };
+  return { targets, services: inventory.services, nodes: await Promise.all(facts) };
 }

@@ -1,4 +1,4 @@
-import { type FaultKind, type Target, targetName } from '../../state-machines/contract.ts';
+import { type Target, targetName } from '../../state-machines/contract.ts';
 import type { Inventory } from './select-targets.ts';
 
 /** What a schedule may allow knowingly. */
@@ -15,25 +15,19 @@ const measuringServices = ['generator', 'kafka', 'observer'];
  * node with the measuring services, a node-wide one may not.
  */
 export function guardRun(
-  kind: Pick<FaultKind, 'name' | 'targets'>,
   targets: readonly Target[],
   inventory: Inventory,
   permissions: Permissions,
 ): readonly string[] {
-  const names = new Set(targets.map(targetName));
-  switch (kind.targets) {
-    case 'tasks':
-      return [];
-    case 'services':
-      return permissions.allowMeasurementNodes ? [] : measuringAmong(names);
-    case 'nodes':
-      return [
-        ...(permissions.allowMeasurementNodes ? [] : measurementNodes(names, inventory)),
-        ...(permissions.allowQuorumLoss ? [] : lostQuorum(names, inventory)),
-      ];
-    default:
-      return kind.targets satisfies never;
-  }
+  const namesOf = (kind: Target['kind']) =>
+    new Set(targets.filter((target) => target.kind === kind).map(targetName));
+  const nodes = namesOf('node');
+  return [
+    ...(permissions.allowMeasurementNodes
+      ? []
+      : [...measuringAmong(namesOf('service')), ...measurementNodes(nodes, inventory)]),
+    ...(permissions.allowQuorumLoss ? [] : lostQuorum(nodes, inventory)),
+  ];
 }
 
 function measuringAmong(services: ReadonlySet<string>): string[] {

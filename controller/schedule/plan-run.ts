@@ -29,10 +29,10 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   const { fault, cluster, faultKind, random } = planning;
   const { metadata, spec } = planning.schedule;
   const inventory = await gatherInventory(await cluster.swarm(signal), signal);
-  const selector = { ...fault.target, whole: faultKind.targets === 'services' };
+  const selector = { ...fault.target, whole: faultKind.targets.includes('services') };
   const targets = selectTargets(selector, inventory, random);
   if (targets.length === 0) throw new RefusedError(`${fault.name}: nothing that runs now matches its target`);
-  const reasons = guardRun(faultKind, targets, inventory, spec);
+  const reasons = guardRun(targets, inventory, spec);
   if (reasons.length > 0) throw new RefusedError(reasons.join('; '));
   const facts = await gatherFacts(targets, inventory, cluster, signal);
   return {

@@ -1,17 +1,15 @@
 import { isSelected, type Selector } from '../../crds/selector.ts';
-import { type SwarmMember, type Target, type TaskTarget, targetName } from '../../state-machines/contract.ts';
+import {
+  type ServiceFacts,
+  type SwarmMember,
+  type Target,
+  targetName,
+} from '../../state-machines/contract.ts';
 
 /** What runs where at this moment, as plain data. */
 export interface Inventory {
   readonly nodes: readonly (SwarmMember & { readonly name: string; readonly labels: Labels })[];
-  readonly services: readonly {
-    readonly name: string;
-    readonly id: string;
-    readonly replicated: boolean;
-    readonly labels: Labels;
-    /** Running tasks only. */
-    readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
-  }[];
+  readonly services: readonly ServiceFacts[];
 }
 
 type Labels = Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import type { Need, Outcome, RunJournal, RunPhase, RunRecord } from '../../state-machines/contract.ts';
+import type { Outcome, RunJournal, RunPhase, RunRecord } from '../../state-machines/contract.ts';
 import { errnoOf, StateError, stateWriteError } from './state-error.ts';
 import { syncFolder, writeDurably } from './write-durably.ts';
 
@@ -30,7 +30,7 @@ export interface FileRunJournal extends RunJournal {
 /** Closed runs that a compaction keeps, newest first: what `describe` and a later question can still want. */
 const KEPT_CLOSED_RUNS = 200;
 
-/** Spelled out, so that a phase, outcome or need that the contract adds and this file forgets does not compile. */
+/** Spelled out, so that a phase or outcome that the contract adds and this file forgets does not compile. */
 const PHASES: { readonly [P in RunPhase]: P } = {
   prepared: 'prepared',
   injecting: 'injecting',
@@ -45,17 +45,6 @@ const OUTCOMES: { readonly [O in Outcome]: O } = {
   Refused: 'Refused',
   Stuck: 'Stuck',
   Unknown: 'Unknown',
-};
-const NEEDS: { readonly [N in Need]: N } = {
-  systemd: 'systemd',
-  iptables: 'iptables',
-  freezer: 'freezer',
-  'cgroup-cpu': 'cgroup-cpu',
-  'cgroup-memory': 'cgroup-memory',
-  'cgroup-pids': 'cgroup-pids',
-  ping: 'ping',
-  htb: 'htb',
-  'docker-unit': 'docker-unit',
 };
 
 // Loose: a field that the contract gains is kept, through compaction too.
@@ -75,7 +64,7 @@ const recordSchema = z.looseObject({
   fault: z.string(),
   kind: z.string(),
   instant: z.boolean(),
-  needs: z.array(z.enum(NEEDS)),
+  needs: z.array(z.string()),
   steps: z.array(stepSchema),
   holdMs: z.number(),
   graceMs: z.number(),

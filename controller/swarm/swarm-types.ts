@@ -177,6 +177,7 @@ export interface LiveService {
   readonly PreviousSpec?: ServiceSpec;
   readonly ServiceStatus?: { readonly RunningTasks: number; readonly DesiredTasks: number };
   readonly UpdateStatus?: { readonly State: string; readonly Message?: string };
+  readonly Endpoint?: { readonly VirtualIPs?: readonly { readonly Addr?: string }[] | null };
 }
 
 export interface NetworkSpec {
@@ -270,6 +271,7 @@ export interface LiveTask {
       readonly ExitCode?: number;
     };
   };
+  readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] | null }[] | null;
 }
 
 export interface SwarmInspect {

@@ -68,46 +68,6 @@ alive() {
     awk -v started="$2" '$20 == started && $1 !~ /[ZX]/ { print $1, $12 + $13 }'
 }
 
-# container_limit CONTAINER_ID RESOURCE VALUE: the files that hold a container's limit, and what they hold when the limit is
-# VALUE (thousandths of a core, bytes with swap, processes): lines of file and words, in the order in which they may be
-# lowered. Nothing when it does not run.
-container_limit() {
-  dir=$(container_cgroup "$1" "$2")
-  [ -n "$dir" ] || return 0
-  case $2 in
-    cpu)
-      # The period stays as it is: one write, which is done or not done.
-      if [ -e "$dir/cpu.max" ]; then
-        read -r _ period <"$dir/cpu.max"
-        echo "$dir/cpu.max $(($3 * period / 1000)) $period"
-      else
-        read -r period <"$dir/cpu.cfs_period_us"
-        echo "$dir/cpu.cfs_quota_us $(($3 * period / 1000))"
-      fi
-      ;;
-    memory)
-      if [ -e "$dir/memory.max" ]; then
-        [ ! -e "$dir/memory.swap.max" ] || echo "$dir/memory.swap.max 0"
-        echo "$dir/memory.max $3"
-      else
-        echo "$dir/memory.limit_in_bytes $3"
-        [ ! -e "$dir/memory.memsw.limit_in_bytes" ] || echo "$dir/memory.memsw.limit_in_bytes $3"
-      fi
-      ;;
-    pids) echo "$dir/pids.max $3" ;;
-  esac
-}
-
-# burner_name: names what this run burns with, a unit and a word in the environment of each process.
-burner_name() {
-  echo "sf-burn-$(run_number)"
-}
-
-# burners NAME: the processes of that name, wherever they have moved.
-burners() {
-  grep -lszx -e "SF_BURN=$1" /proc/[0-9]*/environ | cut -d/ -f3
-}
-
 # run_number: a number that marks what belongs to this run and no other.
 run_number() {
   printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1
@@ -116,6 +76,33 @@ run_number() {
 # device_to ADDRESS: the interface by which packets for it leave.
 device_to() {
   ip -4 route get "$1" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
+}
+
+# pin_network CONTAINER_ID: keeps its network namespace within reach as $SF_RUN_DIR/net.<id>, whatever becomes of the
+# container: a restarted task has a new, clean one, and an undo must act on the very one that was changed.
+pin_network() {
+  process=$(first_process "$1")
+  [ -n "$process" ] || refuse "container $1 is not running"
+  : >"$SF_RUN_DIR/net.$1"
+  mount --bind "/proc/$process/ns/net" "$SF_RUN_DIR/net.$1"
+}
+
+# network_of CONTAINER_ID: a file that is its network namespace, the pinned one if there is one; nothing when there is none.
+network_of() {
+  if mountpoint -q "${SF_RUN_DIR:-}/net.$1"; then
+    echo "$SF_RUN_DIR/net.$1"
+  elif process=$(first_process "$1") && [ -n "$process" ]; then
+    echo "/proc/$process/ns/net"
+  fi
+}
+
+# unpin_networks: lets go of all that this run has pinned.
+unpin_networks() {
+  for pin in "$SF_RUN_DIR"/net.*; do
+    [ -e "$pin" ] || continue
+    ! mountpoint -q "$pin" || umount "$pin"
+    rm -f "$pin"
+  done
 }
 
 # forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none is.

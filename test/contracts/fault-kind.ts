@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
 import { z } from 'zod';
 import {
+  type Aim,
   type Facts,
   type FaultKind,
   RefusedError,
@@ -15,13 +17,11 @@ import type { Scripts } from '../../state-machines/load-scripts.ts';
 const run = promisify(execFile);
 const names = ['node1', 'node2', 'node3', 'node4', 'node5', 'node6'];
 
-/** Mechanisms whose object is the swarm: their steps run on a manager. */
-const ofSwarm: readonly string[] = ['availability', 'scale'];
-
 /** Six nodes, the first a manager, and two of the others, or services or tasks on them, as targets. */
-export function exampleFacts(aim: FaultKind['targets']): Facts {
+export function exampleFacts(aim: Aim): Facts {
   return {
     targets: ['node4', 'node6'].map((node, index) => exampleTarget(aim, node, index)),
+    services: [],
     nodes: names.map((name, index) => ({
       name,
       address: `10.98.0.1${index + 1}`,
@@ -32,7 +32,7 @@ export function exampleFacts(aim: FaultKind['targets']): Facts {
   };
 }
 
-function exampleTarget(aim: FaultKind['targets'], node: string, index: number): Target {
+function exampleTarget(aim: Aim, node: string, index: number): Target {
   const service = `streaming_spark-worker-${index + 1}`;
   switch (aim) {
     case 'nodes':
@@ -40,15 +40,26 @@ function exampleTarget(aim: FaultKind['targets'], node: string, index: number): 
     case 'services':
       return { kind: 'service', service, serviceId: `id-of-${service}`, replicated: true };
     case 'tasks':
-      return { kind: 'task', node, service, taskId: `task${index}`, containerId: `${index}`.repeat(64) };
+      return {
+        kind: 'task',
+        node,
+        service,
+        taskId: `task${index}`,
+        containerId: `${index}`.repeat(64),
+        addresses: [`10.99.1.${index + 5}/24`],
+      };
     default:
       return aim satisfies never;
   }
 }
 
-/** What every fault kind promises, whoever wrote it. */
+/** What every fault kind promises, whoever wrote it, at whatever it may be aimed. */
 export function faultKindContract(t: Test, kind: FaultKind, scripts: Scripts): void {
-  const facts = exampleFacts(kind.targets);
+  for (const aim of kind.targets) t.test(`aimed at ${aim}`, async (t) => contractOf(t, kind, aim, scripts));
+}
+
+function contractOf(t: Test, kind: FaultKind, aim: Aim, scripts: Scripts): void {
+  const facts = exampleFacts(aim);
   const plan = (of: Facts = facts) => kind.plan(kind.params.parse({}), of);
 
   t.test('has defaults for all its parameters, described, and refuses unknown ones', async (t) => {
@@ -75,14 +86,12 @@ export function faultKindContract(t: Test, kind: FaultKind, scripts: Scripts): v
   t.test('plans one step per target, under its name, on its own node or a manager', async (t) => {
     const steps = plan();
     t.same(steps.map(({ target }) => target).sort(), facts.targets.map(targetName).sort());
-    const places = ofSwarm.includes(kind.mechanism) ? ['node1', 'node1'] : ['node4', 'node6'];
-    t.same(steps.map(({ node }) => node).sort(), places);
     for (const { target, node } of steps)
       t.ok(node === 'node1' || target === node || target.startsWith(`${node}/`), target);
   });
 
   t.test('does not care in which order facts came', async (t) => {
-    const reversed = { targets: facts.targets.toReversed(), nodes: facts.nodes.toReversed() };
+    const reversed = { ...facts, targets: facts.targets.toReversed(), nodes: facts.nodes.toReversed() };
     const bare = (of: Facts) =>
       plan(of)
         .map(({ target, args }) => [target, args.toSorted()])
@@ -116,12 +125,22 @@ export function faultKindContract(t: Test, kind: FaultKind, scripts: Scripts): v
     const { inject, undo, check } = scripts.mechanism(kind.mechanism);
     for (const script of [inject, undo, check]) t.match(script, /^#!\/bin\/sh\n#/);
     const folder = `state-machines/faults/${kind.mechanism}`;
-    const files = ['inject.sh', 'undo.sh', 'check.sh'].map((file) => `${folder}/${file}`);
-    await shellcheck(t, files);
+    const files = (await readdir(folder)).filter((file) => file.endsWith('.sh'));
+    await shellcheck(
+      t,
+      files.map((file) => `${folder}/${file}`),
+    );
+  });
+
+  t.test('needs only what a node can be asked for', async (t) => {
+    for (const need of kind.needs) {
+      const branch = need.startsWith('cgroup-') ? 'cgroup-*)' : `${need})`;
+      t.ok(scripts.deadMan('lacks.sh').includes(branch), need);
+    }
   });
 
   t.test('refuses targets of another sort', async (t) => {
-    const others = (['tasks', 'nodes', 'services'] as const).filter((sort) => sort !== kind.targets);
+    const others = (['tasks', 'nodes', 'services'] as const).filter((sort) => !kind.targets.includes(sort));
     for (const sort of others) t.throws(() => plan(exampleFacts(sort)), RefusedError, sort);
   });
 }

@@ -64,13 +64,12 @@ export async function openMatrix(note: (line: string) => void): Promise<Matrix> 
     const file = join(packageRoot, 'manifests', 'examples', 'faults', `${kebab(kind.name)}.yaml`);
     const { spec } = parse(await readFile(file, 'utf8')) as { spec: { faults: [FaultEntry] } };
     const params = kind.params.parse(faultOf(spec.faults[0]).params ?? {});
-    const task =
-      kind.targets === 'tasks'
-        ? await lab.startTask('node2', '--memory 1g --stop-timeout 1', victim)
-        : undefined;
+    const task = kind.targets.includes('tasks')
+      ? await lab.startTask('node2', '--memory 1g --stop-timeout 1', victim)
+      : undefined;
     const service = { kind: 'service', service: 'matrix_victim', serviceId, replicated: true } as const;
     const node = { kind: 'node', node: 'node2' } as const;
-    const target: Target = task ?? (kind.targets === 'services' ? service : node);
+    const target: Target = task ?? (kind.targets.includes('services') ? service : node);
     const steps = kind.plan(params, await lab.facts([target]));
     runs += 1;
     const named = { runId: `matrix-${runs}`, cluster: 'matrix', schedule: 'matrix', fault: kind.name };

@@ -5,7 +5,7 @@ import {
   type ExecResult,
   type NodeHandle,
 } from '../../provisioners/contract.ts';
-import type { Clock, Need } from '../../state-machines/contract.ts';
+import type { Clock } from '../../state-machines/contract.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 
 interface FakeRun {
@@ -22,7 +22,7 @@ interface Mood {
   /** How long each call takes. */
   latencyMs: number;
   /** What faults may need and it does not offer. */
-  lacks: readonly Need[];
+  lacks: readonly string[];
   /** undo.sh fails so many times. */
   undoFails: number;
   /** The effect shows so long after the inject; never when infinite. */

@@ -164,7 +164,7 @@ export async function openMachines(
     return { id, role: controls === 'true' ? 'manager' : 'worker', controls: controls === 'true' };
   };
   const facts = async (targets: readonly Target[]): Promise<Facts> => ({
-    targets,
+    ...{ targets, services: [] },
     nodes: await Promise.all(
       [...handles.values()].map(async (handle) => ({
         name: handle.name,
@@ -189,7 +189,14 @@ export async function openMachines(
     async startTask(name, options = '', command = 'sleep 3600') {
       runs += 1;
       const containerId = await on(name, `docker run -d --init=false ${options} ${victimImage} ${command}`);
-      return { kind: 'task', node: name, service: `s${runs}`, taskId: `t${runs}`, containerId };
+      return {
+        kind: 'task',
+        node: name,
+        service: `s${runs}`,
+        taskId: `t${runs}`,
+        containerId,
+        addresses: [],
+      };
     },
     async run({ kind: kindName, params = {}, targets, holdMs = 0, during }) {
       const kind = faultKinds.find(({ name }) => name === kindName);

@@ -14,7 +14,7 @@ export const drainNode: FaultKind<z.output<typeof params>> = {
   params,
   needs: ['systemd'],
   death: 'crash',
-  targets: 'nodes',
+  targets: ['nodes'],
   instant: false,
   plan(_params, { targets, nodes }) {
     const names = nodeNames(drainNode, targets);

@@ -7,7 +7,7 @@ const shared = {
   level: 'resource',
   mechanism: 'burn',
   death: 'silence',
-  targets: 'tasks',
+  targets: ['tasks'],
   instant: false,
 } as const;
 

@@ -35,7 +35,7 @@ export const isolateNode: FaultKind<z.output<typeof isolateParams>> = {
   params: isolateParams,
   needs: ['systemd', 'iptables'],
   death: 'silence',
-  targets: 'nodes',
+  targets: ['nodes'],
   instant: false,
   plan(_params, facts) {
     const { chosen, others } = sidesOf('isolateNode', facts);
@@ -63,7 +63,7 @@ export const partition: FaultKind<z.output<typeof partitionParams>> = {
   params: partitionParams,
   needs: ['systemd', 'iptables'],
   death: 'silence',
-  targets: 'nodes',
+  targets: ['nodes'],
   instant: false,
   plan({ from = {}, ...cut }, facts) {
     const { chosen, others } = sidesOf('partition', facts);
@@ -112,7 +112,7 @@ export const blockPort: FaultKind<z.output<typeof blockPortParams>> = {
   params: blockPortParams,
   needs: ['systemd', 'iptables'],
   death: 'silence',
-  targets: 'nodes',
+  targets: ['nodes'],
   instant: false,
   plan({ protocol, ports, ...cut }, facts) {
     const { chosen, others } = sidesOf('blockPort', facts);

@@ -17,7 +17,7 @@ export const stopEngine: FaultKind<z.output<typeof params>> = {
   params,
   needs: ['systemd', 'docker-unit'],
   death: 'crash',
-  targets: 'nodes',
+  targets: ['nodes'],
   instant: false,
   plan(_params, { targets }) {
     return nodeNames(stopEngine, targets).map((node) => ({

@@ -10,7 +10,7 @@ const standstill = {
   level: 'state',
   mechanism: 'freeze',
   death: 'silence',
-  targets: 'tasks',
+  targets: ['tasks'],
   instant: false,
 } as const;
 

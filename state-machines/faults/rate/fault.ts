@@ -30,7 +30,7 @@ export const throttle: FaultKind<z.output<typeof params>> = {
   params,
   needs: ['systemd', 'htb', 'ping'],
   death: 'silence',
-  targets: 'nodes',
+  targets: ['nodes'],
   instant: false,
   plan({ rate }, facts) {
     const { chosen, others } = sidesOf('throttle', facts);

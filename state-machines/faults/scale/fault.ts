@@ -13,7 +13,7 @@ export const stopService: FaultKind<z.output<typeof params>> = {
   params,
   needs: ['systemd'],
   death: 'crash',
-  targets: 'services',
+  targets: ['services'],
   instant: false,
   plan(_params, { targets, nodes }) {
     const manager = changingManager(nodes);

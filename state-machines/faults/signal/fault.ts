@@ -17,7 +17,7 @@ const death = {
   mechanism: 'signal',
   needs: ['systemd'],
   death: 'crash',
-  targets: 'tasks',
+  targets: ['tasks'],
   instant: true,
 } as const;
 
