@@ -178,7 +178,10 @@ export type Outcome = 'Healed' | 'Aborted' | 'Refused' | 'Stuck' | 'Unknown';
 /** The instants of one run, epoch ms of the controller's clock; absent when not reached. */
 export interface RunInstants {
   readonly cmdMs?: number;
+  /** Of the last target. */
   readonly effMs?: number;
+  /** Of the first target: what lies between is the skew. */
+  readonly firstEffMs?: number;
   /** Between the last look that saw nothing and the first that saw the effect: resolution of effMs. */
   readonly effResolutionMs?: number;
   readonly endMs?: number;

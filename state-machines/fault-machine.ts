@@ -23,7 +23,7 @@ export interface FaultInput {
 }
 
 /** Seen by the independent check. */
-export type Effect = Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'effResolutionMs'>>;
+export type Effect = Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'firstEffMs' | 'effResolutionMs'>>;
 
 /** Where a run is, as told to `onState` of the runner's ports. */
 export type FaultState = 'prepare' | 'inject' | 'hold' | 'heal' | 'verify' | 'healed' | 'stuck';

@@ -20,6 +20,8 @@ import { all, awaitGone, holdUntil, injectAll } from './observe-effect.ts';
 
 export interface RunnerPorts extends StepPorts {
   readonly journal: RunJournal;
+  /** Awaited when all is armed and nothing injected: lets faults begin together. */
+  readonly ready?: (signal: AbortSignal) => Promise<void>;
   /** Told of each state of the machine as it is entered, `healed` or `stuck` last: for metrics and events. */
   readonly onState?: (run: FaultRun, state: FaultState, atMs: number) => void;
 }
@@ -88,6 +90,7 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
         const fuseMs = run.holdMs + run.graceMs;
         const looks = await all(steps, (step) => armStep(ports, step, { fuseMs, needs: run.needs }, signal));
         refuseActive(steps, looks);
+        await ports.ready?.(signal);
       }),
       inject: fromPromise(async ({ signal }) => {
         await enter(run, ports, 'injecting');

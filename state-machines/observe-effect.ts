@@ -1,4 +1,4 @@
-import { RefusedError, type RunInstants } from './contract.ts';
+import { RefusedError } from './contract.ts';
 import {
   injectStep,
   type Look,
@@ -7,6 +7,7 @@ import {
   type StepPorts,
   type StepRun,
 } from './dead-man/step-actions.ts';
+import type { Effect } from './fault-machine.ts';
 
 /** How long a fault may take to show its effect on every target: Docker lets a task end within 10 s, and then some. */
 const effectLimitMs = 20_000;
@@ -35,7 +36,7 @@ export async function injectAll(
   steps: readonly StepRun[],
   ports: StepPorts,
   signal: AbortSignal,
-): Promise<Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'effResolutionMs'>>> {
+): Promise<Effect> {
   const cmdMs = ports.clock.now();
   const injected = await all(steps, (step) => injectStep(ports, step, signal));
   const deadlineMs = ports.clock.now() + effectLimitMs;
@@ -56,7 +57,8 @@ export async function injectAll(
     return seen.effMs > own.effMs ? seen : own;
   });
   const last = sightings.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
-  return { cmdMs, effMs: last.effMs, effResolutionMs: last.effMs - last.notBeforeMs };
+  const firstEffMs = Math.min(...sightings.map(({ effMs }) => effMs));
+  return { cmdMs, effMs: last.effMs, firstEffMs, effResolutionMs: last.effMs - last.notBeforeMs };
 }
 
 async function awaitActive(

@@ -13,6 +13,7 @@ import {
 import { type FaultState, faultMachine } from '../state-machines/fault-machine.ts';
 import { healUnfinished, type RunnerPorts, runFault } from '../state-machines/fault-runner.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
+import { mergeResults, runTogether } from '../state-machines/run-together.ts';
 import { type Progress, runTrial, type Trial, type TrialPorts } from '../state-machines/run-trial.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
@@ -355,6 +356,78 @@ t.test('run of a fault', async (t) => {
     t.match(result.message, /journal not closed: disk full/);
     t.ok(isHealthy(world));
     t.equal((await world.ports.journal.unfinished()).length, 1);
+  });
+});
+
+t.test('faults together', async (t) => {
+  const pair = ({ nodes }: World, settings: Partial<FaultRun> = {}): readonly FaultRun[] =>
+    nodes.map((node, index) => {
+      const fault = `f${index + 1}`;
+      return makeRun([node], { runId: `run~${index + 1}`, fault, ...settings });
+    });
+
+  t.test('are all armed before the first is injected, and end as one', async (t) => {
+    const world = makeWorld(2);
+    const [, slow] = world.nodes;
+    const injected: number[] = [];
+    slow!.mood.before = async (script) => {
+      if (script === 'arm.sh') await world.clock.sleep(4_000, never);
+    };
+    const ports: RunnerPorts = {
+      ...world.ports,
+      onState: (_run, state, atMs) => void (state === 'inject' && injected.push(atMs)),
+    };
+    slow!.mood.effectAfterMs = 700;
+    const results = await drive(world.clock, runTogether(pair(world), ports, never));
+    t.equal(injected[0], injected[1], 'at the same moment');
+    const { outcome, instants, message } = mergeResults('run', results);
+    t.same([outcome, message], ['Healed', undefined]);
+    const skewMs = instants.effMs! - instants.firstEffMs!;
+    t.ok(skewMs >= 600 && skewMs <= 900, `skew ${skewMs} ms`);
+    t.ok(instants.endMs! >= instants.effMs! + 60_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('are not injected at all when one of them is refused', async (t) => {
+    for (const refused of [0, 1]) {
+      const world = makeWorld(2);
+      world.nodes[refused]!.mood.lacks = ['systemd'];
+      const results = await drive(world.clock, runTogether(pair(world), world.ports, never));
+      t.same(
+        results.map(({ outcome }) => outcome),
+        ['Refused', 'Refused'],
+      );
+      t.match(mergeResults('run', results).message, /lacks systemd/);
+      for (const node of world.nodes) t.notOk(node.calls.includes('inject.sh'));
+      t.ok(isHealthy(world));
+    }
+  });
+
+  t.test('are healed when one of them goes wrong', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[0]!.mood.effectEndsMs = world.clock.now() + 20_000;
+    const results = await drive(world.clock, runTogether(pair(world), world.ports, never));
+    t.same(
+      results.map(({ outcome }) => outcome),
+      ['Unknown', 'Aborted'],
+    );
+    const merged = mergeResults('run', results);
+    t.equal(merged.outcome, 'Unknown');
+    t.match(merged.message, /lost the effect/);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('aborted at any instant end healed', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 70_000 }), async (atMs) => {
+        const world = makeWorld(2);
+        const abort = new AbortController();
+        void world.clock.sleep(atMs, never).then(() => abort.abort(new Error('enough')));
+        await drive(world.clock, runTogether(pair(world), world.ports, abort.signal));
+        return isHealthy(world);
+      }),
+      { numRuns: 30 },
+    );
   });
 });
 
