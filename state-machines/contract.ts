@@ -111,6 +111,8 @@ export interface FaultStep {
   readonly target: string;
   readonly mechanism: Mechanism;
   readonly args: readonly string[];
+  /** Full ids of all containers that it acts on, if it does on containers: when they are gone, it is over. */
+  readonly containers?: readonly string[];
   /** `check.sh` runs here too, from a peer's point of view, with `peerArgs` (empty: only on `node`). */
   readonly witness?: { readonly node: string; readonly args: readonly string[] };
 }

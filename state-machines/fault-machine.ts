@@ -48,7 +48,8 @@ export const faultMachine = setup({
   actors: {
     prepare: unbound<void>(),
     inject: unbound<Effect>(),
-    hold: unbound<void, { untilMs: number }>(),
+    /** Gives what is to be told of it. */
+    hold: unbound<string | undefined, { untilMs: number }>(),
     heal: unbound<void, { attempt: number; injected: boolean; outcome: Outcome }>(),
     verify: unbound<Pick<RunInstants, 'endMs' | 'endResolutionMs'>, { injected: boolean }>(),
   },
@@ -115,7 +116,10 @@ export const faultMachine = setup({
         src: 'hold',
         // An absolute deadline, counted from the last target in effect.
         input: ({ context }) => ({ untilMs: (context.instants.effMs ?? 0) + context.holdMs }),
-        onDone: 'heal',
+        onDone: {
+          target: 'heal',
+          actions: assign(({ event: { output } }) => (output === undefined ? {} : { message: output })),
+        },
         onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
       },
       on: { ABORT: { target: 'heal', actions: 'noteAbort' } },

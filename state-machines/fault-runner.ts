@@ -1,6 +1,7 @@
 import { createActor, fromPromise, toPromise } from 'xstate';
 import {
   type FaultRun,
+  type FaultStep,
   RefusedError,
   type RunJournal,
   type RunPhase,
@@ -16,9 +17,18 @@ import {
   type StepRun,
 } from './dead-man/step-actions.ts';
 import { type FaultInput, type FaultState, faultMachine } from './fault-machine.ts';
-import { all, awaitGone, holdUntil, injectAll } from './observe-effect.ts';
+import { all, awaitGone, type Hold, holdUntil, injectAll } from './observe-effect.ts';
 
 export interface RunnerPorts extends StepPorts {
+  /**
+   * Plans the step anew on the task that has come in the place of one that is gone; undefined as long as none runs. Absent:
+   * a fault is over for a target that restarts.
+   */
+  readonly successor?: (
+    run: FaultRun,
+    step: FaultStep,
+    signal: AbortSignal,
+  ) => Promise<FaultStep | undefined>;
   readonly journal: RunJournal;
   /** Awaited when all is armed and nothing injected: lets faults begin together. */
   readonly ready?: (signal: AbortSignal) => Promise<void>;
@@ -26,6 +36,7 @@ export interface RunnerPorts extends StepPorts {
   readonly onState?: (run: FaultRun, state: FaultState, atMs: number) => void;
 }
 
+const successorPollMs = 500;
 const healBackoffMs = { first: 500, most: 15_000 };
 
 /**
@@ -55,7 +66,8 @@ async function operate(
   input: FaultInput,
   signal: AbortSignal,
 ): Promise<RunResult> {
-  const actor = createActor(bindMachine(run, ports), { input });
+  const steps = run.steps.map((step, index) => stepRun(run, step, index));
+  const actor = createActor(bindMachine(run, steps, ports), { input });
   const abort = () => actor.send({ type: 'ABORT', reason: messageOf(signal.reason) });
   let state: FaultState | 'start' = 'start';
   actor.subscribe({
@@ -73,23 +85,43 @@ async function operate(
   try {
     const { outcome, instants, message } = await ended;
     const result = { runId: run.runId, outcome, instants, ...(message !== undefined && { message }) };
-    return await close(run, ports, result);
+    return await close(withSteps(run, steps), ports, result);
   } finally {
     signal.removeEventListener('abort', abort);
   }
 }
 
-/** The machine with its five actors acting on this run's nodes. */
-function bindMachine(run: FaultRun, ports: RunnerPorts) {
-  const steps = run.steps.map((step, index): StepRun => ({ name: `${run.runId}.${index}`, step }));
+function stepRun({ runId }: FaultRun, step: FaultStep, index: number): StepRun {
+  return { name: `${runId}.${index}`, step };
+}
+
+/** The machine with its five actors acting on this run's nodes; what is followed is added to `steps`. */
+function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
   let undoneMs = 0;
+  const arming = new Set<Promise<unknown>>();
+  const arm = async (unarmed: readonly StepRun[], fuseMs: number, signal: AbortSignal): Promise<void> => {
+    const options = { fuseMs, needs: run.needs };
+    // Waited for although the run is aborted: what is armed after its heal would hold the target until it fires.
+    const looks = all(unarmed, (step) => armStep(ports, step, options, new AbortController().signal));
+    arming.add(looks);
+    refuseActive(unarmed, await looks);
+    signal.throwIfAborted();
+  };
+  const follow = async (gone: StepRun, untilMs: number, signal: AbortSignal): Promise<StepRun> => {
+    const step = await successorOf(run, gone.step, ports, signal);
+    const next = stepRun(run, step, steps.length);
+    // From here on it is healed with the others, whatever becomes of it.
+    steps.push(next);
+    await enter(withSteps(run, steps), ports, 'holding');
+    await arm([next], Math.max(0, untilMs - ports.clock.now()) + run.graceMs, signal);
+    await injectAll([next], ports, signal);
+    return next;
+  };
   return faultMachine.provide({
     actors: {
       prepare: fromPromise(async ({ signal }) => {
         await enter(run, ports, 'prepared');
-        const fuseMs = run.holdMs + run.graceMs;
-        const looks = await all(steps, (step) => armStep(ports, step, { fuseMs, needs: run.needs }, signal));
-        refuseActive(steps, looks);
+        await arm(steps, run.holdMs + run.graceMs, signal);
         await ports.ready?.(signal);
       }),
       inject: fromPromise(async ({ signal }) => {
@@ -98,12 +130,18 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
       }),
       hold: fromPromise(async ({ input, signal }) => {
         await enter(run, ports, 'holding');
-        await holdUntil(input.untilMs, steps, ports, signal);
+        const { untilMs } = input;
+        const hold: Hold = {
+          untilMs,
+          ...(ports.successor && { follow: (gone, within) => follow(gone, untilMs, within) }),
+        };
+        return holdUntil(hold, [...steps], ports, signal);
       }),
       heal: fromPromise(async ({ input, signal }) => {
         if (input.attempt > 0) await ports.clock.sleep(backoffMs(input.attempt), signal);
         // A journal that cannot be written must not keep a fault alive: the older record heals just as well.
-        else await enter(run, ports, 'healing').catch(() => undefined);
+        else await enter(withSteps(run, steps), ports, 'healing').catch(() => undefined);
+        await Promise.allSettled(arming);
         undoneMs = ports.clock.now();
         const healed = all(steps, (step) => healStep(ports, step, signal));
         // Without an inject nothing is broken: a node out of reach keeps a switch that will fire on nothing.
@@ -117,6 +155,25 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
       }),
     },
   });
+}
+
+/** Waits for a task in the place of one that is gone: the swarm restarts it in its own time, maybe elsewhere. */
+async function successorOf(
+  run: FaultRun,
+  gone: FaultStep,
+  ports: RunnerPorts,
+  signal: AbortSignal,
+): Promise<FaultStep> {
+  for (;;) {
+    const step = await ports.successor?.(run, gone, signal);
+    if (step) return step;
+    await ports.clock.sleep(successorPollMs, signal);
+  }
+}
+
+/** With those that were followed: what the journal must know of. */
+function withSteps(run: FaultRun, steps: readonly StepRun[]): FaultRun {
+  return { ...run, steps: steps.map(({ step }) => step) };
 }
 
 /** A fault that is there before it was injected is somebody else's, or its check cannot tell. */

@@ -1,5 +1,6 @@
 import { RefusedError } from './contract.ts';
 import {
+  areContainersGone,
   injectStep,
   type Look,
   lookAt,
@@ -81,32 +82,53 @@ async function awaitActive(
   }
 }
 
-/** Waits until the absolute deadline; rejects when a target is seen, twice in a row, to have lost the effect. */
+/** What becomes of a target whose containers are gone while the fault is held. */
+export interface Hold {
+  readonly untilMs: number;
+  /** Gives the step on what has come in their place, in effect; rejects when that cannot be had. Absent: it is over. */
+  readonly follow?: (run: StepRun, signal: AbortSignal) => Promise<StepRun>;
+}
+
+/**
+ * Waits until the absolute deadline, or until every target is over; resolves with what is to be told. Rejects when a
+ * target is seen, twice in a row, to have lost the effect.
+ */
 export async function holdUntil(
-  untilMs: number,
+  { untilMs, follow }: Hold,
   steps: readonly StepRun[],
   ports: StepPorts,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
   const leftMs = untilMs - ports.clock.now();
-  if (leftMs <= 0) return;
+  if (leftMs <= 0) return undefined;
+  const told: string[] = [];
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
-  const watches = steps.map((step) => watchDrift(step, ports, either));
+  const watch = async (run: StepRun): Promise<void> => {
+    await watchDrift(run, ports, either);
+    const gone = `${run.step.target} is another container since ${new Date(ports.clock.now()).toISOString()}`;
+    told.push(`${gone}: ${follow ? 'it is followed' : 'the fault was over for it'}`);
+    if (follow) await watch(await follow(run, either));
+  };
+  const watches = steps.map(watch);
   try {
-    await Promise.race([ports.clock.sleep(leftMs, either), ...watches]);
+    await Promise.race([ports.clock.sleep(leftMs, either), Promise.all(watches)]);
   } finally {
     over.abort();
     void Promise.allSettled(watches); // a look that is under way must not delay the heal
   }
+  return told.length === 0 ? undefined : told.join('; ');
 }
 
-async function watchDrift(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<never> {
+/** Resolves when the containers of a step are gone; rejects when it has lost the effect otherwise. */
+async function watchDrift(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<void> {
   for (let missed = 0; ; ) {
     await ports.clock.sleep(missed > 0 ? driftRetryMs : driftPollMs, signal);
     // A node that cannot be asked says nothing about the fault.
-    const look = await lookAt(ports, run, signal).catch(() => undefined);
+    const asked = Promise.all([lookAt(ports, run, signal), areContainersGone(ports, run, signal)]);
+    const [look, areGone] = await asked.catch(() => []);
     if (!look) continue;
+    if (areGone) return;
     missed = look.verdict === 'active' ? 0 : missed + 1;
     if (missed > 1)
       throw new Error(`${run.step.target}: lost the effect during the hold ("${look.verdict}")`);

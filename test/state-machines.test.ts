@@ -359,6 +359,77 @@ t.test('run of a fault', async (t) => {
   });
 });
 
+t.test('a target that restarts while the fault is held', async (t) => {
+  const onContainers = ({ nodes }: World): FaultRun => {
+    const run = makeRun(nodes, { kind: 'pauseContainer' });
+    const steps = run.steps.map((step, index) => ({ ...step, containers: [`c${index + 1}`] }));
+    return { ...run, steps };
+  };
+
+  t.test('is rid of it, and the others are not', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[1]!.mood.gone = ['c2'];
+    const result = await drive(world.clock, runFault(onContainers(world), world.ports, never));
+    t.equal(result.outcome, 'Healed');
+    t.match(result.message, /^node2 is another container since .*: the fault was over for it$/);
+    t.ok(result.instants.endMs! - result.instants.effMs! >= 60_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('ends the hold when no other is left', async (t) => {
+    const world = makeWorld(2);
+    for (const [index, node] of world.nodes.entries()) node.mood.gone = [`c${index + 1}`];
+    const result = await drive(world.clock, runFault(onContainers(world), world.ports, never));
+    t.equal(result.outcome, 'Healed');
+    t.ok(result.instants.endMs! - result.instants.effMs! < 10_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is followed when that is asked for, as often as it restarts', async (t) => {
+    const world = makeWorld(2);
+    const [from, to] = world.nodes;
+    from!.mood.gone = ['c1'];
+    let asked = 0;
+    const ports: RunnerPorts = {
+      ...world.ports,
+      async successor(_run, step) {
+        asked += 1;
+        if (asked < 3) return undefined;
+        return { ...step, node: 'node2', containers: ['c3'] };
+      },
+    };
+    const run = { ...onContainers(world), steps: onContainers(world).steps.slice(0, 1) };
+    const result = await drive(world.clock, runFault(run, ports, never));
+    t.equal(result.outcome, 'Healed');
+    t.match(result.message, /it is followed/);
+    t.ok(to!.calls.includes('inject.sh'));
+    const before = to!.calls.slice(0, to!.calls.indexOf('arm.sh'));
+    t.equal(before.at(-1), 'journal holding', 'its undo is in the journal before it is armed');
+    t.equal(world.records.at(-2)?.steps.length, 2);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('and is followed, is healed whenever the run is aborted', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 12_000 }), async (atMs) => {
+        const world = makeWorld(2);
+        world.nodes[0]!.mood.gone = ['c1'];
+        for (const { mood } of world.nodes) mood.latencyMs = 300;
+        const ports: RunnerPorts = {
+          ...world.ports,
+          successor: async (_run, step) => ({ ...step, node: 'node2', containers: ['c3'] }),
+        };
+        const run = { ...onContainers(world), steps: onContainers(world).steps.slice(0, 1) };
+        const abort = new AbortController();
+        void world.clock.sleep(atMs, never).then(() => abort.abort(new Error('enough')));
+        await drive(world.clock, runFault(run, ports, abort.signal));
+        return isHealthy(world);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
 t.test('faults together', async (t) => {
   const pair = ({ nodes }: World, settings: Partial<FaultRun> = {}): readonly FaultRun[] =>
     nodes.map((node, index) => {

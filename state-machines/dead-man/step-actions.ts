@@ -96,6 +96,18 @@ export async function lookFromWitness(
   return answer.look();
 }
 
+/** Whether all containers that the step acts on are gone: false for a step that acts on none. */
+export async function areContainersGone(
+  ports: StepPorts,
+  { step: { node, containers = [] } }: StepRun,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (containers.length === 0) return false;
+  const { stdout } = await call(ports, node, 'gone.sh', containers, {}, signal);
+  const gone = stdout.split('\n');
+  return containers.every((id) => gone.includes(id));
+}
+
 /** Undoes the step; idempotent, and right also when nothing was ever armed. Rejects when the undo failed. */
 export async function healStep(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<void> {
   const stdin = ports.scripts.mechanism(run.step.mechanism).undo;
@@ -134,6 +146,7 @@ function bundle(scripts: Scripts, step: FaultStep): string {
 }
 
 interface Answer {
+  readonly stdout: string;
   readonly stderr: string;
   value(key: string): string | undefined;
   /** Where on the controller's clock the node's instant `key` lies. */
@@ -180,7 +193,7 @@ function readAnswer(
     return { earliestMs, latestMs: Math.max(earliestMs, receivedMs - (endedMs - atMs)) };
   };
   return {
-    stderr,
+    ...{ stdout, stderr },
     value: (key) => lines.get(key),
     interval: (key) => place(uptimeMs(lines.get(key))),
     look() {

@@ -21,6 +21,8 @@ interface Mood {
   unreachable: boolean;
   /** How long each call takes. */
   latencyMs: number;
+  /** Containers that run here no more. */
+  gone: readonly string[];
   /** What faults may need and it does not offer. */
   lacks: readonly string[];
   /** undo.sh fails so many times. */
@@ -45,6 +47,7 @@ export class FakeNode implements NodeHandle {
   readonly mood: Mood = {
     unreachable: false,
     latencyMs: 5,
+    gone: [],
     lacks: [],
     undoFails: 0,
     effectAfterMs: 0,
@@ -62,7 +65,16 @@ export class FakeNode implements NodeHandle {
     this.name = name;
     this.address = address;
     this.#clock = clock;
-    const files = ['arm.sh', 'inject.sh', 'look.sh', 'heal.sh', 'disarm.sh', 'scan.sh', 'heal-all.sh'];
+    const files = [
+      'arm.sh',
+      'inject.sh',
+      'look.sh',
+      'gone.sh',
+      'heal.sh',
+      'disarm.sh',
+      'scan.sh',
+      'heal-all.sh',
+    ];
     this.#names = new Map(files.map((file) => [scripts.deadMan(file), file]));
   }
 
@@ -110,6 +122,8 @@ export class FakeNode implements NodeHandle {
         return this.#inject(run);
       case 'look.sh':
         return `check ${this.#verdict(run)}\nended ${this.#uptime()}\n`;
+      case 'gone.sh':
+        return [run, ...rest].filter((id) => this.mood.gone.includes(id)).join('\n');
       case 'heal.sh':
         return this.#heal(run);
       case 'disarm.sh':
