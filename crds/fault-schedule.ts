@@ -45,6 +45,12 @@ const faultBase = {
   hold: durationField()
     .default('0s')
     .describe('How long the effect lasts once it is seen; 0s for a kind that is over at once.'),
+  onRestart: z
+    .enum(['sticky', 'follow'])
+    .default('sticky')
+    .describe(
+      'A task that restarts during the hold: sticky, the fault is over for it; follow, the new one is hurt as well.',
+    ),
 };
 
 /** One entry of `spec.faults`; `faultOf` gives its kind and parameters. */
@@ -75,6 +81,8 @@ function checkFault(
     report(['target', 'nodes'], `${name} is aimed at services, not at nodes`);
   if (kind.targets.every((aim) => aim === 'nodes') && services !== undefined && nodes === undefined)
     report(['target', 'services'], `${name} is aimed at nodes, not at services`);
+  if (fault.onRestart === 'follow' && (kind.instant || !kind.targets.includes('tasks')))
+    report(['onRestart'], `${name} is not held on tasks: there is nothing to follow`);
   if (typeof fault.hold !== 'string' || !DURATION_PATTERN.test(fault.hold)) return;
   const holds = parseDuration(fault.hold) > 0;
   if (kind.instant && holds)
@@ -129,17 +137,36 @@ function specSchema(kinds: Kinds) {
       .describe(
         'Permit a fault that stops the generator, the broker or the observer, or hits the whole of its node.',
       ),
-    faults: z.array(faultSchema(kinds)).min(1).meta(byName).describe('What is broken, one after another.'),
+    together: z
+      .array(nameField())
+      .min(2)
+      .exactOptional()
+      .describe('Faults of this schedule, by name, that begin at the same moment and are one trial.'),
+    faults: z
+      .array(faultSchema(kinds))
+      .min(1)
+      .meta(byName)
+      .describe('What is broken, one after another but for those that are together.'),
   });
   return checked(shape, checkSchedule).describe('The faults to inject, and how they are measured.');
 }
 
 function checkSchedule(spec: Readonly<Record<string, unknown>>, report: Report): void {
   reportDuplicateNames(spec.faults, 'faults', report);
+  checkTogether(spec, report);
   if (spec.preset !== 'none') return;
   for (const field of ['trials', 'calibration', 'gate', 'maxRecovery']) {
     if (spec[field] !== undefined)
       report([field], 'preset none measures nothing: leave it out, or choose another preset');
+  }
+}
+
+function checkTogether({ together, faults }: Readonly<Record<string, unknown>>, report: Report): void {
+  if (!Array.isArray(together) || !Array.isArray(faults)) return;
+  const names = faults.map((fault: { name?: unknown } | null) => fault?.name);
+  for (const [index, name] of together.entries()) {
+    if (!names.includes(name)) report(['together', index], `there is no fault "${String(name)}"`);
+    else if (together.indexOf(name) < index) report(['together', index], `"${String(name)}" is named twice`);
   }
 }
 
@@ -152,6 +179,26 @@ export function faultScheduleSchema(kinds: Kinds) {
 
 /** A valid FaultSchedule with its defaults filled in; durations stay text, for `parseDuration`. */
 export type FaultSchedule = z.output<ReturnType<typeof faultScheduleSchema>>;
+
+/** What one trial of a schedule breaks: a fault, or those that are together, in the place of the first of them. */
+export interface FaultGroup {
+  /** As trials and metrics call it: of several the names, joined by `+`. */
+  readonly name: string;
+  readonly faults: readonly FaultEntry[];
+}
+
+/** The groups of a schedule, in the order of their trials. */
+export function faultGroups({
+  faults,
+  together = [],
+}: Pick<FaultSchedule['spec'], 'faults' | 'together'>): readonly FaultGroup[] {
+  const joined = faults.filter(({ name }) => together.includes(name));
+  return faults.flatMap((fault) => {
+    if (!joined.includes(fault)) return [{ name: fault.name, faults: [fault] }];
+    if (fault !== joined[0]) return [];
+    return [{ name: joined.map(({ name }) => name).join('+'), faults: joined }];
+  });
+}
 
 /** The one kind that an entry names, and its parameters, which that kind's own schema has checked. */
 export function faultOf(entry: FaultEntry): { readonly kind: string; readonly params: unknown } {

@@ -30,6 +30,9 @@ const figures = z.object({
   catchUp: figureSchema.exactOptional().describe('Recovery - time to first output.'),
   catchUpPredicted: figureSchema.exactOptional().describe('D x rho / (1 - rho).'),
   redundancy: figureSchema.exactOptional().describe('t_red - t_eff.'),
+  skew: figureSchema
+    .exactOptional()
+    .describe('Of several targets: t_eff of the last one - t_eff of the first.'),
 });
 
 /** How the job came back, and whether its results are right: never one without the other. */
@@ -41,9 +44,9 @@ const verdictSchema = z.object({
 /** One trial, complete enough for a sceptical reader to judge it without us. */
 export const trialRecordSchema = z.object({
   number: z.int().min(1).describe('Position in the schedule, from 1.'),
-  fault: z.string().describe('Name of the entry in spec.faults.'),
-  kind: z.string().describe('Fault kind.'),
-  runId: z.string().describe('Of the journal.'),
+  fault: z.string().describe('Name of the entry in spec.faults; of several that are together, joined by +.'),
+  kind: z.string().describe('Fault kind, or kinds joined by +.'),
+  runId: z.string().describe('Of the journal; of several that are together, without the number at its end.'),
   seed: z.int().min(0).describe('Every random choice of this trial comes from it.'),
   targets: z.array(z.string()).describe('What was hurt: node4 or node4/streaming_spark-worker-1.'),
   outcome: z.enum(['Healed', 'Aborted', 'Refused', 'Stuck', 'Unknown']).describe('How the fault run ended.'),

@@ -154,7 +154,7 @@ export type FaultRun = Omit<RunRecord, 'schemaVersion' | 'phase' | 'atMs' | 'out
 /** Write-ahead record of one fault run; enough to heal it without the manifest, the plan, or this process. */
 export interface RunRecord {
   readonly schemaVersion: 1;
-  /** `<schedule>-<generation>-<fault>-<trial>-<random>`: file-name safe. */
+  /** `<schedule>-<generation>-<fault>-<trial>-<random>`, and `.<n>` when it is one of several: file-name safe. */
   readonly runId: string;
   readonly cluster: string;
   readonly schedule: string;
@@ -167,6 +167,8 @@ export interface RunRecord {
   readonly steps: readonly FaultStep[];
   readonly holdMs: number;
   readonly graceMs: number;
+  /** The faults that begin with it: their run ids are this and a number. */
+  readonly together?: string;
   readonly phase: RunPhase;
   readonly atMs: number;
   /** Set when the run is closed. */

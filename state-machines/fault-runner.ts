@@ -21,8 +21,8 @@ import { all, awaitGone, type Hold, holdUntil, injectAll } from './observe-effec
 
 export interface RunnerPorts extends StepPorts {
   /**
-   * Plans the step anew on the task that has come in the place of one that is gone; undefined as long as none runs. Absent:
-   * a fault is over for a target that restarts.
+   * Plans the step anew on the task that has come in the place of one that is gone, given the run with all its steps so
+   * far; undefined as long as none runs. Absent: a fault is over for a target that restarts.
    */
   readonly successor?: (
     run: FaultRun,
@@ -100,7 +100,7 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
   let undoneMs = 0;
   const arming = new Set<Promise<unknown>>();
   const arm = async (unarmed: readonly StepRun[], fuseMs: number, signal: AbortSignal): Promise<void> => {
-    const options = { fuseMs, needs: run.needs };
+    const options = { fuseMs, together: run.together, needs: run.needs };
     // Waited for although the run is aborted: what is armed after its heal would hold the target until it fires.
     const looks = all(unarmed, (step) => armStep(ports, step, options, new AbortController().signal));
     arming.add(looks);
@@ -108,8 +108,10 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
     signal.throwIfAborted();
   };
   const follow = async (gone: StepRun, untilMs: number, signal: AbortSignal): Promise<StepRun> => {
-    const step = await successorOf(run, gone.step, ports, signal);
+    const step = await successorOf(withSteps(run, steps), gone.step, ports, signal);
     const next = stepRun(run, step, steps.length);
+    // On the same node both have one name: what is left of the old one, if anything, is undone first and holds nothing.
+    await healStep(ports, gone, signal);
     // From here on it is healed with the others, whatever becomes of it.
     steps.push(next);
     await enter(withSteps(run, steps), ports, 'holding');

@@ -1,7 +1,6 @@
 import { type FaultRun, type Outcome, RefusedError, type RunInstants, type RunResult } from './contract.ts';
 import { type RunnerPorts, runFault } from './fault-runner.ts';
 
-/** Of several outcomes the one that must be told. */
 const byGravity: readonly Outcome[] = ['Stuck', 'Unknown', 'Refused', 'Aborted', 'Healed'];
 
 /**
@@ -27,10 +26,14 @@ export async function runTogether(
   return Promise.all(runs.map(run));
 }
 
+/** Of several outcomes the one that must be told; undefined when there is none. */
+export function gravest(outcomes: readonly Outcome[]): Outcome | undefined {
+  return byGravity.find((grave) => outcomes.includes(grave));
+}
+
 /** What came of faults that were run together, as of one: from the first order to the last that was seen gone. */
 export function mergeResults(runId: string, results: readonly RunResult[]): RunResult {
-  const outcomes = results.map(({ outcome }) => outcome);
-  const outcome = byGravity.find((grave) => outcomes.includes(grave)) ?? 'Healed';
+  const outcome = gravest(results.map((result) => result.outcome)) ?? 'Healed';
   // Who only followed says nothing new.
   const messages = new Set(
     results.filter((result) => result.outcome === outcome).flatMap(({ message }) => message ?? []),

@@ -1,11 +1,12 @@
 import type { Claims, FaultKind, FaultRun, RunResult, Workload } from './contract.ts';
-import { type RunnerPorts, runFault } from './fault-runner.ts';
+import type { RunnerPorts } from './fault-runner.ts';
 import { analyzeRecovery, type Recovery } from './recovery/analyze-recovery.ts';
 import { type Calibration, calibrate } from './recovery/calibrate.ts';
 import { calibrationProblems, gateProblems } from './recovery/gate.ts';
 import { judgeRedundancy } from './recovery/redundancy.ts';
 import type { Sample } from './recovery/sample.ts';
 import { layOut, type Observation } from './recovery/timeline.ts';
+import { mergeResults, runTogether } from './run-together.ts';
 import { SampleFeed } from './sample-feed.ts';
 
 /** How a trial is measured. */
@@ -21,11 +22,13 @@ interface TrialParameters {
 }
 
 export interface Trial {
+  /** Names it in results; the runs of faults that are together have ids that begin with it. */
+  readonly runId: string;
   /** Whose claims they are: unique among running trials. */
   readonly owner: string;
   readonly kind: Pick<FaultKind, 'death'>;
-  /** Resolves targets and plans, at the last moment before the fault: tasks move while one waits. */
-  readonly plan: (signal: AbortSignal) => Promise<FaultRun>;
+  /** Resolves targets and plans, at the last moment before the fault: tasks move while one waits. Several begin together. */
+  readonly plan: (signal: AbortSignal) => Promise<readonly FaultRun[]>;
   /** Absent: the fault is run and nothing measured. */
   readonly measure?: TrialParameters;
   /** Of an earlier trial of the same campaign. */
@@ -50,7 +53,7 @@ export interface TrialPorts extends RunnerPorts {
 /** What came of a trial. */
 export interface TrialResult {
   /** Both are absent when it did not come to the fault. */
-  readonly plan?: FaultRun;
+  readonly plan?: readonly FaultRun[];
   readonly run?: RunResult;
   readonly calibration?: Calibration;
   readonly recovery?: Recovery;
@@ -88,7 +91,8 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
     }
     const plan = await trial.plan(signal);
     ports.claims.hold(trial.owner, claimsOf(plan));
-    const run = await during(runFault(plan, ports, signal), 'fault', ports);
+    const results = await during(runTogether(plan, ports, signal), 'fault', ports);
+    const run = mergeResults(trial.runId, results);
     result = { ...result, plan, run };
     if (!observe) return result;
     if (run.outcome !== 'Healed') return { ...result, problem: run.message ?? run.outcome };
@@ -189,6 +193,6 @@ async function during<T>(work: Promise<T>, awaiting: Progress['awaiting'], ports
 }
 
 /** A node, or a task of a service on a node: as the reconciler asks. */
-function claimsOf({ steps }: FaultRun): readonly string[] {
-  return [...new Set(steps.map(({ target }) => target))];
+function claimsOf(plan: readonly FaultRun[]): readonly string[] {
+  return [...new Set(plan.flatMap(({ steps }) => steps.map(({ target }) => target)))];
 }

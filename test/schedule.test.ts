@@ -719,6 +719,51 @@ t.test('the run of a schedule', async (t) => {
     t.equal(lab.clock.sleeping, 0);
   });
 
+  t.test('of faults that are together is one trial, which begins at one moment', async (t) => {
+    const lab = await new Lab().prepare();
+    const pause = { name: 'pause', target: workers, hold: '20s', pauseContainer: {} };
+    const faults = [crash, { ...silence, hold: '10s' }, pause];
+    const { trials } = await lab.run(makeSchedule({ faults, together: ['silence', 'pause'] }));
+    t.match(
+      trials.map(({ fault, kind, outcome }) => [fault, kind, outcome]),
+      [
+        ['crash', 'killContainer', 'Healed'],
+        ['silence+pause', 'isolateNode+pauseContainer', 'Healed'],
+      ],
+    );
+    const both = trials[1]!;
+    t.equal(both.targets.length, 2);
+    t.ok(both.figures.skew && both.figures.skew.ms < 100, 'the skew is told');
+    const runs = new Set(lab.records.map(({ runId }) => runId));
+    t.ok(runs.has(`${both.runId}.1`) && runs.has(`${both.runId}.2`));
+    t.same(lab.metrics.ended, ['Healed', 'Healed']);
+    t.ok(lab.isHealthy);
+  });
+
+  t.test('follows a task that restarts, when it is asked to', async (t) => {
+    for (const onRestart of ['sticky', 'follow'] as const) {
+      const lab = await new Lab().prepare();
+      const named = { services: { matchNames: ['spark-worker-1'] } };
+      const pause = { name: 'pause', target: named, hold: '60s', onRestart, pauseContainer: {} };
+      const [, , , node] = lab.nodes;
+      let old: string | undefined;
+      node!.mood.before = async (script) => {
+        if (script !== 'inject.sh' || old !== undefined) return;
+        old = lab.records.at(-1)?.steps[0]?.containers?.[0];
+        node!.mood.gone = [old!];
+        lab.swarm.restartTasks('streaming_spark-worker-1');
+      };
+      const { trials } = await lab.run(makeSchedule({ faults: [pause] }));
+      t.equal(trials[0]?.outcome, 'Healed', onRestart);
+      t.ok(old !== undefined && old !== '', 'the step names its container');
+      const hurt = lab.records.at(-1)?.steps.map(({ containers }) => containers);
+      t.equal(hurt?.length, onRestart === 'follow' ? 2 : 1);
+      t.notSame(hurt?.[1], [old]);
+      t.match(trials[0]?.message, onRestart === 'follow' ? /it is followed/ : /was over for it/);
+      t.ok(lab.isHealthy);
+    }
+  });
+
   t.test('holds its claim as long as the trial lasts', async (t) => {
     const lab = await new Lab().prepare();
     let owner: string | undefined;

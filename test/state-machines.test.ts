@@ -434,7 +434,7 @@ t.test('faults together', async (t) => {
   const pair = ({ nodes }: World, settings: Partial<FaultRun> = {}): readonly FaultRun[] =>
     nodes.map((node, index) => {
       const fault = `f${index + 1}`;
-      return makeRun([node], { runId: `run~${index + 1}`, fault, ...settings });
+      return makeRun([node], { runId: `run.${index + 1}`, together: 'run', fault, ...settings });
     });
 
   t.test('are all armed before the first is injected, and end as one', async (t) => {
@@ -456,6 +456,28 @@ t.test('faults together', async (t) => {
     const skewMs = instants.effMs! - instants.firstEffMs!;
     t.ok(skewMs >= 600 && skewMs <= 900, `skew ${skewMs} ms`);
     t.ok(instants.endMs! >= instants.effMs! + 60_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('may have one target, which no other fault gets meanwhile', async (t) => {
+    const world = makeWorld(1);
+    const both = [...pair(world), ...pair(world, { runId: 'run.2' })];
+    let other: RunResult | undefined;
+    const ports: RunnerPorts = {
+      ...world.ports,
+      onState(run, state) {
+        if (run.runId !== 'run.1' || state !== 'hold') return;
+        void runFault(makeRun(world.nodes, { runId: 'alone' }), world.ports, never).then((result) => {
+          other = result;
+        });
+      },
+    };
+    const results = await drive(world.clock, runTogether(both, ports, never));
+    t.same(
+      results.map(({ outcome }) => outcome),
+      ['Healed', 'Healed'],
+    );
+    t.equal(other?.outcome, 'Refused');
     t.ok(isHealthy(world));
   });
 
@@ -561,8 +583,8 @@ t.test('trial', async (t) => {
     const seen: Progress['awaiting'][] = [];
     let rows = 0;
     const trial: Trial = {
-      ...{ owner: 'FaultSchedule/s', kind: { death: 'crash' }, measure },
-      plan: async () => makeRun(world.nodes, { instant: true, holdMs: 0 }),
+      ...{ owner: 'FaultSchedule/s', runId: 'run', kind: { death: 'crash' }, measure },
+      plan: async () => [makeRun(world.nodes, { instant: true, holdMs: 0 })],
       ...settings,
     };
     const ports: TrialPorts = {
@@ -643,7 +665,7 @@ t.test('trial', async (t) => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 90_000 }), async (atMs) => {
         const world = makeWorld();
-        const plan = async () => makeRun(world.nodes, { holdMs: 20_000 });
+        const plan = async () => [makeRun(world.nodes, { holdMs: 20_000 })];
         const { trial, ports, claimed } = makeTrial(world, 5_000, { plan });
         const abort = new AbortController();
         const stop = world.clock.sleep(atMs, never).then(() => abort.abort(new Error('stop')));

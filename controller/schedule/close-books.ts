@@ -1,6 +1,7 @@
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
-import type { RunRecord } from '../../state-machines/contract.ts';
+import type { Outcome, RunRecord } from '../../state-machines/contract.ts';
+import { gravest } from '../../state-machines/run-together.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
@@ -21,15 +22,27 @@ export function closeInterrupted(
   const recorded = new Set(trials.map(({ runId }) => runId));
   const startedMs = Date.parse(findCondition(conditions, 'Active')?.lastTransitionTime ?? '') || 0;
   const cutOff = journal.filter(
-    ({ runId, atMs }) =>
-      runId.startsWith(`${name}-${generation}-`) && !recorded.has(runId) && atMs >= startedMs,
+    (run) =>
+      run.runId.startsWith(`${name}-${generation}-`) && !recorded.has(trialOf(run)) && run.atMs >= startedMs,
   );
-  const added = cutOff.map((run, index) =>
-    interruptedTrial(run, status, schedule, trials.length + index + 1),
-  );
+  const ids = [...new Set(cutOff.map(trialOf))];
+  const added = ids.map((id, index) => {
+    const runs = cutOff.filter((run) => trialOf(run) === id);
+    return interruptedTrial(id, runs, status, schedule, trials.length + index + 1);
+  });
   const message = 'the run was cut off before it was recorded; what it had injected was healed';
   const closed = { ...status, trials: [...trials, ...added] };
   return withConditions(closed, generation, ended('Aborted', message), nowMs);
+}
+
+/** The trial that a run belongs to: that of its name, unless it is one of several faults. */
+function trialOf({ runId, together = runId }: RunRecord): string {
+  return together;
+}
+
+function outcomeOf(trial: string, journal: readonly RunRecord[]): Outcome {
+  const runs = journal.filter((run) => trialOf(run) === trial);
+  return gravest(runs.map(({ outcome = 'Stuck' }) => outcome)) ?? 'Stuck';
 }
 
 /** The status of a run that left a fault in force, once the journal is asked again: Stalled until nothing is left. */
@@ -39,9 +52,8 @@ export function settleStuck(
   generation: number,
   nowMs: number,
 ): ScheduleStatus {
-  const outcomes = new Map(journal.map(({ runId, outcome }) => [runId, outcome]));
   const trials = status.trials.map((trial) =>
-    trial.outcome === 'Stuck' ? { ...trial, outcome: outcomes.get(trial.runId) ?? 'Stuck' } : trial,
+    trial.outcome === 'Stuck' ? { ...trial, outcome: outcomeOf(trial.runId, journal) } : trial,
   );
   const stuck = trials.filter(({ outcome }) => outcome === 'Stuck').flatMap(({ targets }) => targets);
   const settled = { ...status, trials, conditions: removeCondition(status.conditions, 'Stalled') };

@@ -1,6 +1,15 @@
 import type { FaultEntry, FaultSchedule } from '../../crds/fault-schedule.ts';
 import { parseDuration } from '../../crds/parse-duration.ts';
-import { type FaultKind, type FaultRun, type Nodes, RefusedError } from '../../state-machines/contract.ts';
+import {
+  type Facts,
+  type FaultKind,
+  type FaultRun,
+  type FaultStep,
+  type Nodes,
+  RefusedError,
+  type TaskTarget,
+  targetName,
+} from '../../state-machines/contract.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { gatherFacts, gatherInventory } from './gather-facts.ts';
 import { guardRun } from './guard-run.ts';
@@ -22,6 +31,8 @@ export interface Planning {
   readonly faultKind: FaultKind;
   readonly params: unknown;
   readonly random: () => number;
+  /** The trial of which it is one fault of several. */
+  readonly together?: string;
 }
 
 /** Targets, guards and steps of one run, from what is so at this moment; changes nothing. Throws RefusedError. */
@@ -43,8 +54,43 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     kind: faultKind.name,
     instant: faultKind.instant,
     needs: faultKind.needs,
-    steps: faultKind.plan(planning.params, facts),
+    steps: stepsOn(planning, facts),
     holdMs: parseDuration(fault.hold),
     graceMs,
+    ...(planning.together !== undefined && { together: planning.together }),
   };
+}
+
+/** The steps of a kind, each with the containers that it acts on. */
+function stepsOn({ faultKind, params }: Planning, facts: Facts): readonly FaultStep[] {
+  return faultKind.plan(params, facts).map((step) => {
+    const tasks = facts.targets.filter((target) => target.kind === 'task');
+    const containers = tasks
+      .filter((task) => targetName(task) === step.target)
+      .map(({ containerId }) => containerId);
+    return containers.length === 0 ? step : { ...step, containers };
+  });
+}
+
+/**
+ * The step on a task that runs in the place of one that is gone: of its service, on the same node if there is one, and
+ * none that the run has hurt already. Undefined as long as there is none.
+ */
+export async function planSuccessor(
+  planning: Planning,
+  run: FaultRun,
+  gone: FaultStep,
+  signal: AbortSignal,
+): Promise<FaultStep | undefined> {
+  const { cluster } = planning;
+  const inventory = await gatherInventory(await cluster.swarm(signal), signal);
+  const hurt = new Set(run.steps.flatMap(({ containers = [] }) => containers));
+  const fresh = inventory.services
+    .filter(({ name }) => gone.target.endsWith(`/${name}`))
+    .flatMap(({ name, tasks }) => tasks.map((task): TaskTarget => ({ kind: 'task', service: name, ...task })))
+    .filter(({ containerId }) => !hurt.has(containerId));
+  const next = fresh.find(({ node }) => node === gone.node) ?? fresh[0];
+  if (!next) return undefined;
+  const [step] = stepsOn(planning, await gatherFacts([next], inventory, cluster, signal));
+  return step;
 }

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { type FaultEntry, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
+import { type FaultGroup, type FaultSchedule, faultGroups, faultOf } from '../../crds/fault-schedule.ts';
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type { FaultKind, RunJournal } from '../../state-machines/contract.ts';
+import type { FaultKind, FaultRun, RunJournal } from '../../state-machines/contract.ts';
 import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 import { runTrial, type Trial, type TrialPorts, type TrialResult } from '../../state-machines/run-trial.ts';
@@ -12,10 +12,10 @@ import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
-import { planRun } from './plan-run.ts';
+import { type Planning, planRun, planSuccessor } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
 import { progressTeller, stateTeller } from './tell-run.ts';
-import { toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
+import { type StartedTrial, toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
 
 export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
   readonly kinds: Readonly<Record<string, FaultKind>>;
@@ -50,13 +50,13 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
     const trials = Math.max(1, measurementPlan(spec).trials);
     let { status } = run;
     let calibration: Calibration | undefined;
-    const plan = Array.from({ length: trials }, () => spec.faults).flat();
-    for (const [index, fault] of plan.entries()) {
+    const plan = Array.from({ length: trials }, () => faultGroups(spec)).flat();
+    for (const [index, group] of plan.entries()) {
       if (signal.aborted) break;
-      const trial = { run, fault, cluster, number: index + 1, calibration };
+      const trial = { run, group, cluster, number: index + 1, calibration };
       const { record, result } = await runOne(trial, deps, signal);
       calibration = result.calibration ?? calibration;
-      deps.metrics.runEnded(fault.name, record.outcome);
+      deps.metrics.runEnded(group.name, record.outcome);
       if (spec.preset !== 'none') deps.metrics.trialEnded(run.name, record);
       status = {
         ...status,
@@ -72,7 +72,7 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
 
 interface OneTrial {
   readonly run: ScheduledRun;
-  readonly fault: FaultEntry;
+  readonly group: FaultGroup;
   readonly cluster: ClusterAccess;
   readonly number: number;
   readonly calibration: Calibration | undefined;
@@ -83,12 +83,13 @@ async function runOne(
   deps: RunScheduleDeps,
   signal: AbortSignal,
 ): Promise<{ readonly record: TrialRecord; readonly result: TrialResult }> {
-  const { run, fault, cluster, number } = one;
+  const { run, group, cluster, number } = one;
   const { clock, scripts, journal } = deps;
-  const runId = `${run.name}-${run.generation}-${fault.name}-${number}-${randomBytes(3).toString('hex')}`;
+  const runId = `${run.name}-${run.generation}-${group.name}-${number}-${randomBytes(3).toString('hex')}`;
   const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(runId);
   const started = {
-    ...{ number, fault: fault.name, kind: faultOf(fault).kind, runId, seed: trialSeed(run.seed, number) },
+    ...{ number, fault: group.name, runId, seed: trialSeed(run.seed, number) },
+    kind: group.faults.map((fault) => faultOf(fault).kind).join('+'),
     ...{ startedMs: clock.now(), settings: cluster.settings, samples: samples?.path },
   };
   const { nodes, claims, workload } = cluster;
@@ -111,8 +112,13 @@ async function runOne(
       },
     }),
   };
+  const plannings = planningsOf(one, started, deps);
+  const successor: TrialPorts['successor'] = async (run, step, within) =>
+    planSuccessor(plannings.find(({ runId }) => runId === run.runId)!, run, step, within);
+  const follows = group.faults.some(({ onRestart }) => onRestart === 'follow');
   try {
-    const result = await runTrial(toTrial(one, started, deps), ports, signal);
+    const trial = toTrial(one, started, plannings);
+    const result = await runTrial(trial, { ...ports, ...(follows && { successor }) }, signal);
     const unrun = signal.aborted ? 'Aborted' : 'Refused';
     return { record: toTrialRecord(started, result, unrun, clock.now()), result };
   } finally {
@@ -121,19 +127,36 @@ async function runOne(
   }
 }
 
-function toTrial(
-  { run, fault, cluster, calibration }: OneTrial,
-  { runId, seed, kind }: { readonly runId: string; readonly seed: number; readonly kind: string },
+type Started = Pick<StartedTrial, 'runId' | 'seed'>;
+
+/** What the run of each fault is planned from, in their order; all draw from the seed of the trial. */
+function planningsOf(
+  { run: { schedule }, group: { faults }, cluster }: OneTrial,
+  { runId, seed }: Started,
   { kinds }: RunScheduleDeps,
-): Trial {
-  const { schedule } = run;
-  const faultKind = kinds[kind]!; // the schema admits no other
-  const { params } = faultOf(fault);
+): readonly Planning[] {
   const random = seededRandom(seed);
+  return faults.map((fault, index) => {
+    const { kind, params } = faultOf(fault);
+    const named = faults.length === 1 ? { runId } : { runId: `${runId}.${index + 1}`, together: runId };
+    // The schema admits no other kind.
+    return { ...named, schedule, fault, cluster, faultKind: kinds[kind]!, params, random };
+  });
+}
+
+function toTrial(
+  { run: { name, schedule }, cluster, calibration }: OneTrial,
+  { runId }: Started,
+  plannings: readonly Planning[],
+): Trial {
+  const isSilent = plannings.some(({ faultKind }) => faultKind.death === 'silence');
   return {
-    owner: `FaultSchedule/${run.name}`,
-    kind: faultKind,
-    plan: (signal) => planRun({ schedule, fault, cluster, runId, faultKind, params, random }, signal),
+    ...{ owner: `FaultSchedule/${name}`, runId, kind: { death: isSilent ? 'silence' : 'crash' } },
+    async plan(signal) {
+      const runs: FaultRun[] = [];
+      for (const planning of plannings) runs.push(await planRun(planning, signal)); // in the order of their draws
+      return runs;
+    },
     ...(schedule.spec.preset !== 'none' && {
       measure: { ...measurementPlan(schedule.spec), triggerMs: cluster.triggerMs },
     }),

@@ -1,4 +1,4 @@
-import type { FaultSchedule } from '../../crds/fault-schedule.ts';
+import { type FaultSchedule, faultGroups } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
 import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
@@ -99,8 +99,9 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
       if (problems.length > 0) await this.#save(name, before); // else it is known from its status only
       return {};
     }
+    const trials = faultGroups(schedule.spec).map((group) => group.name);
     const faults = schedule.spec.faults.map((fault) => fault.name);
-    metrics.scheduleFaults(name, faults);
+    metrics.scheduleFaults(name, [...new Set([...trials, ...faults])]);
     const hasRun = isRunOf(before.runKey, resource, schedule);
     if (hasRun && isClosed(before)) return this.#rest(resource, before);
     const journal = await runsOf(name);

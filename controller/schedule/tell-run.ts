@@ -17,12 +17,16 @@ export function stateTeller(
   schedule: string,
   { metrics, progress }: Listeners,
 ): (run: FaultRun, state: FaultState, atMs: number) => void {
-  let last: { readonly state: FaultState; readonly atMs: number } | undefined;
-  let isInjected = false;
-  return ({ fault, steps }, state, atMs) => {
+  const runs = new Map<
+    string,
+    { readonly state: FaultState; readonly atMs: number; readonly isInjected: boolean }
+  >();
+  return ({ runId, fault, steps }, state, atMs) => {
+    const last = runs.get(runId);
     if (last) metrics.phaseEnded(fault, last.state, (atMs - last.atMs) / 1000);
-    last = { state, atMs };
-    isInjected ||= state === 'inject'; // what is healed without an inject is only made sure of
+    // What is healed without an inject is only made sure of.
+    const isInjected = last?.isInjected === true || state === 'inject';
+    runs.set(runId, { state, atMs, isInjected });
     const active = isInjected && ['hold', 'heal', 'verify', 'stuck'].includes(state);
     for (const { target } of steps) metrics.faultActive(schedule, fault, target, active);
     progress(schedule, `${fault} on ${steps.map(({ target }) => target).join(', ')}: ${state}`);

@@ -3,6 +3,7 @@ import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import type { Outcome, RunInstants, RunRecord } from '../../state-machines/contract.ts';
 import { type Calibration, thetaOf } from '../../state-machines/recovery/calibrate.ts';
+import { gravest } from '../../state-machines/run-together.ts';
 import type { TrialResult } from '../../state-machines/run-trial.ts';
 
 /** What is known of a trial before it begins. */
@@ -28,14 +29,15 @@ export function toTrialRecord(
   const { run, recovery, plan, problem } = result;
   const message = [run?.message, problem, recovery?.message].filter(Boolean).join('; ');
   const { startedMs, samples, settings, ...identity } = started;
+  const steps = plan?.flatMap((each) => each.steps) ?? [];
   return {
     ...identity,
-    targets: plan?.steps.map(({ target }) => target) ?? [],
+    targets: [...new Set(steps.map(({ target }) => target))],
     outcome: run?.outcome ?? unrun,
     startedAt: new Date(startedMs).toISOString(),
     finishedAt: new Date(nowMs).toISOString(),
     instants: recovery?.instants ?? injected(run?.instants),
-    figures: recovery?.figures ?? {},
+    figures: { ...recovery?.figures, ...(steps.length > 1 && skewOf(run?.instants)) },
     ...(recovery && {
       recoveryBand: [...recovery.recoveryBand],
       thetaMs: recovery.thetaMs,
@@ -56,18 +58,21 @@ export function toTrialRecord(
   };
 }
 
-/** What remains of a trial that the process did not live to record: what the journal says of its run. */
+/** What remains of a trial that the process did not live to record: what the journal says of its runs. */
 export function interruptedTrial(
-  run: RunRecord,
+  runId: string,
+  runs: readonly RunRecord[],
   { seed = 0 }: ScheduleStatus,
   { spec }: FaultSchedule,
   number: number,
 ): TrialRecord {
+  const joined = (of: (run: RunRecord) => string) => runs.map(of).join('+');
   return {
-    ...{ number, fault: run.fault, kind: run.kind, runId: run.runId, seed: trialSeed(seed, number) },
-    targets: run.steps.map(({ target }) => target),
-    outcome: run.outcome ?? 'Stuck',
-    startedAt: new Date(run.atMs).toISOString(),
+    ...{ number, runId, seed: trialSeed(seed, number) },
+    ...{ fault: joined(({ fault }) => fault), kind: joined(({ kind }) => kind) },
+    targets: [...new Set(runs.flatMap(({ steps }) => steps.map(({ target }) => target)))],
+    outcome: gravest(runs.map(({ outcome = 'Stuck' }) => outcome)) ?? 'Stuck',
+    startedAt: new Date(Math.min(...runs.map(({ atMs }) => atMs))).toISOString(),
     instants: {},
     figures: {},
     ...(spec.preset !== 'none' && {
@@ -80,6 +85,12 @@ export function interruptedTrial(
 /** The seed of one trial of a schedule: each draws its own targets, and any can be repeated alone. */
 export function trialSeed(seed: number, number: number): number {
   return seed + number - 1;
+}
+
+/** Of several targets: how long after the first the last one was in effect. */
+function skewOf({ effMs, firstEffMs, effResolutionMs = 0 }: RunInstants = {}): TrialRecord['figures'] {
+  if (effMs === undefined || firstEffMs === undefined) return {};
+  return { skew: { ms: effMs - firstEffMs, errorMs: effResolutionMs } };
 }
 
 /** The instants of a run whose recovery was not measured. */

@@ -68,6 +68,7 @@ const recordSchema = z.looseObject({
   steps: z.array(stepSchema),
   holdMs: z.number(),
   graceMs: z.number(),
+  together: z.string().exactOptional(),
   phase: z.enum(PHASES),
   atMs: z.number(),
   outcome: z.enum(OUTCOMES).exactOptional(),

@@ -2,15 +2,16 @@
 # Arms the dead-man's switch of one step: after this, the node undoes the fault by itself, whatever becomes of the
 # controller. Nothing is broken yet.
 #   $1 run directory's name   $2 lock name of the target   $3 ms until the switch fires   $4 version of the boot replay
-#   $5... what the fault needs of the node, as offers.sh (which is put before this) names it
+#   $5 how the names begin of the runs that it is composed with; empty: with none
+#   $6... what the fault needs of the node, as offers.sh (which is put before this) names it
 #   stdin: the run directory's files, each after a line `#sf-file <name>`
 # Answers `refused <why>`, or `started`, `armed`, `check`, `ended` lines (uptimes in seconds).
 set -eu
 umask 077
-run=$1 target=$2 fuse_ms=$3 replay=$4
-shift 4
+run=$1 target=$2 fuse_ms=$3 replay=$4 group=$5
+shift 5
 root=/var/lib/spark-failures
-dir=$root/runs/$run lock=$root/locks/$target
+dir=$root/runs/$run lock=$root/locks/$target${group:+@$run}
 read -r started _ </proc/uptime
 
 refuse() {
@@ -24,10 +25,15 @@ for need; do offers "$need" || refuse "the node lacks $need"; done
 exec 8>"$root/arming"
 flock -w 5 8 || refuse 'another run is being armed'
 
-# One fault per target, whoever sends it; a holder that is healed, gone, or died while it armed, holds nothing.
-if holder=$(readlink "$lock") && [ -e "$root/runs/$holder/armed" ] && [ ! -e "$root/runs/$holder/healed" ]; then
-  refuse "$target is held by $holder"
-fi
+# One fault per target, whoever sends it, but for those that belong together; a holder that is healed, gone, or died while
+# it armed, holds nothing.
+for held in "$root/locks/$target" "$root/locks/$target"@*; do
+  holder=$(readlink "$held") || continue
+  case $holder in "${group:-/}".*) continue ;; esac
+  if [ -e "$root/runs/$holder/armed" ] && [ ! -e "$root/runs/$holder/healed" ]; then
+    refuse "$target is held by $holder"
+  fi
+done
 mkdir "$dir" 2>/dev/null || refuse "$run is armed already"
 trap 'systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
 ln -sfnT "$run" "$lock"

@@ -29,6 +29,14 @@ export interface StepPorts {
   readonly scripts: Scripts;
 }
 
+interface Arming {
+  /** Until the switch fires. */
+  readonly fuseMs: number;
+  /** How the names of those runs begin that may hold the same target. */
+  readonly together?: string | undefined;
+  readonly needs: readonly Need[];
+}
+
 /** An answer later than this is none. The scripts' own limits are lower, a heal's undo (60 s) excepted. */
 const answerLimitMs = 25_000;
 const healLimitMs = 90_000;
@@ -37,11 +45,11 @@ const healLimitMs = 90_000;
 export async function armStep(
   ports: StepPorts,
   run: StepRun,
-  { fuseMs, needs }: { readonly fuseMs: number; readonly needs: readonly Need[] },
+  { fuseMs, together = '', needs }: Arming,
   signal: AbortSignal,
 ): Promise<Look> {
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
-  const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts), ...needs];
+  const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts), together, ...needs];
   const answer = await call(
     ports,
     run.step.node,

@@ -165,6 +165,28 @@ await t.test('two faults never meet on one target, whoever sends them', async (t
   for (const run of race) await disarmStep(ports, run, signal);
 });
 
+await t.test(
+  'only faults that are composed share a target, and hold it until the last is healed',
+  async (t) => {
+    const one = { ...(await armed(t, 'alone.0', minute)), name: 'both.1.0' };
+    await healStep(ports, { ...one, name: 'alone.0' }, signal);
+    const two: StepRun = { ...one, name: 'both.2.0' };
+    const other: StepRun = { ...one, name: 'other.0' };
+    const together = { fuseMs: minute, together: 'both', needs };
+    await armStep(ports, one, together, signal);
+    await armStep(ports, two, together, signal);
+    for (const healed of [one, two]) {
+      await t.rejects(armStep(ports, other, { fuseMs: minute, needs }, signal), /node1 is held by both/);
+      await healStep(ports, healed, signal);
+    }
+    await armStep(ports, other, { fuseMs: minute, needs }, signal);
+    await t.rejects(armStep(ports, { ...one, name: 'both.3.0' }, together, signal), /held by other\.0/);
+    await healStep(ports, other, signal);
+    for (const run of [one, two, other]) await disarmStep(ports, run, signal);
+    t.equal(await output('ls /var/lib/spark-failures/locks'), '');
+  },
+);
+
 await t.test('what died while it armed holds nothing, and is healed without an undo', async (t) => {
   const half = '/var/lib/spark-failures/runs/half.0';
   await output('mkdir "$1" && ln -s half.0 /var/lib/spark-failures/locks/node1', half);

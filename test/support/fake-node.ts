@@ -134,10 +134,11 @@ export class FakeNode implements NodeHandle {
     }
   }
 
-  #arm(name: string, [lock = '', fuseMs, , ...needs]: readonly string[]): string {
+  #arm(name: string, [lock = '', fuseMs, , group, ...needs]: readonly string[]): string {
     const lacking = this.mood.lacks.find((need) => needs.includes(need));
     if (lacking !== undefined) return `refused the node lacks ${lacking}\n`;
-    const holder = [...this.runs].find(([, run]) => run.lock === lock && !run.healed)?.[0];
+    const isOwn = (run: string) => group !== '' && run.startsWith(`${group}.`);
+    const holder = [...this.runs].find(([one, run]) => run.lock === lock && !run.healed && !isOwn(one))?.[0];
     if (holder !== undefined) return `refused ${lock} is held by ${holder}\n`;
     this.runs.set(name, {
       ...{ lock, deadlineMs: this.#clock.now() + Number(fuseMs), tombstone: false, healed: false },

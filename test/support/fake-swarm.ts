@@ -41,6 +41,7 @@ export class FakeSwarm {
   /** Overrides the state of tasks; by default all run at once. */
   taskState: (task: { service: string; node: string; slot: number }) => string = () => 'running';
   readonly gateway: SwarmGateway;
+  #restarts = new Map<string, number>();
   #engines = new Map<string, Engine>();
   #listeners = new Set<(event: EngineEvent) => void>();
   #counter = 0;
@@ -157,6 +158,11 @@ export class FakeSwarm {
     };
   }
 
+  /** Every task of the service is another one, with another container, on the same node. */
+  restartTasks(service: string): void {
+    this.#restarts.set(service, (this.#restarts.get(service) ?? 0) + 1);
+  }
+
   #checkFiles(spec: ServiceSpec): void {
     const { Configs, Secrets } = spec.TaskTemplate.ContainerSpec;
     for (const it of Configs ?? []) this.must(this.configs, it.ConfigID ?? '');
@@ -178,19 +184,21 @@ export class FakeSwarm {
     return Array.from({ length: count }, (_, index) => {
       const node = able[index % Math.max(able.length, 1)];
       const slot = index + 1;
+      const restarts = this.#restarts.get(Spec.Name);
+      const id = `${ID}.${slot}${restarts === undefined ? '' : `.${restarts}`}`;
       const State =
         node === undefined
           ? 'pending'
           : this.taskState({ service: Spec.Name, node: node.Description.Hostname, slot });
       return {
-        ID: `${ID}.${slot}`,
+        ID: id,
         ServiceID: ID,
         Slot: slot,
         ...(node && { NodeID: node.ID }),
         DesiredState: 'running',
         CreatedAt: CREATED_AT,
         Spec: { ContainerSpec: Spec.TaskTemplate.ContainerSpec },
-        Status: { State, Timestamp: CREATED_AT, ContainerStatus: { ContainerID: `container-${ID}.${slot}` } },
+        Status: { State, Timestamp: CREATED_AT, ContainerStatus: { ContainerID: `container-${id}` } },
       };
     });
   }
