@@ -13,11 +13,12 @@ import {
   disarmStep,
   healStep,
   type Look,
+  lookFromWitness,
   type StepPorts,
   type StepRun,
 } from './dead-man/step-actions.ts';
 import { type FaultInput, type FaultState, faultMachine } from './fault-machine.ts';
-import { all, awaitGone, type Hold, holdUntil, injectAll } from './observe-effect.ts';
+import { all, awaitGone, type Hold, holdUntil, injectAll, isSeenByWitnessAlone } from './observe-effect.ts';
 
 export interface RunnerPorts extends StepPorts {
   /**
@@ -124,6 +125,8 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
       prepare: fromPromise(async ({ signal }) => {
         await enter(run, ports, 'prepared');
         await arm(steps, run.holdMs + run.graceMs, signal);
+        const lonely = steps.filter(isSeenByWitnessAlone);
+        refuseActive(lonely, await all(lonely, (step) => lookFromWitness(ports, step, signal)));
         await ports.ready?.(signal);
       }),
       inject: fromPromise(async ({ signal }) => {
@@ -179,11 +182,11 @@ function withSteps(run: FaultRun, steps: readonly StepRun[]): FaultRun {
 }
 
 /** A fault that is there before it was injected is somebody else's, or its check cannot tell. */
-function refuseActive(steps: readonly StepRun[], looks: readonly Look[]): void {
-  const index = looks.findIndex(({ verdict }) => verdict !== 'inactive');
+function refuseActive(steps: readonly StepRun[], looks: readonly (Look | undefined)[]): void {
+  const index = looks.findIndex((look) => look?.verdict !== 'inactive');
   if (index < 0) return;
   const { step } = steps[index]!;
-  throw new RefusedError(`${step.target}: before the fault its check says "${looks[index]!.verdict}"`);
+  throw new RefusedError(`${step.target}: before the fault its check says "${looks[index]?.verdict}"`);
 }
 
 function backoffMs(attempt: number): number {

@@ -1,3 +1,4 @@
+import { ExecError } from '../provisioners/contract.ts';
 import { RefusedError } from './contract.ts';
 import {
   areContainersGone,
@@ -39,9 +40,31 @@ export async function injectAll(
   signal: AbortSignal,
 ): Promise<Effect> {
   const cmdMs = ports.clock.now();
+  const lonely = steps.filter(isSeenByWitnessAlone);
+  const heard = steps.filter((run) => !isSeenByWitnessAlone(run));
+  const sightings = await all(
+    [injectHeard(heard, ports, signal), all(lonely, (run) => injectUnheard(run, ports, signal))],
+    (seen) => seen,
+  );
+  const seen = sightings.flat();
+  const last = seen.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
+  const firstEffMs = Math.min(...seen.map(({ effMs }) => effMs));
+  return { cmdMs, effMs: last.effMs, firstEffMs, effResolutionMs: last.effMs - last.notBeforeMs };
+}
+
+/** Whether nobody can ask the victim itself as long as the fault lasts. */
+export function isSeenByWitnessAlone({ step }: StepRun): boolean {
+  return step.witness?.alone === true;
+}
+
+async function injectHeard(
+  steps: readonly StepRun[],
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<readonly Sighting[]> {
   const injected = await all(steps, (step) => injectStep(ports, step, signal));
   const deadlineMs = ports.clock.now() + effectLimitMs;
-  const sightings = await all(steps, async (run, index) => {
+  return all(steps, async (run, index) => {
     const { notBeforeMs, look } = injected[index]!;
     const watch = { target: run.step.target, notBeforeMs, deadlineMs };
     const own = await awaitActive(look, () => lookAt(ports, run, signal), watch, ports, signal);
@@ -57,9 +80,30 @@ export async function injectAll(
     );
     return seen.effMs > own.effMs ? seen : own;
   });
-  const last = sightings.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
-  const firstEffMs = Math.min(...sightings.map(({ effMs }) => effMs));
-  return { cmdMs, effMs: last.effMs, firstEffMs, effResolutionMs: last.effMs - last.notBeforeMs };
+}
+
+/** The victim's answer may come late or never: the witness is asked meanwhile, and only a bad answer counts. */
+async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<Sighting> {
+  const { clock } = ports;
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  const startMs = clock.now();
+  const watch = { target: run.step.target, notBeforeMs: startMs, deadlineMs: startMs + effectLimitMs };
+  const fromPeer = async (): Promise<Look> =>
+    (await lookFromWitness(ports, run, either).catch(() => undefined)) ?? {
+      ...{ verdict: 'unknown', earliestMs: startMs, latestMs: clock.now() },
+    };
+  const badAnswer = new Promise<never>((_resolve, reject) => {
+    injectStep(ports, run, either).catch((error: unknown) => {
+      if (!(error instanceof ExecError)) reject(error);
+    });
+  });
+  try {
+    const seen = fromPeer().then((first) => awaitActive(first, fromPeer, watch, ports, either));
+    return await Promise.race([seen, badAnswer]);
+  } finally {
+    over.abort();
+  }
 }
 
 async function awaitActive(
@@ -124,8 +168,9 @@ export async function holdUntil(
 async function watchDrift(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<void> {
   for (let missed = 0; ; ) {
     await ports.clock.sleep(missed > 0 ? driftRetryMs : driftPollMs, signal);
+    const ask = isSeenByWitnessAlone(run) ? lookFromWitness : lookAt;
     // A node that cannot be asked says nothing about the fault.
-    const asked = Promise.all([lookAt(ports, run, signal), areContainersGone(ports, run, signal)]);
+    const asked = Promise.all([ask(ports, run, signal), areContainersGone(ports, run, signal)]);
     const [look, areGone] = await asked.catch(() => []);
     if (!look) continue;
     if (areGone) return;
