@@ -176,6 +176,8 @@ export interface RunRecord {
   readonly graceMs: number;
   /** The faults that begin with it: their run ids are this and a number. */
   readonly together?: string;
+  /** A target that restarts is hurt anew. */
+  readonly follow?: true;
   readonly phase: RunPhase;
   readonly atMs: number;
   /** Set when the run is closed. */

@@ -23,7 +23,7 @@ import { all, awaitGone, type Hold, holdUntil, injectAll, isSeenByWitnessAlone }
 export interface RunnerPorts extends StepPorts {
   /**
    * Plans the step anew on the task that has come in the place of one that is gone, given the run with all its steps so
-   * far; undefined as long as none runs. Absent: a fault is over for a target that restarts.
+   * far; undefined as long as none runs. Asked for runs that follow.
    */
   readonly successor?: (
     run: FaultRun,
@@ -138,7 +138,7 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
         const { untilMs } = input;
         const hold: Hold = {
           untilMs,
-          ...(ports.successor && { follow: (gone, within) => follow(gone, untilMs, within) }),
+          ...(run.follow && ports.successor && { follow: (gone, within) => follow(gone, untilMs, within) }),
         };
         return holdUntil(hold, [...steps], ports, signal);
       }),

@@ -8,7 +8,7 @@ import { formatPlan } from '../controller/cluster/format-plan.ts';
 import { loadDesired } from '../controller/cluster/load-desired.ts';
 import { planCluster } from '../controller/cluster/plan-cluster.ts';
 import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts';
-import { planRun } from '../controller/schedule/plan-run.ts';
+import { planningsOf, planRuns } from '../controller/schedule/plan-run.ts';
 import { trialSeed } from '../controller/schedule/to-trial-record.ts';
 import { listFolder } from '../controller/source/list-folder.ts';
 import { type LoadedDocument, type LoadedFile, manifestLoader } from '../controller/source/load-manifest.ts';
@@ -16,12 +16,11 @@ import { ResourceStore } from '../controller/source/resource-store.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
-import { type FaultSchedule, faultOf } from '../crds/fault-schedule.ts';
+import { type FaultSchedule, faultGroups } from '../crds/fault-schedule.ts';
 import { measurementPlan } from '../crds/presets.ts';
 import { formatProblem } from '../crds/problem.ts';
 import { describePlan } from '../state-machines/describe-plan.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
-import { seededRandom } from '../state-machines/seeded-random.ts';
 import { FakeClock } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
@@ -128,13 +127,12 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
     nodes: async (name: string) => nodes.get(name)!,
   };
   const trials = Math.max(1, measurementPlan(spec).trials);
-  const faults = Array.from({ length: trials }, () => spec.faults).flat();
-  const lines = faults.map(async (fault, index) => {
-    const { kind, params } = faultOf(fault);
-    const random = seededRandom(trialSeed(spec.seed ?? 0, index + 1));
-    const faultKind = faultKindsByName[kind]!;
-    const run = { schedule, fault, cluster: access, runId: 'golden', faultKind, params, random };
-    return `trial ${index + 1}, ${fault.name}: ${describePlan(await planRun(run, live))}`;
+  const groups = Array.from({ length: trials }, () => faultGroups(spec)).flat();
+  const lines = groups.map(async (group, index) => {
+    const seed = trialSeed(spec.seed ?? 0, index + 1);
+    const trial = { schedule, group, cluster: access, kinds: faultKindsByName, runId: 'golden', seed };
+    const runs = await planRuns(planningsOf(trial), live);
+    return `trial ${index + 1}, ${group.name}: ${runs.map(describePlan).join('\n')}`;
   });
   return `FaultSchedule/${metadata.name}: preset ${spec.preset}\n${(await Promise.all(lines)).join('\n')}\n`;
 }

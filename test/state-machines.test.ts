@@ -398,7 +398,8 @@ t.test('a target that restarts while the fault is held', async (t) => {
         return { ...step, node: 'node2', containers: ['c3'] };
       },
     };
-    const run = { ...onContainers(world), steps: onContainers(world).steps.slice(0, 1) };
+    const { steps, ...rest } = onContainers(world);
+    const run: FaultRun = { ...rest, follow: true, steps: steps.slice(0, 1) };
     const result = await drive(world.clock, runFault(run, ports, never));
     t.equal(result.outcome, 'Healed');
     t.match(result.message, /it is followed/);
@@ -419,7 +420,8 @@ t.test('a target that restarts while the fault is held', async (t) => {
           ...world.ports,
           successor: async (_run, step) => ({ ...step, node: 'node2', containers: ['c3'] }),
         };
-        const run = { ...onContainers(world), steps: onContainers(world).steps.slice(0, 1) };
+        const { steps, ...rest } = onContainers(world);
+        const run: FaultRun = { ...rest, follow: true, steps: steps.slice(0, 1) };
         const abort = new AbortController();
         void world.clock.sleep(atMs, never).then(() => abort.abort(new Error('enough')));
         await drive(world.clock, runFault(run, ports, abort.signal));

@@ -1,12 +1,11 @@
-import { faultOf } from '../../crds/fault-schedule.ts';
+import { faultGroups } from '../../crds/fault-schedule.ts';
 import type { FaultRun } from '../../state-machines/contract.ts';
 import { describePlan } from '../../state-machines/describe-plan.ts';
-import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { ClusterPlan } from '../cluster/cluster-plan.ts';
 import { formatPlan } from '../cluster/format-plan.ts';
 import type { Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
-import { planRun } from '../schedule/plan-run.ts';
+import { planningsOf, planRuns } from '../schedule/plan-run.ts';
 import { trialSeed } from '../schedule/to-trial-record.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
@@ -40,25 +39,15 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
   if (resource?.kind !== 'FaultSchedule') return { key, message: 'its manifest was never accepted' };
   const cluster = operator.access(resource.spec.clusterRef.name);
   try {
-    const runs = resource.spec.faults.map((fault, index) => {
-      const { kind, params } = faultOf(fault);
-      const random = seededRandom(trialSeed(resource.spec.seed ?? 0, index + 1));
-      return planRun(
-        {
-          schedule: resource,
-          fault,
-          cluster,
-          runId: 'plan',
-          faultKind: faultKindsByName[kind]!,
-          params,
-          random,
-        },
-        signal,
-      );
+    const trials = faultGroups(resource.spec).map((group, index) => {
+      const seed = trialSeed(resource.spec.seed ?? 0, index + 1);
+      const trial = { schedule: resource, group, cluster, kinds: faultKindsByName, runId: 'plan', seed };
+      return planRuns(planningsOf(trial), signal);
     });
+    const runs = (await Promise.all(trials)).flat();
     const message =
       resource.spec.seed === undefined ? 'no seed is given: the choice of targets is an example' : undefined;
-    return { key, runs: await Promise.all(runs), ...(message !== undefined && { message }) };
+    return { key, runs, ...(message !== undefined && { message }) };
   } catch (error) {
     signal.throwIfAborted();
     return {

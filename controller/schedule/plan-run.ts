@@ -1,4 +1,4 @@
-import type { FaultEntry, FaultSchedule } from '../../crds/fault-schedule.ts';
+import { type FaultEntry, type FaultGroup, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
 import { parseDuration } from '../../crds/parse-duration.ts';
 import {
   type Facts,
@@ -10,6 +10,7 @@ import {
   type TaskTarget,
   targetName,
 } from '../../state-machines/contract.ts';
+import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { gatherFacts, gatherInventory } from './gather-facts.ts';
 import { guardRun } from './guard-run.ts';
@@ -35,6 +36,42 @@ export interface Planning {
   readonly together?: string;
 }
 
+export interface TrialPlanning extends Pick<Planning, 'schedule' | 'cluster'> {
+  readonly group: FaultGroup;
+  readonly kinds: Readonly<Record<string, FaultKind>>;
+  readonly runId: string;
+  /** Of the trial: all of its faults draw from it. */
+  readonly seed: number;
+}
+
+/** What the run of each fault of a trial is planned from, in the order of their draws. */
+export function planningsOf({
+  group: { faults },
+  kinds,
+  runId,
+  seed,
+  schedule,
+  cluster,
+}: TrialPlanning): readonly Planning[] {
+  const random = seededRandom(seed);
+  return faults.map((fault, index) => {
+    const { kind, params } = faultOf(fault);
+    const named = faults.length === 1 ? { runId } : { runId: `${runId}.${index + 1}`, together: runId };
+    // The schema admits no other kind.
+    return { ...named, schedule, fault, cluster, faultKind: kinds[kind]!, params, random };
+  });
+}
+
+/** The runs of a trial. Throws RefusedError. */
+export async function planRuns(
+  plannings: readonly Planning[],
+  signal: AbortSignal,
+): Promise<readonly FaultRun[]> {
+  const runs: FaultRun[] = [];
+  for (const planning of plannings) runs.push(await planRun(planning, signal));
+  return runs;
+}
+
 /** Targets, guards and steps of one run, from what is so at this moment; changes nothing. Throws RefusedError. */
 export async function planRun(planning: Planning, signal: AbortSignal): Promise<FaultRun> {
   const { fault, cluster, faultKind, random } = planning;
@@ -58,6 +95,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     holdMs: parseDuration(fault.hold),
     graceMs,
     ...(planning.together !== undefined && { together: planning.together }),
+    ...(fault.onRestart === 'follow' && { follow: true }),
   };
 }
 

@@ -3,16 +3,15 @@ import { type FaultGroup, type FaultSchedule, faultGroups, faultOf } from '../..
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type { FaultKind, FaultRun, RunJournal } from '../../state-machines/contract.ts';
+import type { FaultKind, RunJournal } from '../../state-machines/contract.ts';
 import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 import { runTrial, type Trial, type TrialPorts, type TrialResult } from '../../state-machines/run-trial.ts';
-import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
-import { type Planning, planRun, planSuccessor } from './plan-run.ts';
+import { type Planning, planningsOf, planRuns, planSuccessor } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
 import { progressTeller, stateTeller } from './tell-run.ts';
 import { type StartedTrial, toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
@@ -112,13 +111,14 @@ async function runOne(
       },
     }),
   };
-  const plannings = planningsOf(one, started, deps);
+  const { schedule } = run;
+  const { seed } = started;
+  const plannings = planningsOf({ schedule, group, cluster, kinds: deps.kinds, runId, seed });
   const successor: TrialPorts['successor'] = async (run, step, within) =>
     planSuccessor(plannings.find(({ runId }) => runId === run.runId)!, run, step, within);
-  const follows = group.faults.some(({ onRestart }) => onRestart === 'follow');
   try {
     const trial = toTrial(one, started, plannings);
-    const result = await runTrial(trial, { ...ports, ...(follows && { successor }) }, signal);
+    const result = await runTrial(trial, { ...ports, successor }, signal);
     const unrun = signal.aborted ? 'Aborted' : 'Refused';
     return { record: toTrialRecord(started, result, unrun, clock.now()), result };
   } finally {
@@ -127,36 +127,15 @@ async function runOne(
   }
 }
 
-type Started = Pick<StartedTrial, 'runId' | 'seed'>;
-
-/** What the run of each fault is planned from, in their order; all draw from the seed of the trial. */
-function planningsOf(
-  { run: { schedule }, group: { faults }, cluster }: OneTrial,
-  { runId, seed }: Started,
-  { kinds }: RunScheduleDeps,
-): readonly Planning[] {
-  const random = seededRandom(seed);
-  return faults.map((fault, index) => {
-    const { kind, params } = faultOf(fault);
-    const named = faults.length === 1 ? { runId } : { runId: `${runId}.${index + 1}`, together: runId };
-    // The schema admits no other kind.
-    return { ...named, schedule, fault, cluster, faultKind: kinds[kind]!, params, random };
-  });
-}
-
 function toTrial(
   { run: { name, schedule }, cluster, calibration }: OneTrial,
-  { runId }: Started,
+  { runId }: Pick<StartedTrial, 'runId'>,
   plannings: readonly Planning[],
 ): Trial {
   const isSilent = plannings.some(({ faultKind }) => faultKind.death === 'silence');
   return {
     ...{ owner: `FaultSchedule/${name}`, runId, kind: { death: isSilent ? 'silence' : 'crash' } },
-    async plan(signal) {
-      const runs: FaultRun[] = [];
-      for (const planning of plannings) runs.push(await planRun(planning, signal)); // in the order of their draws
-      return runs;
-    },
+    plan: (signal) => planRuns(plannings, signal),
     ...(schedule.spec.preset !== 'none' && {
       measure: { ...measurementPlan(schedule.spec), triggerMs: cluster.triggerMs },
     }),

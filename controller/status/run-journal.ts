@@ -71,6 +71,7 @@ const recordSchema = z.looseObject({
   holdMs: z.number(),
   graceMs: z.number(),
   together: z.string().exactOptional(),
+  follow: z.literal(true).exactOptional(),
   phase: z.enum(PHASES),
   atMs: z.number(),
   outcome: z.enum(OUTCOMES).exactOptional(),
