@@ -6,6 +6,8 @@ import { stringify } from 'yaml';
 import { isTrue } from '../../controller/status/conditions.ts';
 import { openStatusStores, type StatusStores } from '../../controller/status/status-stores.ts';
 import { API_VERSION } from '../../crds/group.ts';
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import { runCommand } from '../../provisioners/shared/run-command.ts';
 import { endController, runController, startController } from '../support/controller-process.ts';
 import { type BenchSite, docker, until } from './bench-site.ts';
 
@@ -16,6 +18,12 @@ export interface LabLayout {
   readonly subnet: string;
   /** Swarm labels of each node; the first one is the manager. */
   readonly nodes: readonly Readonly<Record<string, string>>[];
+}
+
+export interface ScheduleOutcome {
+  /** Epoch ms just before the manifest was written. */
+  readonly savedMs: number;
+  readonly trials: readonly TrialRecord[];
 }
 
 export interface StackEntry {
@@ -108,6 +116,27 @@ export class BenchLab {
     const child = this.#start(['--watch', this.folder]);
     await this.untilPasses(3, child);
     return child;
+  }
+
+  /** Saves a FaultSchedule into the watched folder and waits until it is Complete. */
+  async runSchedule(name: string, spec: object): Promise<ScheduleOutcome> {
+    const text = stringify({ apiVersion: API_VERSION, kind: 'FaultSchedule', metadata: { name }, spec });
+    const savedMs = Date.now();
+    writeFileSync(join(this.folder, `${name}.yaml`), text);
+    const look = async () => {
+      const { status } = await this.statuses.schedules.read(name);
+      return status && isTrue(status.conditions, 'Complete', status.observedGeneration) ? status : undefined;
+    };
+    const wait = { what: `${name} Complete`, everyMs: 100, deadlineMs: 180_000 };
+    const { trials } = await until(wait, look, this.#signal);
+    return { savedMs, trials };
+  }
+
+  /** What `controller doctor` finds. */
+  async doctor(): Promise<readonly { readonly check: string; readonly message: string }[]> {
+    const main = join(import.meta.dirname, '..', '..', 'controller', 'main.js');
+    const args = [main, 'doctor', '-f', this.manifest, '-o', 'json', ...this.#common];
+    return JSON.parse(await runCommand(process.execPath, args, {}, this.#signal));
   }
 
   /** Waits for the cluster's condition, in the generation that was last looked at. */

@@ -11,6 +11,7 @@ import { type Reading, toFigure } from './figure.ts';
 import { measureIdlePass } from './idle-pass.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
+import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
 
 // `npm run bench [names] [-- --runs N]`: one JSON line per figure on standard output, progress on standard error. A name
@@ -34,6 +35,7 @@ const measurements: readonly Measurement[] = [
   measurement(['idle-pass-writes', 'idle-pass-median', 'idle-pass-max'], measureIdlePass),
   measurement(['fault-latency-median', 'fault-latency-max'], measureFaultLatency),
   measurement(['operator-idle-cpu', 'operator-idle-rss'], measureOperatorIdle),
+  measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
 ];
 
 const { values, positionals } = parseArgs({

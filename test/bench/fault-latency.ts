@@ -1,8 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { stringify } from 'yaml';
-import { isTrue } from '../../controller/status/conditions.ts';
-import { API_VERSION } from '../../crds/group.ts';
+import { existsSync } from 'node:fs';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 import { type BenchLab, withLab } from './bench-lab.ts';
@@ -35,7 +31,7 @@ export const measureFaultLatency: Measure<Name> = (site, signal) =>
       for (let run = 1; run <= n; run++) {
         await lab.untilReady();
         const before = await runningOn(lab);
-        const { savedMs, trial } = await breakOnce(lab, `kill-${run}`, signal);
+        const { savedMs, trial } = await breakOnce(lab, `kill-${run}`);
         const since = (atMs: number) => `+${atMs - savedMs}`;
         const { cmd, eff } = trial.instants;
         if (!cmd || !eff) throw new Error(`nothing was injected: ${trial.outcome} ${trial.message ?? ''}`);
@@ -62,31 +58,13 @@ export const measureFaultLatency: Measure<Name> = (site, signal) =>
 
 const runningOn = (lab: BenchLab) => lab.onNode(2, 'docker', 'ps', '-q');
 
-interface Break {
-  /** Epoch ms just before the manifest was written. */
-  readonly savedMs: number;
-  readonly trial: TrialRecord;
-}
-
-async function breakOnce(lab: BenchLab, name: string, signal: AbortSignal): Promise<Break> {
-  const spec = {
+async function breakOnce(lab: BenchLab, name: string): Promise<{ savedMs: number; trial: TrialRecord }> {
+  const { savedMs, trials } = await lab.runSchedule(name, {
     ...{ clusterRef: { name: cluster }, seed: 1, when: { now: {} }, preset: 'none' },
     faults: [
       { name: 'kill', target: { services: { matchNames: ['target'] }, pick: 'one' }, killContainer: {} },
     ],
-  };
-  const text = stringify({ apiVersion: API_VERSION, kind: 'FaultSchedule', metadata: { name }, spec });
-  const savedMs = Date.now();
-  writeFileSync(join(lab.folder, `${name}.yaml`), text);
-  const look = async () => {
-    const { status } = await lab.statuses.schedules.read(name);
-    return status && isTrue(status.conditions, 'Complete', status.observedGeneration) ? status : undefined;
-  };
-  const { trials } = await until(
-    { what: `${name} Complete`, everyMs: 100, deadlineMs: 60_000 },
-    look,
-    signal,
-  );
+  });
   const [trial] = trials;
   if (!trial) throw new Error(`${name} is Complete without a trial`);
   return { savedMs, trial };
