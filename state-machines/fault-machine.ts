@@ -71,10 +71,7 @@ export const faultMachine = setup({
       attempt: context.attempt + 1,
       healFailure: messageOf(error),
     })),
-    noteStuck: assign(({ context }) => ({
-      outcome: 'Stuck' as const,
-      ...(context.healFailure !== undefined && { message: context.healFailure }),
-    })),
+    noteStuck: assign({ outcome: 'Stuck' }),
   },
 }).createMachine({
   id: 'fault',
@@ -86,11 +83,12 @@ export const faultMachine = setup({
     instants: {},
     attempt: 0,
   }),
-  output: ({ context: { outcome, instants, message } }) => ({
-    outcome,
-    instants,
-    ...(message !== undefined && { message }),
-  }),
+  // Of a run that went wrong, how healing went is told as well, also when it was healed in the end.
+  output: ({ context: { outcome, instants, message, healFailure } }) => {
+    const heal = outcome === 'Healed' ? undefined : healFailure;
+    const told = [message, heal].filter((text) => text !== undefined);
+    return { outcome, instants, ...(told.length > 0 && { message: told.join('; healing: ') }) };
+  },
   initial: 'start',
   states: {
     start: { always: [{ guard: 'isResumed', target: 'heal' }, { target: 'prepare' }] },

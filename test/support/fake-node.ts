@@ -25,6 +25,8 @@ interface Mood {
   gone: readonly string[];
   /** What faults may need and it does not offer. */
   lacks: readonly string[];
+  /** inject.sh fails half-way: what it has done so far is in force. */
+  injectFails: boolean;
   /** undo.sh fails so many times. */
   undoFails: number;
   /** Nothing is heard from it while a fault is in effect on it, until the connection is given up after six seconds. */
@@ -55,6 +57,7 @@ export class FakeNode implements NodeHandle {
     latencyMs: 5,
     gone: [],
     lacks: [],
+    injectFails: false,
     undoFails: 0,
     effectAfterMs: 0,
     effectEndsMs: Number.POSITIVE_INFINITY,
@@ -165,6 +168,7 @@ export class FakeNode implements NodeHandle {
     if (!run) return 'refused the run is not armed on this node\n';
     if (run.tombstone) return 'refused the run is healed already\n';
     this.broken.set(name, this.#clock.now());
+    if (this.mood.injectFails) return `failed 1\nended ${this.#uptime()}\n`;
     return `notbefore ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
   }
 
