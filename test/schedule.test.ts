@@ -308,6 +308,7 @@ class Schedules {
   readonly faults: (readonly string[])[] = [];
   journal: RunRecord[] = [];
   isReady = true;
+  isKnown = true;
   finish: (outcome: Outcome) => void = () => {};
   runs!: ActiveRuns;
   reconciler!: ScheduleReconciler;
@@ -323,6 +324,7 @@ class Schedules {
       ...{ status: this.statuses, runs: this.runs, clock: this.clock, drawSeed: () => 7 },
       metrics: { scheduleFaults: (_schedule, faults) => this.faults.push(faults) },
       isClusterReady: async () => this.isReady,
+      isClusterKnown: () => this.isKnown,
       runsOf: async () => this.journal,
       runSchedule: (run, signal) => this.#run(run, signal),
     });
@@ -647,7 +649,8 @@ class Lab {
   }
 
   get touched(): readonly string[] {
-    return this.nodes.filter(({ calls }) => calls.length > 0).map((node) => node.name);
+    const isQuestion = (call: string) => ['lacks.sh', 'ask.sh'].includes(call);
+    return this.nodes.filter(({ calls }) => !calls.every(isQuestion)).map((node) => node.name);
   }
 
   #deps(): RunScheduleDeps {

@@ -1,5 +1,5 @@
 import { faultOf } from '../../crds/fault-schedule.ts';
-import type { FaultRun } from '../../state-machines/contract.ts';
+import { type FaultRun, RefusedError } from '../../state-machines/contract.ts';
 import { describePlan } from '../../state-machines/describe-plan.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { ClusterPlan } from '../cluster/cluster-plan.ts';
@@ -20,6 +20,8 @@ interface Preview {
   readonly cluster?: ClusterPlan;
   /** The first trial of each fault: its targets are chosen anew when it starts, with the same seed. */
   readonly runs?: readonly FaultRun[];
+  /** Faults that would not be injected as things are now, with every reason. */
+  readonly refused?: readonly { readonly fault: string; readonly reasons: readonly string[] }[];
   /** Why there is no more to say. */
   readonly message?: string;
 }
@@ -38,42 +40,55 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
   const { key, resource } = stored;
   if (resource?.kind === 'ClusterSpec') return { key, cluster: await operator.clusters.plan(stored, signal) };
   if (resource?.kind !== 'FaultSchedule') return { key, message: 'its manifest was never accepted' };
-  const cluster = operator.access(resource.spec.clusterRef.name);
+  const { seed, clusterRef, faults } = resource.spec;
   try {
-    const runs = resource.spec.faults.map((fault, index) => {
-      const { kind, params } = faultOf(fault);
-      const random = seededRandom(trialSeed(resource.spec.seed ?? 0, index + 1));
-      return planRun(
-        {
-          schedule: resource,
-          fault,
-          cluster,
-          runId: 'plan',
-          faultKind: faultKindsByName[kind]!,
-          params,
-          random,
-        },
-        signal,
-      );
-    });
-    const message =
-      resource.spec.seed === undefined ? 'no seed is given: the choice of targets is an example' : undefined;
-    return { key, runs: await Promise.all(runs), ...(message !== undefined && { message }) };
-  } catch (error) {
-    signal.throwIfAborted();
+    const cluster = operator.access(clusterRef.name);
+    const planned = await Promise.allSettled(
+      faults.map((fault, index) => {
+        const { kind, params } = faultOf(fault);
+        const random = seededRandom(trialSeed(seed ?? 0, index + 1));
+        const faultKind = faultKindsByName[kind]!;
+        const { scripts } = operator;
+        const run = { schedule: resource, fault, cluster, scripts, runId: 'plan', faultKind, params, random };
+        return planRun(run, signal);
+      }),
+    );
+    const refused = planned.flatMap((each, index) =>
+      each.status === 'fulfilled' ? [] : [{ fault: faults[index]!.name, reasons: reasonsOf(each.reason) }],
+    );
     return {
       key,
-      message: `targets cannot be told now: ${error instanceof Error ? error.message : String(error)}`,
+      runs: planned.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])),
+      ...(refused.length > 0 && { refused }),
+      ...(seed === undefined && { message: 'no seed is given: the choice of targets is an example' }),
     };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { key, message: `targets cannot be told now: ${messageOf(error)}` };
   }
 }
 
-function formatPreview({ key, cluster, runs, message }: Preview): string {
+/** Only a refusal is an answer: whatever else went wrong says nothing about the plan. */
+function reasonsOf(error: unknown): readonly string[] {
+  if (!(error instanceof RefusedError)) throw error;
+  return error.reasons;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** As people read it. */
+export function formatPreview({ key, cluster, runs, refused, message }: Preview): string {
   const lines = [
     ...(cluster
       ? [cluster.steps.length === 0 ? `${key}: nothing to do` : formatPlan(key, cluster).trimEnd()]
       : [`${key}:`]),
     ...(runs ?? []).map(describePlan),
+    ...(refused ?? []).flatMap(({ fault, reasons }) => [
+      `${fault} would be refused:`,
+      ...reasons.map((reason) => `  ${reason}`),
+    ]),
     ...(message === undefined ? [] : [message]),
   ];
   return lines.join('\n');

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { type FaultEntry, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
+import { formatDuration } from '../../crds/parse-duration.ts';
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type { FaultKind, RunJournal } from '../../state-machines/contract.ts';
+import { type FaultKind, RefusedError, type RunJournal } from '../../state-machines/contract.ts';
 import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 import { runTrial, type Trial, type TrialPorts, type TrialResult } from '../../state-machines/run-trial.ts';
@@ -12,7 +13,7 @@ import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
-import { planRun } from './plan-run.ts';
+import { ownerOf, planRun } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
 import { progressTeller, stateTeller } from './tell-run.ts';
 import { toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
@@ -47,17 +48,22 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
   return async (run, signal) => {
     const { spec } = run.schedule;
     const cluster = deps.cluster(spec.clusterRef.name);
-    const trials = Math.max(1, measurementPlan(spec).trials);
+    const { trials, gapMs } = measurementPlan(spec);
     let { status } = run;
     let calibration: Calibration | undefined;
-    const plan = Array.from({ length: trials }, () => spec.faults).flat();
+    const refused = await foreseeRefusals(run, cluster, deps, signal);
+    status = { ...status, trials: refused };
+    for (const record of refused) count(run, record, deps);
+    const plan =
+      refused.length > 0 ? [] : Array.from({ length: Math.max(1, trials) }, () => spec.faults).flat();
     for (const [index, fault] of plan.entries()) {
+      const isTouched = status.trials.some(({ outcome }) => outcome !== 'Refused');
+      if (isTouched) await keepQuiet(gapMs, run, deps, signal);
       if (signal.aborted) break;
       const trial = { run, fault, cluster, number: index + 1, calibration };
       const { record, result } = await runOne(trial, deps, signal);
       calibration = result.calibration ?? calibration;
-      deps.metrics.runEnded(fault.name, record.outcome);
-      if (spec.preset !== 'none') deps.metrics.trialEnded(run.name, record);
+      count(run, record, deps);
       status = {
         ...status,
         trials: [...status.trials, record],
@@ -68,6 +74,47 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
     }
     await deps.status.write(run.name, closed(run, status, signal, deps.clock.now()));
   };
+}
+
+/**
+ * The trials that would be refused as things are now: each fault is planned once before the first is injected, so that
+ * a schedule is refused as a whole, with all reasons at once, and touches no node. What cannot be told is no refusal.
+ */
+async function foreseeRefusals(
+  run: ScheduledRun,
+  cluster: ClusterAccess,
+  deps: RunScheduleDeps,
+  signal: AbortSignal,
+): Promise<TrialRecord[]> {
+  const planned = run.schedule.spec.faults.map(async (fault, index) => {
+    const one = { run, fault, cluster, number: index + 1, calibration: undefined };
+    const started = { ...identify(one, deps), samples: undefined };
+    try {
+      await toTrial(one, started, deps).plan(signal);
+      return [];
+    } catch (error) {
+      if (!(error instanceof RefusedError)) return [];
+      return [toTrialRecord(started, { problem: error.message }, 'Refused', deps.clock.now())];
+    }
+  });
+  return (await Promise.all(planned)).flat();
+}
+
+function count({ name, schedule }: ScheduledRun, record: TrialRecord, { metrics }: RunScheduleDeps): void {
+  metrics.runEnded(record.fault, record.outcome);
+  if (schedule.spec.preset !== 'none') metrics.trialEnded(name, record);
+}
+
+/** The quiet gap between two trials; ends early when the run is to end. */
+async function keepQuiet(
+  gapMs: number,
+  run: ScheduledRun,
+  { clock, progress }: RunScheduleDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  if (gapMs === 0 || signal.aborted) return;
+  progress(run.name, `quiet for ${formatDuration(gapMs)} before the next trial`);
+  await clock.sleep(gapMs, signal).catch(() => undefined); // whoever aborted is asked next
 }
 
 interface OneTrial {
@@ -83,14 +130,11 @@ async function runOne(
   deps: RunScheduleDeps,
   signal: AbortSignal,
 ): Promise<{ readonly record: TrialRecord; readonly result: TrialResult }> {
-  const { run, fault, cluster, number } = one;
+  const { run, cluster, number } = one;
   const { clock, scripts, journal } = deps;
-  const runId = `${run.name}-${run.generation}-${fault.name}-${number}-${randomBytes(3).toString('hex')}`;
-  const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(runId);
-  const started = {
-    ...{ number, fault: fault.name, kind: faultOf(fault).kind, runId, seed: trialSeed(run.seed, number) },
-    ...{ startedMs: clock.now(), settings: cluster.settings, samples: samples?.path },
-  };
+  const identity = identify(one, deps);
+  const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(identity.runId);
+  const started = { ...identity, samples: samples?.path };
   const { nodes, claims, workload } = cluster;
   const ports: TrialPorts = {
     ...{ clock, scripts, journal, nodes, claims },
@@ -121,19 +165,29 @@ async function runOne(
   }
 }
 
+/** What a trial is called, and what governs it. */
+function identify({ run, fault, cluster, number }: OneTrial, { clock }: RunScheduleDeps) {
+  const runId = `${run.name}-${run.generation}-${fault.name}-${number}-${randomBytes(3).toString('hex')}`;
+  return {
+    ...{ number, fault: fault.name, kind: faultOf(fault).kind, runId, seed: trialSeed(run.seed, number) },
+    ...{ startedMs: clock.now(), settings: cluster.settings },
+  };
+}
+
 function toTrial(
   { run, fault, cluster, calibration }: OneTrial,
   { runId, seed, kind }: { readonly runId: string; readonly seed: number; readonly kind: string },
-  { kinds }: RunScheduleDeps,
+  { kinds, scripts }: RunScheduleDeps,
 ): Trial {
   const { schedule } = run;
   const faultKind = kinds[kind]!; // the schema admits no other
   const { params } = faultOf(fault);
   const random = seededRandom(seed);
   return {
-    owner: `FaultSchedule/${run.name}`,
+    owner: ownerOf(schedule),
     kind: faultKind,
-    plan: (signal) => planRun({ schedule, fault, cluster, runId, faultKind, params, random }, signal),
+    plan: (signal) =>
+      planRun({ schedule, fault, cluster, scripts, runId, faultKind, params, random }, signal),
     ...(schedule.spec.preset !== 'none' && {
       measure: { ...measurementPlan(schedule.spec), triggerMs: cluster.triggerMs },
     }),
@@ -153,9 +207,9 @@ function closed(
   const isAborted = signal.aborted || trials.some(({ outcome }) => outcome === 'Aborted');
   const isRefused = trials.length > 0 && trials.every(({ outcome }) => outcome === 'Refused');
   const reason = isAborted ? 'Aborted' : isRefused ? 'Refused' : 'Finished';
-  const message = signal.aborted
-    ? messageOf(signal.reason)
-    : (trials.at(-1)?.message ?? `${trials.length} trials ended`);
+  const refusals = new Set(trials.map(({ fault, message }) => `${fault}: ${message}`));
+  const told = isRefused ? [...refusals].join('; ') : trials.at(-1)?.message;
+  const message = signal.aborted ? messageOf(signal.reason) : (told ?? `${trials.length} trials ended`);
   const statements = [...ended(reason, message), ...(left.length > 0 ? [notHealed(left)] : [])];
   return withConditions(status, generation, statements, nowMs);
 }
