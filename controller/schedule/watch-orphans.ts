@@ -7,7 +7,6 @@ import {
   type Remnant,
   type Standing,
 } from '../../state-machines/scan-orphans.ts';
-import type { Log } from '../log.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { FileRunJournal } from '../status/run-journal.ts';
 
@@ -24,7 +23,7 @@ export interface OrphanWatchPorts {
   /** Throws when the cluster is not known. */
   readonly nodesOf: (cluster: string) => Nodes;
   readonly metrics: Pick<TrialMetrics, 'orphaned' | 'faultActive'>;
-  readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
+  readonly log: Readonly<Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>>;
 }
 
 /** Looks after faults that no run in progress will heal; neither look rejects, and the two may overlap. */

@@ -75,6 +75,7 @@ export class FakeNode implements NodeHandle {
       'scan.sh',
       'heal-all.sh',
       'lacks.sh',
+      'sweep.sh',
     ];
     const named = files.map((file): [string, string] => [scripts.deadMan(file), file]);
     this.#names = new Map([...named, [scripts.ask, 'ask.sh']]);
