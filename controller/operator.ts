@@ -7,7 +7,7 @@ import { resourceKey } from '../crds/group.ts';
 import { ProvisionError, type Provisioner, type ProvisionerContext } from '../provisioners/contract.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
 import { ensureLocalEngine, startInstalledEngine } from '../provisioners/shared/install-engine.ts';
-import type { Claims, RunJournal } from '../state-machines/contract.ts';
+import type { RunJournal } from '../state-machines/contract.ts';
 import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
 import { systemClock } from './clock.ts';
 import type { ClusterDeps } from './cluster/cluster-deps.ts';
@@ -28,7 +28,7 @@ import { ResourceStore, type StoredResource } from './source/resource-store.ts';
 import { SavedResources } from './source/saved-resources.ts';
 import { dockerImageSource, imageDelivery } from './stack/deliver-images.ts';
 import { stackLoader } from './stack/load-stack.ts';
-import { createClaims } from './status/claims.ts';
+import { createClaims, type TargetClaims } from './status/claims.ts';
 import { isTrue } from './status/conditions.ts';
 import type { FileRunJournal } from './status/run-journal.ts';
 import { openStatusStores, type StatusStores } from './status/status-stores.ts';
@@ -107,8 +107,8 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     },
   };
 
-  const claims = new Map<string, Claims>();
-  const claimsOf = (cluster: string): Claims => {
+  const claims = new Map<string, TargetClaims>();
+  const claimsOf = (cluster: string): TargetClaims => {
     const existing = claims.get(cluster);
     if (existing) return existing;
     // What a trial lets go of is reconciled at once.
@@ -151,6 +151,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     drawSeed: () => randomInt(2 ** 32),
     runsOf: async (name) => ((await journal?.runs()) ?? []).filter(({ schedule }) => schedule === name),
     isClusterReady,
+    isClusterKnown: (name) => store.get(resourceKey('ClusterSpec', name)) !== undefined,
     runSchedule: scheduleRunner({
       ...{
         clock,

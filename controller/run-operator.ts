@@ -1,9 +1,8 @@
-import type { RunRecord } from '../state-machines/contract.ts';
-import { healUnfinished } from '../state-machines/fault-runner.ts';
 import { systemClock } from './clock.ts';
 import { startHttpServer } from './http-server.ts';
 import { type Actor, runGroup } from './loop/run-group.ts';
 import { createOperator, type Operator, type OperatorOptions } from './operator.ts';
+import { type OrphanWatch, orphanWatch } from './schedule/watch-orphans.ts';
 import { type FileRunJournal, openRunJournal } from './status/run-journal.ts';
 import { lockState } from './status/state-lock.ts';
 
@@ -13,7 +12,7 @@ export interface RunOperatorOptions extends Omit<OperatorOptions, 'journal'> {
   readonly host: string;
 }
 
-/** Runs between looks for faults that no run will heal. */
+/** Between looks for faults that no run will heal. */
 const orphanScanMs = 60_000;
 
 /**
@@ -39,14 +38,10 @@ export async function runOperator(
       failed: (err, path) => log.warn({ err, path }, 'request failed'),
     });
     try {
-      await healLeft(operator, journal, log);
+      const watch = watchOrphans(operator, journal, log);
+      await watch.healUnfinished();
       ready = true;
-      await runGroup([
-        ...loopsOf(operator),
-        orphanHealer(operator, journal, log),
-        ...actorsOf(operator),
-        ender(signal),
-      ]);
+      await runGroup([...loopsOf(operator), ...orphanActors(watch), ...actorsOf(operator), ender(signal)]);
     } finally {
       await operator.runs.stop('the controller was asked to end');
       operator.clusters.close();
@@ -88,42 +83,47 @@ function ender(stop: AbortSignal): Actor {
   };
 }
 
-function orphanHealer(operator: Operator, journal: FileRunJournal, log: OperatorOptions['log']): Actor {
-  return {
-    name: 'orphans',
-    async execute(signal) {
-      while (!signal.aborted) {
-        await systemClock.sleep(orphanScanMs, signal);
-        await healLeft(operator, journal, log);
-      }
+/** A run that is hard to heal must not hold up the look at the other nodes: two actors, not one. */
+function orphanActors(watch: OrphanWatch): readonly Actor[] {
+  return [
+    {
+      name: 'unfinished runs',
+      async execute(signal) {
+        for (;;) {
+          await systemClock.sleep(orphanScanMs, signal);
+          await watch.healUnfinished();
+        }
+      },
     },
-  };
+    {
+      name: 'orphans',
+      async execute(signal) {
+        for (;;) {
+          await watch.scan(signal);
+          await systemClock.sleep(orphanScanMs, signal);
+        }
+      },
+    },
+  ];
 }
 
-/** Heals, verifies and closes as aborted every unfinished run that is not in progress; what cannot be healed is counted. */
-async function healLeft(
-  operator: Operator,
+function watchOrphans(
+  { runs, store, statuses, access, metrics, scripts }: Operator,
   journal: FileRunJournal,
   log: OperatorOptions['log'],
-): Promise<void> {
-  const isIdle = ({ schedule }: RunRecord) =>
-    operator.runs.generationOf(`FaultSchedule/${schedule}`) === undefined;
-  const left = (await journal.unfinished()).filter(isIdle);
-  const clusters = [...new Set(left.map(({ cluster }) => cluster))];
-  await Promise.all(
-    clusters.map(async (cluster) => {
-      const ofCluster = left.filter((run) => run.cluster === cluster);
-      try {
-        const { nodes } = operator.access(cluster);
-        const records = { write: journal.write, unfinished: () => Promise.resolve(ofCluster) };
-        const ports = { clock: systemClock, scripts: operator.scripts, nodes, journal: records };
-        const results = await healUnfinished(ports, new AbortController().signal);
-        for (const { runId, outcome, message } of results)
-          log.info({ runId, outcome, message }, 'unfinished run closed');
-      } catch (err) {
-        log.error({ err, cluster, runs: ofCluster.map(({ runId }) => runId) }, 'unfinished runs not healed');
-      }
-    }),
-  );
-  operator.metrics.trials.orphaned((await journal.unfinished()).filter(isIdle).length);
+): OrphanWatch {
+  return orphanWatch({
+    ...{ clock: systemClock, scripts, journal, metrics: metrics.trials, log },
+    isActive: (schedule) => runs.generationOf(`FaultSchedule/${schedule}`) !== undefined,
+    nodesOf: (cluster) => access(cluster).nodes,
+    async machines() {
+      const clusters = store.list().filter(({ kind, deleting }) => kind === 'ClusterSpec' && !deleting);
+      // What was never made carries no fault, and is not asked.
+      const made = clusters.map(async ({ name }) => {
+        const { status } = await statuses.clusters.read(name);
+        return { cluster: name, nodes: status?.inventory.nodes ?? [] };
+      });
+      return Promise.all(made);
+    },
+  });
 }

@@ -16,13 +16,48 @@ interface FaultKindSchema {
 type Kinds = Readonly<Record<string, FaultKindSchema>>;
 
 const byName = { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] };
+
+const port = (usual: number) =>
+  z.strictObject({
+    port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .default(usual)
+      .describe('Where its tasks are asked, in their containers.'),
+  });
+
+const leadsSchema = exactlyOne(
+  {},
+  {
+    sparkMaster: port(8080).describe("The standalone masters' active one (status ALIVE, not STANDBY)."),
+    zookeeper: port(2181).describe('The leader of the ensemble, or its only server.'),
+    kafkaController: port(9093).describe("The leader of Kafka's metadata quorum (KRaft)."),
+    kafkaPartition: z
+      .strictObject({
+        topic: z.string().min(1).max(249),
+        partition: z.int().min(0),
+        port: port(9092).shape.port,
+      })
+      .describe('The broker that leads this partition.'),
+  },
+);
+
+/** What a task of a service may lead, and how it is asked: exactly one is present. */
+export type Leads = z.output<typeof leadsSchema>;
+
 const targetSchema = checked(
   exactlyOne(
     {
       pick: z
-        .enum(['one', 'all', 'minority', 'majority'])
+        .enum(['one', 'all', 'minority', 'majority', 'leader'])
         .exactOptional()
-        .describe('How many of those that match; one when nothing is said.'),
+        .describe(
+          "How many of those that match, one when nothing is said; or the one that leads: among nodes the swarm's leader.",
+        ),
+      leads: leadsSchema
+        .exactOptional()
+        .describe('With pick leader, among services: what it is that the task leads.'),
       count: z.int().min(1).exactOptional().describe('How many of those that match, instead of pick.'),
     },
     {
@@ -36,8 +71,22 @@ const targetSchema = checked(
   (target, report) => {
     if (target.pick !== undefined && target.count !== undefined)
       report(['count'], 'only one of pick, count may be given');
+    checkLeader(target, report);
   },
 );
+
+/** Among nodes there is one leader, the swarm's; a service's task may lead several things. */
+function checkLeader(
+  { nodes, services, pick, leads }: Readonly<Record<string, unknown>>,
+  report: Report,
+): void {
+  if (leads !== undefined && pick !== 'leader')
+    report(['leads'], 'says what a leader leads: it goes with pick: leader');
+  else if (leads !== undefined && nodes !== undefined && services === undefined)
+    report(['leads'], "is for services: among nodes the leader is the swarm's");
+  else if (leads === undefined && pick === 'leader' && services !== undefined)
+    report(['pick'], `leader of what? Say leads: one of ${Object.keys(leadsSchema.shape).join(', ')}`);
+}
 
 const faultBase = {
   name: nameField().describe('Names the fault in trials, metrics and tables.'),
@@ -83,7 +132,7 @@ function checkFault(
     report(['target', 'services'], `${name} is aimed at nodes, not at services`);
   if (fault.onRestart === 'follow' && (kind.instant || !kind.targets.includes('tasks')))
     report(['onRestart'], `${name} is not held on tasks: there is nothing to follow`);
-  if (typeof fault.hold !== 'string' || !DURATION_PATTERN.test(fault.hold)) return;
+  if (!isDuration(fault.hold)) return;
   const holds = parseDuration(fault.hold) > 0;
   if (kind.instant && holds)
     report(['hold'], `${name} is over at once: there is nothing to hold, leave hold out or say 0s`);
@@ -127,6 +176,12 @@ function specSchema(kinds: Kinds) {
     maxRecovery: durationField()
       .exactOptional()
       .describe('After it a trial that has not recovered is censored, instead of 10m.'),
+    gap: durationField()
+      .exactOptional()
+      .describe('Quiet time between the end of one trial and the next, instead of that of the preset.'),
+    maxHold: durationField()
+      .default('10m')
+      .describe('No fault of this schedule may be held longer: a typing error costs minutes, not a night.'),
     allowQuorumLoss: z
       .boolean()
       .default(false)
@@ -154,6 +209,7 @@ function specSchema(kinds: Kinds) {
 function checkSchedule(spec: Readonly<Record<string, unknown>>, report: Report): void {
   reportDuplicateNames(spec.faults, 'faults', report);
   checkTogether(spec, report);
+  reportLongHolds(spec, report);
   if (spec.preset !== 'none') return;
   for (const field of ['trials', 'calibration', 'gate', 'maxRecovery']) {
     if (spec[field] !== undefined)
@@ -168,6 +224,19 @@ function checkTogether({ together, faults }: Readonly<Record<string, unknown>>, 
     if (!names.includes(name)) report(['together', index], `there is no fault "${String(name)}"`);
     else if (together.indexOf(name) < index) report(['together', index], `"${String(name)}" is named twice`);
   }
+}
+
+function reportLongHolds({ faults, maxHold }: Readonly<Record<string, unknown>>, report: Report): void {
+  if (!isDuration(maxHold) || !Array.isArray(faults)) return;
+  for (const [index, fault] of (faults as readonly unknown[]).entries()) {
+    const { hold } = Object(fault) as { readonly hold?: unknown };
+    if (isDuration(hold) && parseDuration(hold) > parseDuration(maxHold))
+      report(['faults', index, 'hold'], `${hold} is longer than this schedule's limit, maxHold ${maxHold}`);
+  }
+}
+
+function isDuration(value: unknown): value is string {
+  return typeof value === 'string' && DURATION_PATTERN.test(value);
 }
 
 /** The schema of a FaultSchedule manifest; takes the fault kinds of the catalogue by name. */

@@ -9,17 +9,19 @@ export interface MeasurementPlan {
   readonly gateMs: number;
   /** T_max: a trial that is not recovered by then is censored. */
   readonly maxRecoveryMs: number;
+  /** Quiet time between the end of one trial and the next one's gate. */
+  readonly gapMs: number;
 }
 
 type Preset = FaultSchedule['spec']['preset'];
 
 /** `smoke` and `quick` calibrate for less than the 300 s that a claim needs, and reports say so. */
 const PRESETS: Readonly<Record<Preset, MeasurementPlan>> = {
-  none: { trials: 0, calibrationMs: 0, gateMs: 0, maxRecoveryMs: 0 },
-  smoke: { trials: 1, calibrationMs: 15_000, gateMs: 10_000, maxRecoveryMs: 600_000 },
-  quick: { trials: 3, calibrationMs: 60_000, gateMs: 30_000, maxRecoveryMs: 600_000 },
-  standard: { trials: 10, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000 },
-  paper: { trials: 30, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000 },
+  none: { trials: 0, calibrationMs: 0, gateMs: 0, maxRecoveryMs: 0, gapMs: 0 },
+  smoke: { trials: 1, calibrationMs: 15_000, gateMs: 10_000, maxRecoveryMs: 600_000, gapMs: 5_000 },
+  quick: { trials: 3, calibrationMs: 60_000, gateMs: 30_000, maxRecoveryMs: 600_000, gapMs: 10_000 },
+  standard: { trials: 10, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000, gapMs: 30_000 },
+  paper: { trials: 30, calibrationMs: 300_000, gateMs: 120_000, maxRecoveryMs: 600_000, gapMs: 30_000 },
 };
 
 /** The preset's numbers with the schedule's own in place of them. */
@@ -32,5 +34,6 @@ export function measurementPlan(spec: FaultSchedule['spec']): MeasurementPlan {
     calibrationMs: ms(spec.calibration, preset.calibrationMs),
     gateMs: ms(spec.gate, preset.gateMs),
     maxRecoveryMs: ms(spec.maxRecovery, preset.maxRecoveryMs),
+    gapMs: ms(spec.gap, preset.gapMs),
   };
 }

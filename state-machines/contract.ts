@@ -218,6 +218,7 @@ export interface RunJournal {
 
 /** What a trial holds, the reconciler reports and leaves alone, until the trial ends. */
 export interface Claims {
+  /** Throws RefusedError, and holds nothing, when another owner holds one of them, or what one is a part of. */
   hold(owner: string, targets: readonly string[]): void;
   release(owner: string): void;
   /** The owner that holds this node or service, if any. */
@@ -245,8 +246,12 @@ export type Nodes = (name: string) => Promise<NodeHandle>;
 /** A run was refused before anything was broken: by a plan, or by a node. Only another plan, or time, changes that. */
 export class RefusedError extends Error {
   readonly code = 'FAULT_REFUSED';
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
+  /** All that were found at once; the message joins them. */
+  readonly reasons: readonly string[];
+  constructor(reasons: string | readonly string[], options?: ErrorOptions) {
+    const all = typeof reasons === 'string' ? [reasons] : reasons;
+    super(all.join('; '), options);
     this.name = 'RefusedError';
+    this.reasons = all;
   }
 }

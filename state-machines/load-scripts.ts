@@ -18,18 +18,22 @@ export interface Scripts {
   mechanism(name: Mechanism): MechanismScripts;
   /** The files of `dead-man/` by name, for instance `arm.sh`. */
   deadMan(name: string): string;
+  /** `leaders/ask.sh`. */
+  readonly ask: string;
 }
 
 /** These call the function that offers.sh defines: it is put before them. */
 const usesOffers = ['arm.sh', 'lacks.sh'];
 /** And these call every mechanism's sweep. */
-const usesSweeps = ['heal-all.sh', 'scan.sh'];
+const usesSweeps = ['heal-all.sh', 'scan.sh', 'sweep.sh'];
 
 /** Reads the scripts below `dir`, the `state-machines` folder of the package. */
 export async function loadScripts(dir: string): Promise<Scripts> {
-  const [mechanisms, deadMan] = await Promise.all([
-    readMechanisms(join(dir, 'faults')),
+  const shared = await readFile(join(dir, 'faults', 'common.sh'), 'utf8');
+  const [mechanisms, deadMan, ask] = await Promise.all([
+    readMechanisms(join(dir, 'faults'), shared),
     readFolder(join(dir, 'dead-man')),
+    readFile(join(dir, 'leaders', 'ask.sh'), 'utf8'),
   ]);
   const sweeps = functions(mechanisms, 'sweep', 'sweeps');
   const offers = functions(mechanisms, 'offers', 'offering') + found(deadMan, 'offers.sh');
@@ -38,11 +42,11 @@ export async function loadScripts(dir: string): Promise<Scripts> {
   return {
     mechanism: (name) => found(mechanisms, name),
     deadMan: (name) => found(deadMan, name),
+    ask: shared + ask,
   };
 }
 
-async function readMechanisms(dir: string): Promise<Map<string, MechanismScripts>> {
-  const shared = await readFile(join(dir, 'common.sh'), 'utf8');
+async function readMechanisms(dir: string, shared: string): Promise<Map<string, MechanismScripts>> {
   const folders = (await readdir(dir, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   const read = folders.map(async ({ name }) => {
     const files = await readFolder(join(dir, name));

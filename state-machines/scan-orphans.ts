@@ -8,6 +8,8 @@ export type Remnant =
       readonly node: string;
       readonly run: string;
       readonly state: 'armed' | 'injected' | 'healed';
+      /** `pending`: the node's own switch will fire. `arming`: somebody arms it now, or died while doing so. */
+      readonly life: 'arming' | 'pending' | 'over';
       readonly target: string;
     }
   | { readonly kind: 'mark'; readonly node: string; readonly mechanism: string; readonly mark: string };
@@ -40,6 +42,103 @@ export async function healNode(
   return scanOrphans(node, scripts, signal);
 }
 
+/** What is known of a run: in progress or to be healed by its journal, ended, or somebody else's. */
+export type Standing = 'ours' | 'closed' | 'unknown';
+
+export interface OrphanPorts {
+  readonly scripts: Scripts;
+  /** Asked after the scan: a run that was armed meanwhile is known by then. */
+  readonly standings: () => Promise<(runId: string) => Standing>;
+  /** Runs that were being armed at the last look: one that still is has been left half-way. */
+  readonly armedBefore: ReadonlySet<string>;
+}
+
+/** What a look at one node came to. */
+export interface OrphanReport {
+  readonly healed: readonly Remnant[];
+  /** In force or about to be, and healed by no run of this process. */
+  readonly left: readonly Remnant[];
+  readonly arming: readonly string[];
+}
+
+/**
+ * Heals what is on a node and belongs to no run in progress: what a closed run left, what nobody knows and nobody will
+ * heal, marks without a run. Somebody else's run is left to its own switch as long as that is armed, but counts.
+ */
+export async function healOrphans(
+  node: NodeHandle,
+  { scripts, standings, armedBefore }: OrphanPorts,
+  signal: AbortSignal,
+): Promise<OrphanReport> {
+  const found = await scanOrphans(node, scripts, signal);
+  if (found.length === 0) return { healed: [], left: [], arming: [] };
+  const standingOf = await standings();
+  const runs = found.flatMap((remnant) => (remnant.kind === 'run' ? [remnant] : []));
+  const kept = runs.filter(({ run: name, life }) => {
+    const standing = standingOf(runIdOf(name));
+    if (standing === 'ours') return true;
+    if (life === 'arming') return !armedBefore.has(name);
+    return standing === 'unknown' && life === 'pending';
+  });
+  const isKept = (name: string) => kept.some(({ run: other }) => other === name);
+  const orphans = runs.filter(({ run: name }) => !isKept(name));
+  for (const { run: name, state } of orphans) await letGo(node, name, state, scripts, signal);
+  const marks = found.filter(({ kind }) => kind === 'mark');
+  // As long as a run is in force here its marks are its own.
+  const swept = marks.length > 0 && kept.length === 0;
+  if (swept) await run(node, scripts.deadMan('sweep.sh'), [], signal).catch(ignoreFailure);
+  const now = orphans.length > 0 || swept ? await scanOrphans(node, scripts, signal) : found;
+  const isLeft = (remnant: Remnant) =>
+    remnant.kind === 'mark'
+      ? kept.length === 0
+      : remnant.state !== 'healed' &&
+        standingOf(runIdOf(remnant.run)) !== 'ours' &&
+        remnant.life !== 'arming';
+  return {
+    healed: [...orphans, ...(swept ? marks : [])].filter(
+      (before) => !now.some((still) => isSame(still, before)),
+    ),
+    left: now.filter(isLeft),
+    arming: kept.filter(({ life }) => life === 'arming').map(({ run: name }) => name),
+  };
+}
+
+/** A run that is healed is not healed again: what it saved may be older than a later run's change. */
+async function letGo(
+  node: NodeHandle,
+  name: string,
+  state: 'armed' | 'injected' | 'healed',
+  scripts: Scripts,
+  signal: AbortSignal,
+): Promise<void> {
+  const call = (script: string) => run(node, scripts.deadMan(script), [name], signal);
+  try {
+    if (state !== 'healed') await call('heal.sh');
+    await call('disarm.sh');
+  } catch (error) {
+    ignoreFailure(error);
+  }
+}
+
+/** A script that failed shows in what the next scan finds; a node that is out of reach is the caller's. */
+function ignoreFailure(error: unknown): void {
+  if (!(error instanceof ScriptFailed)) throw error;
+}
+
+/** `<runId>.<n>`, as a run's directory is called. */
+function runIdOf(name: string): string {
+  return name.replace(/\.\d+$/, '');
+}
+
+function isSame(one: Remnant, other: Remnant): boolean {
+  return one.kind === 'run'
+    ? other.kind === 'run' && one.run === other.run
+    : other.kind === 'mark' && one.mechanism === other.mechanism && one.mark === other.mark;
+}
+
+/** The node answered: its script did not do what it should. */
+class ScriptFailed extends ExecError {}
+
 async function run(
   node: NodeHandle,
   script: string,
@@ -47,12 +146,13 @@ async function run(
   signal: AbortSignal,
 ): Promise<string> {
   const { code, stdout, stderr } = await node.exec(script, args, { lane: 'heal' }, signal);
-  if (code !== 0) throw new ExecError(node.name, `ended with ${code}: ${stderr.trim()}`);
+  if (code !== 0) throw new ScriptFailed(node.name, `ended with ${code}: ${stderr.trim()}`);
   return stdout;
 }
 
 function toRemnant(node: string, [kind, ...words]: readonly string[]): Remnant {
   if (kind === 'mark') return { kind, node, mechanism: words[0] ?? '', mark: words[1] ?? '' };
   const state = words[1] === 'armed' || words[1] === 'healed' ? words[1] : 'injected';
-  return { kind: 'run', node, run: words[0] ?? '', state, target: words.slice(2).join(' ') };
+  const life = words[2] === 'arming' || words[2] === 'pending' ? words[2] : 'over';
+  return { kind: 'run', node, run: words[0] ?? '', state, life, target: words.slice(3).join(' ') };
 }

@@ -97,11 +97,14 @@ t.test('the example of the design is valid, and its defaults are filled in', asy
 
 t.test('a preset gives the numbers that the schedule does not give itself', async (t) => {
   const schedule = read(example).documents[1]!.resource as FaultSchedule;
-  const standard = { trials: 10, calibrationMs: 90_000, gateMs: 120_000, maxRecoveryMs: 600_000 };
+  const standard = {
+    ...{ trials: 10, calibrationMs: 90_000, gateMs: 120_000, maxRecoveryMs: 600_000, gapMs: 30_000 },
+  };
   t.strictSame(measurementPlan(schedule.spec), standard);
   t.equal(measurementPlan({ ...schedule.spec, preset: 'smoke' }).trials, 1);
   t.equal(measurementPlan({ ...schedule.spec, preset: 'paper', trials: 7 }).trials, 7);
-  t.equal(measurementPlan({ ...schedule.spec, preset: 'none' }).trials, 0);
+  t.match(measurementPlan({ ...schedule.spec, preset: 'none' }), { trials: 0, gapMs: 0 });
+  t.equal(measurementPlan({ ...schedule.spec, preset: 'none', gap: '1m30s' }).gapMs, 90_000);
 });
 
 t.test('two provisioners are refused, and the settings of both are judged', async (t) => {

@@ -14,19 +14,29 @@ import { listFolder } from '../controller/source/list-folder.ts';
 import { type LoadedDocument, type LoadedFile, manifestLoader } from '../controller/source/load-manifest.ts';
 import { ResourceStore } from '../controller/source/resource-store.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
+import { createClaims } from '../controller/status/claims.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
 import { type FaultSchedule, faultGroups } from '../crds/fault-schedule.ts';
 import { measurementPlan } from '../crds/presets.ts';
 import { formatProblem } from '../crds/problem.ts';
+import type { Clock } from '../state-machines/contract.ts';
 import { describePlan } from '../state-machines/describe-plan.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
-import { FakeClock } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
 
 const live = new AbortController().signal;
 const scripts = await loadScripts('state-machines');
+
+/** What leads, being alone. */
+const leaders = [
+  [8080, '{ "status" : "ALIVE" }'],
+  [2181, 'Mode: standalone'],
+] as const;
+
+/** Nothing takes time. */
+const hurried: Clock = { now: () => 0, sleep: async () => {} };
 
 const variables = {
   ...{ GENERATOR_IMAGE: 'generator:1', OBSERVER_IMAGE: 'observer:1' },
@@ -119,20 +129,22 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
   const swarm = await populate(cluster);
   const nodes = new Map(
     cluster.spec.nodes.map(({ name }, index) => {
-      return [name, new FakeNode(name, new FakeClock(), scripts, `10.98.0.${11 + index}`)];
+      const node = new FakeNode(name, hurried, scripts, `10.98.0.${11 + index}`);
+      for (const [port, answer] of leaders) node.answers.set(port, answer);
+      return [name, node];
     }),
   );
   const access = {
     ...{ nodeNames: [...nodes.keys()], swarm: async () => swarm.gateway },
     nodes: async (name: string) => nodes.get(name)!,
+    claims: createClaims(),
   };
   const trials = Math.max(1, measurementPlan(spec).trials);
   const groups = Array.from({ length: trials }, () => faultGroups(spec)).flat();
   const lines = groups.map(async (group, index) => {
-    const seed = trialSeed(spec.seed ?? 0, index + 1);
-    const trial = { schedule, group, cluster: access, kinds: faultKindsByName, runId: 'golden', seed };
-    const runs = await planRuns(planningsOf(trial), live);
-    return `trial ${index + 1}, ${group.name}: ${runs.map(describePlan).join('\n')}`;
+    const trial = { schedule, group, cluster: access, scripts, kinds: faultKindsByName, runId: 'golden' };
+    const plannings = planningsOf({ ...trial, seed: trialSeed(spec.seed ?? 0, index + 1) });
+    return `trial ${index + 1}, ${group.name}: ${(await planRuns(plannings, live)).map(describePlan).join('\n')}`;
   });
   return `FaultSchedule/${metadata.name}: preset ${spec.preset}\n${(await Promise.all(lines)).join('\n')}\n`;
 }

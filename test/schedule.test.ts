@@ -67,6 +67,8 @@ const inventory: Inventory = {
   ],
 };
 
+type Service = Inventory['services'][number];
+
 const workers = { services: { matchLabels: { role: 'spark-worker' } } };
 
 t.test('the same seed and the same world give the same targets, in whatever order they were listed', (t) => {
@@ -149,25 +151,81 @@ t.test(
     const at = (node: string) => [{ kind: 'node', node } as const];
     t.same(guardRun(at('node4'), inventory, strict), []);
     t.match(guardRun(at('node2'), inventory, strict), [/^node2 runs streaming_kafka/]);
-    t.same(guardRun(at('node2'), inventory, { ...strict, allowMeasurementNodes: true }), []);
+    const permitted = { allowQuorumLoss: true, allowMeasurementNodes: true };
+    t.same(guardRun(at('node2'), inventory, permitted), []);
+    t.equal(guardRun(at('node2'), inventory, strict).length, 2, 'all reasons at once');
     t.match(guardRun(at('node1'), inventory, strict), [/^0 of 1 swarm managers/]);
     t.same(guardRun(at('node1'), inventory, { ...strict, allowQuorumLoss: true }), []);
-    t.same(
-      guardRun(
-        selectTargets({ services: { matchNames: ['kafka'] } }, inventory, () => 0),
-        inventory,
-        strict,
-      ),
-      [],
-    );
+    const task = (called: string) =>
+      selectTargets({ services: { matchNames: [called] } }, inventory, () => 0);
+    t.same(guardRun(task('spark-worker-1'), inventory, strict), [], 'a task beside the measurement');
     const whole = (called: string) =>
       selectTargets({ services: { matchNames: [called] }, whole: true }, inventory, () => 0);
     t.same(guardRun(whole('spark-worker-1'), inventory, strict), []);
     t.match(guardRun(whole('kafka'), inventory, strict), [/^streaming_kafka is what the measurement/]);
-    t.same(guardRun(whole('kafka'), inventory, { ...strict, allowMeasurementNodes: true }), []);
+    t.same(guardRun(whole('kafka'), inventory, permitted), []);
     t.end();
   },
 );
+
+t.test('a quorum of ZooKeeper, or the in-sync replicas of Kafka, is not taken by accident', (t) => {
+  const strict = { allowQuorumLoss: false, allowMeasurementNodes: true };
+  const service = (name: string, nodes: readonly string[], desired = nodes.length): Service => ({
+    ...{ name, id: name, replicated: true, labels: {}, desired },
+    tasks: nodes.map((node, i) => ({ node, taskId: `${name}.${i}`, containerId: `${name}.${i}` })),
+  });
+  const world = (...services: readonly Service[]): Inventory => ({ nodes: inventory.nodes, services });
+  const tasksHit = (from: Inventory, called: string, count: number) =>
+    guardRun(
+      selectTargets({ services: { matchNames: [called] }, count }, from, () => 0),
+      from,
+      strict,
+    );
+  const nodesHit = (from: Inventory, ...names: readonly string[]) =>
+    guardRun(
+      names.map((node) => ({ kind: 'node', node })),
+      from,
+      strict,
+    );
+
+  const one = world(service('streaming_zookeeper', ['node4']), service('streaming_kafka', ['node5']));
+  t.same(tasksHit(one, 'zookeeper', 1), [
+    '0 of 1 servers of streaming_zookeeper would be left: no quorum (allowQuorumLoss: true permits it)',
+  ]);
+  t.same(tasksHit(one, 'kafka', 1), [
+    '0 of 1 brokers of streaming_kafka would be left: no in-sync replicas (allowQuorumLoss: true permits it)',
+  ]);
+  t.equal(nodesHit(one, 'node4', 'node5').length, 2);
+  t.same(nodesHit(one, 'node6'), []);
+
+  const three = world(service('a_zookeeper', ['node4', 'node5', 'node6']));
+  t.same(tasksHit(three, 'zookeeper', 1), []);
+  t.match(tasksHit(three, 'zookeeper', 2), [/^1 of 3 servers of a_zookeeper/]);
+  const numbered = world(
+    ...[1, 2, 3].map((i) => service(`a_zookeeper-${i}`, [`node${i + 3}`])),
+    service('b_zookeeper', ['node4']),
+  );
+  t.same(nodesHit(numbered, 'node5'), [], 'three services, one ensemble');
+  t.match(nodesHit(numbered, 'node5', 'node6'), [/^1 of 3 servers of a_zookeeper/]);
+  t.match(nodesHit(numbered, 'node4'), [/^0 of 1 servers of b_zookeeper/], 'each stack has its own');
+  const lame = world(service('a_zookeeper', ['node4', 'node5'], 3), service('a_app', ['node4', 'node6']));
+  t.match(tasksHit(lame, 'zookeeper', 1), [/^1 of 3 servers/], 'one is lost already');
+  t.same(nodesHit(lame, 'node6'), [], 'a fault that hits none of them is not to blame');
+
+  const brokers = (count: number) =>
+    world(
+      service(
+        'a_kafka',
+        Array.from({ length: count }, (_, i) => `node${i + 1}`),
+      ),
+    );
+  t.match(tasksHit(brokers(2), 'kafka', 1), [/^1 of 2 brokers/]);
+  t.same(tasksHit(brokers(3), 'kafka', 1), []);
+  t.match(tasksHit(brokers(5), 'kafka', 2), [/^3 of 5 brokers/], 'both may hold the same partition');
+  const ui = world(service('a_kafka-ui', ['node4']), service('a_my-zookeeper-exporter', ['node4']));
+  t.same(nodesHit(ui, 'node4'), [], 'what only sounds like it');
+  t.end();
+});
 
 t.test('facts say what the swarm knows of each node, and nothing of a stale twin', async (t) => {
   const swarm = new FakeSwarm();
@@ -308,6 +366,7 @@ class Schedules {
   readonly faults: (readonly string[])[] = [];
   journal: RunRecord[] = [];
   isReady = true;
+  isKnown = true;
   finish: (outcome: Outcome) => void = () => {};
   runs!: ActiveRuns;
   reconciler!: ScheduleReconciler;
@@ -323,6 +382,7 @@ class Schedules {
       ...{ status: this.statuses, runs: this.runs, clock: this.clock, drawSeed: () => 7 },
       metrics: { scheduleFaults: (_schedule, faults) => this.faults.push(faults) },
       isClusterReady: async () => this.isReady,
+      isClusterKnown: () => this.isKnown,
       runsOf: async () => this.journal,
       runSchedule: (run, signal) => this.#run(run, signal),
     });
@@ -457,6 +517,26 @@ t.test('a schedule', async (t) => {
     t.same(await world.pass(gone), { finalized: true });
     t.notOk(world.statuses.all.has(name));
     t.same(world.faults.at(-1), [], 'its metrics are gone, too');
+  });
+
+  t.test('removed with a fault in force stays in sight until that is healed', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    world.finish('Stuck');
+    await settle();
+    world.journal = [exampleRun('run-1', { phase: 'stuck' })];
+    const gone = stored({ deleting: true });
+    t.same(await world.pass(gone), { requeueAfterMs: 1_000 });
+    t.match(world.condition('Stalled'), { reason: 'FaultNotHealed', message: /node4/ });
+    const { writes } = world.statuses;
+    await world.pass(gone);
+    t.equal(world.statuses.writes, writes, 'and says so once');
+    world.isKnown = false;
+    t.same(await world.pass(gone), { finalized: true }, 'its cluster took the fault with it');
+    world.isKnown = true;
+    world.journal = [exampleRun('run-1', { outcome: 'Aborted' })];
+    t.same(await world.pass(gone), { finalized: true });
+    t.notOk(world.statuses.all.has(name));
   });
 
   t.test('whose cluster is removed during its run is aborted, and says what it lacks', async (t) => {
@@ -647,7 +727,8 @@ class Lab {
   }
 
   get touched(): readonly string[] {
-    return this.nodes.filter(({ calls }) => calls.length > 0).map((node) => node.name);
+    const isQuestion = (call: string) => ['lacks.sh', 'ask.sh'].includes(call);
+    return this.nodes.filter(({ calls }) => !calls.every(isQuestion)).map((node) => node.name);
   }
 
   #deps(): RunScheduleDeps {
@@ -804,7 +885,8 @@ t.test('the run of a schedule', async (t) => {
     t.match(completeOf(status), { reason: 'Refused', message: /allowMeasurementNodes: true permits it/ });
     t.same(lab.touched, []);
     t.same(lab.records, []);
-    const permitted = { faults: [{ ...silence, target }], allowMeasurementNodes: true };
+    const faults = [{ ...silence, target }];
+    const permitted = { faults, allowMeasurementNodes: true, allowQuorumLoss: true };
     t.match((await lab.run(makeSchedule(permitted))).trials, [{ outcome: 'Healed' }]);
   });
 
@@ -815,9 +897,95 @@ t.test('the run of a schedule', async (t) => {
     t.match(trials, [{ outcome: 'Refused', message: /nothing that runs now matches/ }]);
   });
 
+  t.test('is refused for every reason that there is, before any node is touched', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.nodes[1]!.mood.lacks = ['iptables', 'systemd'];
+    lab.nodes[3]!.mood.lacks = ['iptables'];
+    lab.claims.hold('FaultSchedule/other', ['node4/streaming_spark-worker-1']);
+    const both = { ...silence, target: { nodes: { matchNames: ['node2', 'node4'] }, pick: 'all' } };
+    const status = await lab.run(makeSchedule({ faults: [both, crash] }));
+    t.match(completeOf(status), { reason: 'Refused' });
+    const message = completeOf(status)?.message ?? '';
+    for (const reason of [
+      'node2 runs streaming_kafka, which the measurement depends on',
+      '0 of 1 brokers of streaming_kafka would be left',
+      'node2 lacks systemd, iptables',
+      'node4 lacks iptables',
+      'node4/streaming_spark-worker-1 is held by FaultSchedule/other',
+    ])
+      t.ok(message.includes(reason), reason);
+    t.same(lab.touched, []);
+    t.same(lab.records, []);
+    t.same(
+      status.trials.map(({ fault, outcome }) => [fault, outcome]),
+      [['silence', 'Refused']],
+      'nor is what could be done begun',
+    );
+  });
+
+  t.test('tells also what the kind itself refuses, beside what the nodes lack', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.nodes[3]!.mood.lacks = ['iptables'];
+    const partition = { from: { matchNames: ['node9'] } };
+    const { isolateNode: _isolate, ...rest } = silence;
+    const { trials } = await lab.run(makeSchedule({ faults: [{ ...rest, partition }] }));
+    t.equal(trials[0]?.message, 'partition: the cluster has no node "node9"; node4 lacks iptables');
+  });
+
+  t.test('names every node that is out of reach', async (t) => {
+    const lab = await new Lab().prepare();
+    for (const node of lab.nodes.slice(3, 5)) node.mood.unreachable = true;
+    const target = { nodes: { matchNames: ['node4', 'node5'] }, pick: 'all' };
+    const { trials } = await lab.run(makeSchedule({ faults: [{ ...silence, target }] }));
+    t.equal(trials[0]?.message, 'node4: connection lost; node5: connection lost');
+    t.same(lab.touched, []);
+  });
+
+  t.test('leaves alone what another schedule holds, and says whose it is', async (t) => {
+    const lab = await new Lab().prepare();
+    const hold = async (targets: readonly string[]) => {
+      lab.claims.release('FaultSchedule/other');
+      lab.claims.hold('FaultSchedule/other', targets);
+      return (await lab.run(makeSchedule({ faults: [silence] }))).trials[0];
+    };
+    t.match(await hold(['node4']), { outcome: 'Refused', message: 'node4 is held by FaultSchedule/other' });
+    t.match(await hold(['node4/streaming_kafka']), { outcome: 'Refused' }, 'a part of it');
+    t.match(await hold(['node5', 'streaming_kafka']), { outcome: 'Healed' });
+    t.equal(lab.claims.heldBy('node4'), undefined);
+    t.equal(lab.claims.heldBy('node5'), 'FaultSchedule/other', 'whose claim stays');
+  });
+
+  t.test('is quiet between its trials, and not before the first or after the last', async (t) => {
+    const lab = await new Lab().prepare();
+    const faults = ['a', 'b', 'c'].map((called) => ({ ...silence, name: called }));
+    const startMs = lab.clock.now();
+    const { trials } = await lab.run(makeSchedule({ faults, gap: '90s' }));
+    const [first, ...rest] = trials.map(({ startedAt }) => Date.parse(startedAt));
+    const ends = trials.map(({ finishedAt }) => Date.parse(finishedAt!));
+    t.ok(first! - startMs < 1_000, 'at once');
+    t.same(
+      rest.map((atMs, index) => atMs - ends[index]!),
+      [90_000, 90_000],
+    );
+    t.equal(lab.clock.now(), ends.at(-1));
+    t.equal(lab.said.filter((line) => line === 'quiet for 1m30s before the next trial').length, 2);
+  });
+
+  t.test('aborted in its quiet gap ends there', async (t) => {
+    const lab = await new Lab().prepare();
+    const abort = new AbortController();
+    void lab.clock.sleep(60_000, never).then(() => abort.abort(new Error('the schedule was removed')));
+    const { trials } = await lab.run(makeSchedule({ faults: [silence, crash], gap: '10m' }), abort.signal);
+    t.match(trials, [{ outcome: 'Healed' }]);
+    t.equal(trials.length, 1);
+    t.equal(lab.clock.sleeping, 0);
+  });
+
   t.test('that its node refuses is recorded, and never counts as active', async (t) => {
     const lab = await new Lab().prepare();
-    lab.nodes[3]!.mood.unreachable = true;
+    lab.nodes[3]!.mood.before = async (script) => {
+      lab.nodes[3]!.mood.unreachable ||= script === 'arm.sh';
+    };
     const status = await lab.run(makeSchedule({ faults: [silence] }));
     t.match(status.trials, [{ outcome: 'Refused', targets: ['node4'], message: /connection lost/ }]);
     t.match(completeOf(status), { reason: 'Refused' });
@@ -889,6 +1057,73 @@ t.test('the run of a schedule', async (t) => {
       ],
       'the clock error bound is exported',
     );
+  });
+});
+
+t.test('the leader', async (t) => {
+  const manifest = (target: object, kind: object = { killContainer: {} }, spec: object = {}) =>
+    makeSchedule({ faults: [{ name: 'lost', target, ...kind }], ...spec });
+  const worker = (slot: number) => `streaming_spark-worker-${slot}`;
+  const master = (status: string) => `HTTP/1.1 200 OK\r\n\r\n{\n  "status" : "${status}"\n}`;
+  const masters = {
+    ...{ services: { matchLabels: { role: 'spark-worker' } }, pick: 'leader', leads: { sparkMaster: {} } },
+  };
+
+  t.test('of the services is the one that says so', async (t) => {
+    const lab = await new Lab().prepare();
+    for (const [i, status] of ['STANDBY', 'ALIVE', 'STANDBY'].entries())
+      lab.nodes[i + 3]!.answers.set(8080, master(status));
+    const { trials } = await lab.run(manifest(masters));
+    t.match(trials, [{ outcome: 'Healed', targets: [`node5/${worker(2)}`] }]);
+    const stopped = await lab.run(manifest(masters, { hold: '20s', stopService: {} }));
+    t.match(
+      stopped.trials,
+      [{ outcome: 'Healed', targets: [worker(2)] }],
+      'or the service that it belongs to',
+    );
+  });
+
+  t.test('is asked where the manifest says, and a silent one does not hide it', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.nodes[4]!.answers.set(2182, 'Zookeeper version: 3.9.5\nMode: leader\nNode count: 5\n');
+    const target = { ...masters, leads: { zookeeper: { port: 2182 } } };
+    const { trials } = await lab.run(manifest(target));
+    t.match(trials, [{ targets: [`node5/${worker(2)}`] }]);
+  });
+
+  t.test('that nobody is, or that two claim to be, refuses the run with what each said', async (t) => {
+    const lab = await new Lab().prepare();
+    lab.nodes[3]!.answers.set(8080, master('STANDBY'));
+    lab.nodes[4]!.answers.set(8080, 'HTTP/1.1 404 Not Found\r\n\r\n');
+    const none = await lab.run(manifest(masters));
+    t.equal(
+      none.trials[0]?.message,
+      `nobody leads Spark's masters: node4/${worker(1)} follows, ` +
+        `node5/${worker(2)} is not clear (what answers is no Spark master), ` +
+        `node6/${worker(3)} is not clear (ask.sh failed)`,
+    );
+    t.match(none.trials, [{ outcome: 'Refused' }]);
+    for (const i of [3, 4]) lab.nodes[i]!.answers.set(8080, master('ALIVE'));
+    const two = await lab.run(manifest(masters));
+    t.match(two.trials[0]?.message, /^several claim to lead .*: node4\/\S+ leads, node5\/\S+ leads$/);
+    t.same(lab.touched, []);
+  });
+
+  t.test('of the swarm is a node, if it is among those of the target', async (t) => {
+    const lab = await new Lab().prepare();
+    const silenced = { hold: '20s', isolateNode: {} };
+    const target = { nodes: { matchNames: ['node1', 'node3'] }, pick: 'leader' };
+    const { trials } = await lab.run(manifest(target, silenced, { allowQuorumLoss: true }));
+    t.match(trials, [{ outcome: 'Healed', targets: ['node1'] }]);
+    const others = { nodes: { matchNames: ['node3'] }, pick: 'leader' };
+    const refused = await lab.run(manifest(others, silenced));
+    t.match(refused.trials, [
+      { message: /^node1 leads the swarm, and is not among the nodes of the target$/ },
+    ]);
+    for (const { ID } of lab.swarm.nodes.values())
+      lab.swarm.editNode(ID, ({ ManagerStatus: _lost, ...node }) => node);
+    const headless = await lab.run(manifest(target, silenced));
+    t.match(headless.trials, [{ message: 'nobody leads the swarm' }]);
   });
 });
 

@@ -277,18 +277,21 @@ t.test('run of a fault', async (t) => {
     t.ok(isHealthy(world));
   });
 
-  t.test('that fails half-way is healed at once, and both errors are told when that fails, too', async (t) => {
-    for (const undoFails of [0, 2, 100]) {
-      const world = makeWorld();
-      Object.assign(world.nodes[0]!.mood, { injectFails: true, undoFails });
-      const startMs = world.clock.now();
-      const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
-      t.equal(result.outcome, undoFails > 10 ? 'Stuck' : 'Unknown');
-      t.match(result.message, /inject\.sh failed \(1\)/);
-      if (undoFails === 0) t.ok(world.clock.now() - startMs < 1_000);
-      else t.match(result.message, /heal\.sh failed/);
-    }
-  });
+  t.test(
+    'that fails half-way is healed at once, and both errors are told when that fails, too',
+    async (t) => {
+      for (const undoFails of [0, 2, 100]) {
+        const world = makeWorld();
+        Object.assign(world.nodes[0]!.mood, { injectFails: true, undoFails });
+        const startMs = world.clock.now();
+        const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+        t.equal(result.outcome, undoFails > 10 ? 'Stuck' : 'Unknown');
+        t.match(result.message, /inject\.sh failed \(1\)/);
+        if (undoFails === 0) t.ok(world.clock.now() - startMs < 1_000);
+        else t.match(result.message, /heal\.sh failed/);
+      }
+    },
+  );
 
   t.test('that is in effect before it was injected is refused', async (t) => {
     const world = makeWorld();

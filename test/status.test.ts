@@ -445,21 +445,37 @@ t.test('state lock', async (t) => {
 });
 
 t.test('claims', async (t) => {
-  t.test('a target is held until its last owner releases it', async (t) => {
+  t.test('a target is held by one owner, until that releases it', async (t) => {
     const freed: string[] = [];
     const claims = createClaims((targets) => freed.push(...targets));
     claims.hold('trial-1', ['node4', 'streaming_driver']);
     claims.hold('trial-1', ['node5']);
-    claims.hold('trial-2', ['node5']);
+    t.throws(() => claims.hold('trial-2', ['node6', 'node5']), {
+      code: 'FAULT_REFUSED',
+      message: 'node5 is held by trial-1',
+    });
     t.equal(claims.heldBy('node4'), 'trial-1');
-    t.equal(claims.heldBy('node6'), undefined);
-    claims.release('trial-1');
-    t.same(freed, ['node4', 'streaming_driver']);
-    t.equal(claims.heldBy('node5'), 'trial-2');
-    claims.release('trial-1');
+    t.equal(claims.heldBy('node6'), undefined, 'all or nothing');
     claims.release('trial-2');
+    t.same(freed, []);
+    claims.release('trial-1');
     t.same(freed, ['node4', 'streaming_driver', 'node5']);
-    t.equal(claims.heldBy('node5'), undefined);
+    claims.hold('trial-2', ['node5']);
+    t.equal(claims.heldBy('node5'), 'trial-2');
+  });
+
+  t.test('a task is a part of its node and of its service, and of nothing else', async (t) => {
+    const claims = createClaims();
+    claims.hold('trial-1', ['node4/streaming_kafka']);
+    t.same(claims.conflicts('trial-2', ['node4', 'streaming_kafka', 'node4/streaming_kafka']), [
+      'node4/streaming_kafka is held by trial-1',
+      'node4/streaming_kafka is held by trial-1',
+      'node4/streaming_kafka is held by trial-1',
+    ]);
+    t.same(claims.conflicts('trial-2', ['node5', 'node4/streaming_driver', 'node5/streaming_kafka']), []);
+    t.same(claims.conflicts('trial-1', ['node4']), [], 'its own');
+    claims.hold('trial-2', ['node5']);
+    t.same(claims.conflicts('trial-1', ['node5/streaming_kafka']), ['node5 is held by trial-2']);
   });
 });
 

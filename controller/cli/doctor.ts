@@ -21,6 +21,8 @@ interface Finding {
   readonly check: string;
   readonly state: 'ok' | 'note' | 'problem';
   readonly message: string;
+  /** What a node lacks of that which faults may need, and the kinds that are not possible there because of it. */
+  readonly lacks?: readonly { readonly need: Need; readonly kinds: readonly string[] }[];
 }
 
 /** `controller doctor [-f ...]`: what is missing on this machine and on the nodes, before anything needs it. */
@@ -123,17 +125,18 @@ async function checkMachines(operator: Operator, signal: AbortSignal): Promise<r
 }
 
 /** What the node cannot have done to it is a note: it matters once a schedule asks for it. */
-function judge(
+export function judge(
   { operatingSystem, kernel, engineVersion, cgroupVersion }: MachineFacts,
   missing: readonly Need[],
 ): Omit<Finding, 'check'> {
-  const impossible = kinds.filter(({ needs }) => needs.some((need) => missing.includes(need)));
   const about = `${operatingSystem}, kernel ${kernel}, engine ${engineVersion || 'none'}, cgroup v${cgroupVersion}`;
-  if (impossible.length === 0) return { state: 'ok', message: `${about}; every fault kind is possible` };
-  return {
-    state: 'note',
-    message: `${about}; not possible here: ${impossible.map(({ name }) => name).join(', ')}`,
-  };
+  if (missing.length === 0) return { state: 'ok', message: `${about}; every fault kind is possible` };
+  const lacks = missing.map((need) => ({
+    need,
+    kinds: kinds.filter((kind) => kind.needs.includes(need)).map(({ name }) => name),
+  }));
+  const told = lacks.map((each) => `lacks ${each.need}: no ${each.kinds.join(', ')}`);
+  return { state: 'note', message: [about, ...told].join('; '), lacks };
 }
 
 function messageOf(error: unknown): string {

@@ -1,5 +1,5 @@
 import { faultGroups } from '../../crds/fault-schedule.ts';
-import type { FaultRun } from '../../state-machines/contract.ts';
+import { type FaultRun, RefusedError } from '../../state-machines/contract.ts';
 import { describePlan } from '../../state-machines/describe-plan.ts';
 import type { ClusterPlan } from '../cluster/cluster-plan.ts';
 import { formatPlan } from '../cluster/format-plan.ts';
@@ -19,6 +19,8 @@ interface Preview {
   readonly cluster?: ClusterPlan;
   /** The first trial of each fault: its targets are chosen anew when it starts, with the same seed. */
   readonly runs?: readonly FaultRun[];
+  /** Faults that would not be injected as things are now, with every reason. */
+  readonly refused?: readonly { readonly fault: string; readonly reasons: readonly string[] }[];
   /** Why there is no more to say. */
   readonly message?: string;
 }
@@ -37,32 +39,54 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
   const { key, resource } = stored;
   if (resource?.kind === 'ClusterSpec') return { key, cluster: await operator.clusters.plan(stored, signal) };
   if (resource?.kind !== 'FaultSchedule') return { key, message: 'its manifest was never accepted' };
-  const cluster = operator.access(resource.spec.clusterRef.name);
+  const { seed, clusterRef } = resource.spec;
+  const { scripts } = operator;
   try {
-    const trials = faultGroups(resource.spec).map((group, index) => {
-      const seed = trialSeed(resource.spec.seed ?? 0, index + 1);
-      const trial = { schedule: resource, group, cluster, kinds: faultKindsByName, runId: 'plan', seed };
-      return planRuns(planningsOf(trial), signal);
-    });
-    const runs = (await Promise.all(trials)).flat();
-    const message =
-      resource.spec.seed === undefined ? 'no seed is given: the choice of targets is an example' : undefined;
-    return { key, runs, ...(message !== undefined && { message }) };
-  } catch (error) {
-    signal.throwIfAborted();
+    const cluster = operator.access(clusterRef.name);
+    const groups = faultGroups(resource.spec);
+    const planned = await Promise.allSettled(
+      groups.map((group, index) => {
+        const trial = { schedule: resource, group, cluster, scripts, kinds: faultKindsByName };
+        const named = { runId: 'plan', seed: trialSeed(seed ?? 0, index + 1) };
+        return planRuns(planningsOf({ ...trial, ...named }), signal);
+      }),
+    );
+    const refused = planned.flatMap((each, index) =>
+      each.status === 'fulfilled' ? [] : [{ fault: groups[index]!.name, reasons: reasonsOf(each.reason) }],
+    );
     return {
       key,
-      message: `targets cannot be told now: ${error instanceof Error ? error.message : String(error)}`,
+      runs: planned.flatMap((each) => (each.status === 'fulfilled' ? each.value : [])),
+      ...(refused.length > 0 && { refused }),
+      ...(seed === undefined && { message: 'no seed is given: the choice of targets is an example' }),
     };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { key, message: `targets cannot be told now: ${messageOf(error)}` };
   }
 }
 
-function formatPreview({ key, cluster, runs, message }: Preview): string {
+/** Only a refusal is an answer: whatever else went wrong says nothing about the plan. */
+function reasonsOf(error: unknown): readonly string[] {
+  if (!(error instanceof RefusedError)) throw error;
+  return error.reasons;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** As people read it. */
+export function formatPreview({ key, cluster, runs, refused, message }: Preview): string {
   const lines = [
     ...(cluster
       ? [cluster.steps.length === 0 ? `${key}: nothing to do` : formatPlan(key, cluster).trimEnd()]
       : [`${key}:`]),
     ...(runs ?? []).map(describePlan),
+    ...(refused ?? []).flatMap(({ fault, reasons }) => [
+      `${fault} would be refused:`,
+      ...reasons.map((reason) => `  ${reason}`),
+    ]),
     ...(message === undefined ? [] : [message]),
   ];
   return lines.join('\n');

@@ -1,5 +1,6 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
-import type { Claims, Clock, Nodes, Workload } from '../../state-machines/contract.ts';
+import type { Clock, Nodes, Workload } from '../../state-machines/contract.ts';
+import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { observerWorkload } from '../workload/observer-workload.ts';
 import { gatherInventory } from './gather-facts.ts';
@@ -8,7 +9,7 @@ import { gatherInventory } from './gather-facts.ts';
 export interface ClusterAccess {
   readonly nodeNames: readonly string[];
   readonly nodes: Nodes;
-  readonly claims: Claims;
+  readonly claims: TargetClaims;
   readonly workload: Workload;
   /** Interval of the job's trigger, ms. */
   readonly triggerMs: number;
@@ -20,7 +21,7 @@ export interface ClusterAccess {
 export interface ClusterAccessOptions {
   readonly cluster: ClusterSpec;
   readonly nodes: Nodes;
-  readonly claims: Claims;
+  readonly claims: TargetClaims;
   readonly clock: Clock;
   readonly swarm: (signal: AbortSignal) => Promise<SwarmGateway>;
 }

@@ -1,4 +1,10 @@
-import type { Facts, NodeFacts, Nodes, Target } from '../../state-machines/contract.ts';
+import {
+  type Facts,
+  type NodeFacts,
+  type Nodes,
+  RefusedError,
+  type Target,
+} from '../../state-machines/contract.ts';
 import { findSwarmNode } from '../cluster/node-identity.ts';
 import { NODE_LABEL } from '../swarm/labels.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -22,13 +28,15 @@ export async function gatherInventory(swarm: SwarmGateway, signal: AbortSignal):
         id: node.ID,
         role: node.Spec.Role,
         controls: node.ManagerStatus?.Reachability === 'reachable',
+        leads: node.ManagerStatus?.Leader ?? false,
         labels: node.Spec.Labels,
       })),
-    services: services.map(({ ID, Spec, Endpoint }) => ({
+    services: services.map(({ ID, Spec, Endpoint, ServiceStatus }) => ({
       name: Spec.Name,
       id: ID,
       replicated: 'Replicated' in Spec.Mode,
       labels: Spec.Labels,
+      ...(ServiceStatus && { desired: ServiceStatus.DesiredTasks }),
       addresses: (Endpoint?.VirtualIPs ?? []).flatMap(({ Addr }) => (Addr ? [Addr] : [])),
       tasks: running.filter((task) => task.ServiceID === ID).flatMap((task) => toTask(task, nodeNames)),
     })),
@@ -52,7 +60,7 @@ function toTask(task: LiveTask, nodeNames: ReadonlyMap<string, string>) {
   return node && containerId ? [{ node, taskId: task.ID, containerId, addresses }] : [];
 }
 
-/** What a plan may depend on. A node out of reach is an ExecError: a fault is never planned against a guess. */
+/** What a plan may depend on. Throws RefusedError with each node out of reach: no fault is planned against a guess. */
 export async function gatherFacts(
   targets: readonly Target[],
   inventory: Inventory,
@@ -68,5 +76,14 @@ export async function gatherFacts(
       ...(member && { swarm: { id: member.id, role: member.role, controls: member.controls } }),
     };
   });
-  return { targets, services: inventory.services, nodes: await Promise.all(facts) };
+  const settled = await Promise.allSettled(facts);
+  signal.throwIfAborted();
+  const problems = settled.flatMap((each) => (each.status === 'rejected' ? [messageOf(each.reason)] : []));
+  if (problems.length > 0) throw new RefusedError(problems);
+  const known = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  return { targets, services: inventory.services, nodes: known };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -26,7 +26,7 @@ export function guardRun(
     ...(permissions.allowMeasurementNodes
       ? []
       : [...measuringAmong(namesOf('service')), ...measurementNodes(nodes, inventory)]),
-    ...(permissions.allowQuorumLoss ? [] : lostQuorum(nodes, inventory)),
+    ...(permissions.allowQuorumLoss ? [] : lostQuorums(targets, inventory)),
   ];
 }
 
@@ -53,12 +53,67 @@ function measurementNodes(nodes: ReadonlySet<string>, inventory: Inventory): str
     );
 }
 
-/** Raft needs more than half of the managers: with one or two of them, every one counts. */
-function lostQuorum(nodes: ReadonlySet<string>, inventory: Inventory): string[] {
-  const managers = inventory.nodes.filter(({ role }) => role === 'manager').map(({ name }) => name);
-  const left = managers.filter((name) => !nodes.has(name)).length;
-  if (left === managers.length || left > managers.length / 2) return [];
+function lostQuorums(targets: readonly Target[], { nodes, services }: Inventory): string[] {
+  const hit = new Set(targets.map((target) => (target.kind === 'task' ? target.taskId : targetName(target))));
+  const managers = nodes.filter(({ role }) => role === 'manager');
+  const managersLeft = managers.filter(({ name }) => !hit.has(name)).length;
+  const isSwarmLost = managersLeft < managers.length && !isQuorum(managersLeft, managers.length);
   return [
-    `${left} of ${managers.length} swarm managers would be left: no quorum (allowQuorumLoss: true permits it)`,
-  ];
+    ...(isSwarmLost ? [`${managersLeft} of ${managers.length} swarm managers would be left: no quorum`] : []),
+    ...ensemblesOf('zookeeper', services)
+      .map((ensemble) => countOf(ensemble, hit))
+      .filter(({ left, running, all }) => left < running && !isQuorum(left, all))
+      .map(({ left, all, name }) => `${left} of ${all} servers of ${name} would be left: no quorum`),
+    // Usually a partition has three replicas and needs two of them: one broker may be lost, and no second one.
+    ...ensemblesOf('kafka', services)
+      .map((brokers) => countOf(brokers, hit))
+      .filter(({ left, running, all }) => left < running && (left < all - 1 || !isQuorum(left, all)))
+      .map(
+        ({ left, all, name }) => `${left} of ${all} brokers of ${name} would be left: no in-sync replicas`,
+      ),
+  ].map((reason) => `${reason} (allowQuorumLoss: true permits it)`);
+}
+
+/** More than half: with one or two members, every one counts. */
+function isQuorum(left: number, all: number): boolean {
+  return left > all / 2;
+}
+
+interface Ensemble {
+  readonly name: string;
+  readonly services: Inventory['services'];
+}
+
+/** What acts as one in a stack: the service of that name, or numbered ones, `kafka-1`, `kafka2`, with all their tasks. */
+function ensemblesOf(kind: string, services: Inventory['services']): readonly Ensemble[] {
+  const named = new RegExp(`^(.*_)?${kind}(-?\\d+)?$`);
+  const stackOf = ({ name }: { readonly name: string }) => named.exec(name)?.[1] ?? '';
+  const members = services.filter(({ name }) => named.test(name));
+  return [...new Set(members.map(stackOf))].map((stack) => ({
+    name: `${stack}${kind}`,
+    services: members.filter((service) => stackOf(service) === stack),
+  }));
+}
+
+interface Count {
+  readonly name: string;
+  /** Members that should be there, running or not. */
+  readonly all: number;
+  readonly running: number;
+  /** Those that run and are not hit. */
+  readonly left: number;
+}
+
+function countOf({ name, services }: Ensemble, hit: ReadonlySet<string>): Count {
+  const tasks = services.flatMap((service) =>
+    service.tasks.map((task) => ({ service: service.name, ...task })),
+  );
+  const all = services.map(({ desired = 0, tasks: own }) => Math.max(desired, own.length, 1));
+  return {
+    name,
+    all: all.reduce((sum, count) => sum + count, 0),
+    running: tasks.length,
+    left: tasks.filter(({ service, node, taskId }) => ![service, node, taskId].some((one) => hit.has(one)))
+      .length,
+  };
 }

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { type FaultGroup, type FaultSchedule, faultGroups, faultOf } from '../../crds/fault-schedule.ts';
+import { formatDuration } from '../../crds/parse-duration.ts';
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type { FaultKind, RunJournal } from '../../state-machines/contract.ts';
+import { type FaultKind, RefusedError, type RunJournal } from '../../state-machines/contract.ts';
 import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 import { runTrial, type Trial, type TrialPorts, type TrialResult } from '../../state-machines/run-trial.ts';
@@ -11,7 +12,7 @@ import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
-import { type Planning, planningsOf, planRuns, planSuccessor } from './plan-run.ts';
+import { ownerOf, type Planning, planningsOf, planRuns, planSuccessor } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
 import { progressTeller, stateTeller } from './tell-run.ts';
 import { type StartedTrial, toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
@@ -46,17 +47,22 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
   return async (run, signal) => {
     const { spec } = run.schedule;
     const cluster = deps.cluster(spec.clusterRef.name);
-    const trials = Math.max(1, measurementPlan(spec).trials);
+    const { trials, gapMs } = measurementPlan(spec);
     let { status } = run;
     let calibration: Calibration | undefined;
-    const plan = Array.from({ length: trials }, () => faultGroups(spec)).flat();
+    const refused = await foreseeRefusals(run, cluster, deps, signal);
+    status = { ...status, trials: refused };
+    for (const record of refused) count(run, record, deps);
+    const plan =
+      refused.length > 0 ? [] : Array.from({ length: Math.max(1, trials) }, () => faultGroups(spec)).flat();
     for (const [index, group] of plan.entries()) {
+      const isTouched = status.trials.some(({ outcome }) => outcome !== 'Refused');
+      if (isTouched) await keepQuiet(gapMs, run, deps, signal);
       if (signal.aborted) break;
       const trial = { run, group, cluster, number: index + 1, calibration };
       const { record, result } = await runOne(trial, deps, signal);
       calibration = result.calibration ?? calibration;
-      deps.metrics.runEnded(group.name, record.outcome);
-      if (spec.preset !== 'none') deps.metrics.trialEnded(run.name, record);
+      count(run, record, deps);
       status = {
         ...status,
         trials: [...status.trials, record],
@@ -67,6 +73,47 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
     }
     await deps.status.write(run.name, closed(run, status, signal, deps.clock.now()));
   };
+}
+
+/**
+ * The trials that would be refused as things are now: each is planned once before the first is injected, so that
+ * a schedule is refused as a whole, with all reasons at once, and touches no node. What cannot be told is no refusal.
+ */
+async function foreseeRefusals(
+  run: ScheduledRun,
+  cluster: ClusterAccess,
+  deps: RunScheduleDeps,
+  signal: AbortSignal,
+): Promise<TrialRecord[]> {
+  const planned = faultGroups(run.schedule.spec).map(async (group, index) => {
+    const one = { run, group, cluster, number: index + 1, calibration: undefined };
+    const started = { ...identify(one, deps), samples: undefined };
+    try {
+      await planRuns(planTrial(one, started, deps), signal);
+      return [];
+    } catch (error) {
+      if (!(error instanceof RefusedError)) return [];
+      return [toTrialRecord(started, { problem: error.message }, 'Refused', deps.clock.now())];
+    }
+  });
+  return (await Promise.all(planned)).flat();
+}
+
+function count({ name, schedule }: ScheduledRun, record: TrialRecord, { metrics }: RunScheduleDeps): void {
+  metrics.runEnded(record.fault, record.outcome);
+  if (schedule.spec.preset !== 'none') metrics.trialEnded(name, record);
+}
+
+/** The quiet gap between two trials; ends early when the run is to end. */
+async function keepQuiet(
+  gapMs: number,
+  run: ScheduledRun,
+  { clock, progress }: RunScheduleDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  if (gapMs === 0 || signal.aborted) return;
+  progress(run.name, `quiet for ${formatDuration(gapMs)} before the next trial`);
+  await clock.sleep(gapMs, signal).catch(() => undefined); // whoever aborted is asked next
 }
 
 interface OneTrial {
@@ -82,15 +129,11 @@ async function runOne(
   deps: RunScheduleDeps,
   signal: AbortSignal,
 ): Promise<{ readonly record: TrialRecord; readonly result: TrialResult }> {
-  const { run, group, cluster, number } = one;
+  const { run, cluster, number } = one;
   const { clock, scripts, journal } = deps;
-  const runId = `${run.name}-${run.generation}-${group.name}-${number}-${randomBytes(3).toString('hex')}`;
-  const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(runId);
-  const started = {
-    ...{ number, fault: group.name, runId, seed: trialSeed(run.seed, number) },
-    kind: group.faults.map((fault) => faultOf(fault).kind).join('+'),
-    ...{ startedMs: clock.now(), settings: cluster.settings, samples: samples?.path },
-  };
+  const identity = identify(one, deps);
+  const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(identity.runId);
+  const started = { ...identity, samples: samples?.path };
   const { nodes, claims, workload } = cluster;
   const ports: TrialPorts = {
     ...{ clock, scripts, journal, nodes, claims },
@@ -111,9 +154,7 @@ async function runOne(
       },
     }),
   };
-  const { schedule } = run;
-  const { seed } = started;
-  const plannings = planningsOf({ schedule, group, cluster, kinds: deps.kinds, runId, seed });
+  const plannings = planTrial(one, started, deps);
   const successor: TrialPorts['successor'] = async (run, step, within) =>
     planSuccessor(plannings.find(({ runId }) => runId === run.runId)!, run, step, within);
   try {
@@ -127,14 +168,32 @@ async function runOne(
   }
 }
 
+/** What a trial is called, and what governs it. */
+function identify({ run, group, cluster, number }: OneTrial, { clock }: RunScheduleDeps) {
+  const runId = `${run.name}-${run.generation}-${group.name}-${number}-${randomBytes(3).toString('hex')}`;
+  return {
+    ...{ number, fault: group.name, runId, seed: trialSeed(run.seed, number) },
+    kind: group.faults.map((fault) => faultOf(fault).kind).join('+'),
+    ...{ startedMs: clock.now(), settings: cluster.settings },
+  };
+}
+
+function planTrial(
+  { run: { schedule }, group, cluster }: OneTrial,
+  { runId, seed }: Pick<StartedTrial, 'runId' | 'seed'>,
+  { kinds, scripts }: RunScheduleDeps,
+): readonly Planning[] {
+  return planningsOf({ schedule, group, cluster, kinds, scripts, runId, seed });
+}
+
 function toTrial(
-  { run: { name, schedule }, cluster, calibration }: OneTrial,
+  { run: { schedule }, cluster, calibration }: OneTrial,
   { runId }: Pick<StartedTrial, 'runId'>,
   plannings: readonly Planning[],
 ): Trial {
   const isSilent = plannings.some(({ faultKind }) => faultKind.death === 'silence');
   return {
-    ...{ owner: `FaultSchedule/${name}`, runId, kind: { death: isSilent ? 'silence' : 'crash' } },
+    ...{ owner: ownerOf(schedule), runId, kind: { death: isSilent ? 'silence' : 'crash' } },
     plan: (signal) => planRuns(plannings, signal),
     ...(schedule.spec.preset !== 'none' && {
       measure: { ...measurementPlan(schedule.spec), triggerMs: cluster.triggerMs },
@@ -155,9 +214,9 @@ function closed(
   const isAborted = signal.aborted || trials.some(({ outcome }) => outcome === 'Aborted');
   const isRefused = trials.length > 0 && trials.every(({ outcome }) => outcome === 'Refused');
   const reason = isAborted ? 'Aborted' : isRefused ? 'Refused' : 'Finished';
-  const message = signal.aborted
-    ? messageOf(signal.reason)
-    : (trials.at(-1)?.message ?? `${trials.length} trials ended`);
+  const refusals = new Set(trials.map(({ fault, message }) => `${fault}: ${message}`));
+  const told = isRefused ? [...refusals].join('; ') : trials.at(-1)?.message;
+  const message = signal.aborted ? messageOf(signal.reason) : (told ?? `${trials.length} trials ended`);
   const statements = [...ended(reason, message), ...(left.length > 0 ? [notHealed(left)] : [])];
   return withConditions(status, generation, statements, nowMs);
 }

@@ -33,6 +33,8 @@ export interface ScheduleReconcilerDeps {
   readonly runs: ActiveRuns;
   /** Whether the cluster of that name is Ready, in its newest generation. */
   readonly isClusterReady: (cluster: string) => Promise<boolean>;
+  /** Whether the cluster of that name is there still, or being taken down. */
+  readonly isClusterKnown: (cluster: string) => boolean;
   readonly runSchedule: RunSchedule;
   readonly metrics: Pick<TrialMetrics, 'scheduleFaults'>;
   readonly clock: Clock;
@@ -64,8 +66,8 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
       else if (hasLostCluster(resource)) runs.abort(resource.key, 'its cluster was removed');
       return {};
     }
-    if (resource.deleting) return this.#forget(resource);
     try {
+      if (resource.deleting) return await this.#forget(resource);
       return await this.#advance(resource, signal);
     } catch (error) {
       if (error instanceof StateError) await this.#tellState(resource, error);
@@ -82,7 +84,21 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     await (isStateFull(error) ? status.tellFull(resource.name, told) : status.write(resource.name, told));
   }
 
-  async #forget({ name }: StoredResource): Promise<ReconcileResult> {
+  /** Not before what it left in force is healed, or gone with its cluster: it would be out of sight. */
+  async #forget(resource: StoredResource): Promise<ReconcileResult> {
+    const { name, generation } = resource;
+    const { runsOf, isClusterKnown, clock } = this.#deps;
+    const open = (await runsOf(name)).filter(
+      ({ outcome, cluster }) => outcome === undefined && isClusterKnown(cluster),
+    );
+    if (open.length > 0) {
+      const targets = open.flatMap(({ steps }) => steps.map(({ target }) => target));
+      await this.#save(
+        name,
+        withConditions(await this.#read(resource), generation, healing(targets), clock.now()),
+      );
+      return { requeueAfterMs: healPollMs };
+    }
     await this.#deps.status.remove(name);
     this.#deps.metrics.scheduleFaults(name, []);
     return { finalized: true };

@@ -3,22 +3,34 @@ import {
   type ServiceFacts,
   type SwarmMember,
   type Target,
+  type TaskTarget,
   targetName,
 } from '../../state-machines/contract.ts';
 
 /** What runs where at this moment, as plain data. */
 export interface Inventory {
-  readonly nodes: readonly (SwarmMember & { readonly name: string; readonly labels: Labels })[];
-  readonly services: readonly ServiceFacts[];
+  readonly nodes: readonly (SwarmMember & {
+    readonly name: string;
+    readonly labels: Labels;
+    /** It leads the swarm's managers. */
+    readonly leads?: boolean;
+  })[];
+  readonly services: readonly (ServiceFacts & {
+    /** How many tasks it should have, running or not. */
+    readonly desired?: number;
+  })[];
 }
 
 type Labels = Readonly<Record<string, string>>;
+
+/** How many; a leader is found by those who can ask, and is one. */
+type Pick = 'one' | 'all' | 'minority' | 'majority';
 
 /** A manifest's `target`: exactly one of nodes and services is present. */
 export interface TargetSelector {
   readonly nodes?: Selector;
   readonly services?: Selector;
-  readonly pick?: 'one' | 'all' | 'minority' | 'majority';
+  readonly pick?: Pick;
   readonly count?: number;
   /** The services themselves instead of their tasks: for a kind that is aimed at them. */
   readonly whole?: boolean;
@@ -34,27 +46,38 @@ export function selectTargets(
   inventory: Inventory,
   random: () => number,
 ): readonly Target[] {
-  const chosen = selector.nodes ?? selector.services;
-  if (!chosen) return [];
   const candidates: Target[] = selector.nodes
-    ? inventory.nodes
-        .filter((node) => isSelected(chosen, node))
-        .map(({ name }) => ({ kind: 'node', node: name }))
-    : inventory.services
-        .filter((service) => isSelected(chosen, service))
-        .flatMap((service) => (selector.whole ? [wholeOf(service)] : tasksOf(service)));
+    ? nodesAmong(selector.nodes, inventory).map(({ name }) => ({ kind: 'node', node: name }))
+    : servicesAmong(selector.services, inventory).flatMap<Target>((service) =>
+        selector.whole ? [wholeOf(service)] : tasksOf(service),
+      );
   const sorted = candidates.sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1));
   const wanted = howMany(selector, sorted.length);
   return wanted > sorted.length ? [] : shuffle(sorted, random).slice(0, wanted);
 }
 
+/** The nodes that a selector names, in any number; none for no selector. */
+export function nodesAmong(selector: Selector | undefined, { nodes }: Inventory): Inventory['nodes'] {
+  return selector ? nodes.filter((node) => isSelected(selector, node)) : [];
+}
+
+/** The services that a selector names, in any number; none for no selector. */
+export function servicesAmong(
+  selector: Selector | undefined,
+  { services }: Inventory,
+): Inventory['services'] {
+  return selector ? services.filter((service) => isSelected(selector, service)) : [];
+}
+
 type Service = Inventory['services'][number];
 
-function wholeOf({ name, id, replicated }: Service): Target {
+/** A service with all of its tasks. */
+export function wholeOf({ name, id, replicated }: Service): Target {
   return { kind: 'service', service: name, serviceId: id, replicated };
 }
 
-function tasksOf({ name, tasks }: Service): readonly Target[] {
+/** What runs of a service now. */
+export function tasksOf({ name, tasks }: Service): readonly TaskTarget[] {
   return tasks.map((task) => ({ kind: 'task', service: name, ...task }));
 }
 

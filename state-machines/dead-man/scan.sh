@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lists what faults have left on this node, whoever made them, with or without a journal: one line each,
-# `run <name> <armed|injected|healed> <target>`, or `mark <mechanism> <name>` for a mark that is in force now, as each
+# `run <name> <armed|injected|healed> <arming|pending|over> <target>` (pending: its switch will fire), or `mark <mechanism> <name>` for a mark that is in force now, as each
 # mechanism's sweep.sh lists them (put before this as `sweep_<mechanism>`, their names in $sweeps).
 set -eu
 for dir in /var/lib/spark-failures/runs/*/; do
@@ -8,9 +8,12 @@ for dir in /var/lib/spark-failures/runs/*/; do
   state=armed
   [ ! -e "$dir/injected" ] || state=injected
   [ ! -e "$dir/healed" ] || state=healed
+  life=over
+  [ -e "$dir/armed" ] || life=arming
+  [ ! -e "/run/systemd/transient/sf-$(basename "$dir").timer" ] || life=pending
   target=
   [ ! -e "$dir/target" ] || read -r target <"$dir/target"
-  printf 'run %s %s %s\n' "$(basename "$dir")" "$state" "$target"
+  printf 'run %s %s %s %s\n' "$(basename "$dir")" "$state" "$life" "$target"
 done
 # shellcheck disable=SC2154 # put before this
 for mechanism in $sweeps; do

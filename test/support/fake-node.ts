@@ -67,6 +67,10 @@ export class FakeNode implements NodeHandle {
   readonly runs = new Map<string, FakeRun>();
   /** Since when each run's fault is in force. */
   readonly broken = new Map<string, number>();
+  /** Marks in force that belong to no run, as `<mechanism> <name>`. */
+  readonly marks = new Set<string>();
+  /** What its containers say at a port, to whatever they are asked. */
+  readonly answers = new Map<number, string | Buffer>();
   readonly #clock: Clock;
   readonly #names: ReadonlyMap<string, string>;
 
@@ -83,8 +87,11 @@ export class FakeNode implements NodeHandle {
       'disarm.sh',
       'scan.sh',
       'heal-all.sh',
+      'lacks.sh',
+      'sweep.sh',
     ];
-    this.#names = new Map(files.map((file) => [scripts.deadMan(file), file]));
+    const named = files.map((file): [string, string] => [scripts.deadMan(file), file]);
+    this.#names = new Map([...named, [scripts.ask, 'ask.sh']]);
   }
 
   async exec(
@@ -103,7 +110,8 @@ export class FakeNode implements NodeHandle {
     const stdout = this.#answer(name, args);
     await this.#loseConnection(signal);
     if (stdout === undefined) return { code: 1, signal: null, stdout: '', stderr: `${name} failed` };
-    return { code: 0, signal: null, stdout: `started ${this.#uptime()}\n${stdout}`, stderr: '' };
+    const started = ['scan.sh', 'ask.sh'].includes(name) ? '' : `started ${this.#uptime()}\n`;
+    return { code: 0, signal: null, stdout: started + stdout, stderr: '' };
   }
 
   /** What the node's own timer would have done by now. */
@@ -146,6 +154,18 @@ export class FakeNode implements NodeHandle {
       case 'disarm.sh':
         this.runs.delete(run);
         return '';
+      case 'ask.sh': {
+        const answer = this.answers.get(Number(rest[0]));
+        return answer === undefined ? undefined : Buffer.from(answer).toString('base64');
+      }
+      case 'scan.sh':
+        return this.#scan();
+      case 'sweep.sh':
+        if ([...this.runs.values()].some(({ healed }) => !healed)) return 'busy\n';
+        this.marks.clear();
+        return '';
+      case 'lacks.sh':
+        return this.mood.lacks.filter((need) => [run, ...rest].includes(need)).join('\n');
       default:
         return undefined;
     }
@@ -161,6 +181,14 @@ export class FakeNode implements NodeHandle {
       ...{ lock, deadlineMs: this.#clock.now() + Number(fuseMs), tombstone: false, healed: false },
     });
     return `armed ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
+  }
+
+  #scan(): string {
+    const runs = [...this.runs].map(([name, { healed, deadlineMs, lock }]) => {
+      const state = healed ? 'healed' : this.broken.has(name) ? 'injected' : 'armed';
+      return `run ${name} ${state} ${this.#clock.now() < deadlineMs ? 'pending' : 'over'} ${lock}\n`;
+    });
+    return [...runs, ...[...this.marks].map((mark) => `mark ${mark}\n`)].join('');
   }
 
   #inject(name: string): string {

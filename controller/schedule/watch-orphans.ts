@@ -1,0 +1,166 @@
+import type { Clock, Nodes, RunRecord } from '../../state-machines/contract.ts';
+import { healUnfinished } from '../../state-machines/fault-runner.ts';
+import type { Scripts } from '../../state-machines/load-scripts.ts';
+import {
+  healOrphans,
+  type OrphanReport,
+  type Remnant,
+  type Standing,
+} from '../../state-machines/scan-orphans.ts';
+import type { TrialMetrics } from '../metrics.ts';
+import type { FileRunJournal } from '../status/run-journal.ts';
+
+export interface OrphanWatchPorts {
+  readonly clock: Clock;
+  readonly scripts: Scripts;
+  readonly journal: Pick<FileRunJournal, 'write' | 'unfinished' | 'runs'>;
+  /** Whether a run of that schedule is in progress in this process. */
+  readonly isActive: (schedule: string) => boolean;
+  /** Every machine that was made, by cluster. */
+  readonly machines: () => Promise<
+    readonly { readonly cluster: string; readonly nodes: readonly string[] }[]
+  >;
+  /** Throws when the cluster is not known. */
+  readonly nodesOf: (cluster: string) => Nodes;
+  readonly metrics: Pick<TrialMetrics, 'orphaned' | 'faultActive'>;
+  readonly log: Readonly<Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>>;
+}
+
+/** Looks after faults that no run in progress will heal; neither look rejects, and the two may overlap. */
+export interface OrphanWatch {
+  /** By the journal: heals, verifies and closes as aborted every unfinished run that is not in progress. */
+  healUnfinished(): Promise<void>;
+  /** By the marks on the nodes: heals what no journal tells of. */
+  scan(signal: AbortSignal): Promise<void>;
+}
+
+/** A node that has not answered by then is looked at again the next time; an undo may take a minute. */
+const nodeLimitMs = 150_000;
+
+export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
+  const { journal, isActive, metrics, log } = ports;
+  /** What was found on each node when it last answered. */
+  const reports = new Map<string, OrphanReport>();
+  const say = onChange(log);
+
+  const unfinished = async () => (await journal.unfinished()).filter(({ schedule }) => !isActive(schedule));
+  const count = async () => {
+    const left = [...reports.values()].flatMap((report) => report.left.map(nameOf));
+    const runs = (await unfinished()).map(({ runId }) => runId);
+    metrics.orphaned(new Set([...runs, ...left]).size);
+  };
+  const standings = async () => {
+    const known = new Map((await journal.runs()).map((run) => [run.runId, run]));
+    return (runId: string): Standing => {
+      const run = known.get(runId);
+      if (!run) return 'unknown';
+      return run.outcome === undefined ? 'ours' : 'closed';
+    };
+  };
+
+  const healCluster = async (cluster: string, runs: readonly RunRecord[]) => {
+    try {
+      const records = { write: journal.write, unfinished: async () => runs };
+      const { clock, scripts } = ports;
+      const nodes = ports.nodesOf(cluster);
+      const results = await healUnfinished({ clock, scripts, nodes, journal: records }, never);
+      for (const { runId, outcome, message } of results) {
+        const { schedule, fault, steps } = runs.find((run) => run.runId === runId)!;
+        const targets = steps.map(({ target }) => target);
+        const isStuck = outcome === 'Stuck';
+        for (const target of targets) metrics.faultActive(schedule, fault, target, isStuck);
+        // Louder than the fault: each time that it was tried in vain.
+        if (isStuck) log.warn({ runId, targets, message }, 'fault not healed, and tried again');
+        else log.info({ runId, outcome, message }, 'unfinished run closed');
+      }
+      say(`unfinished ${cluster}`, undefined);
+    } catch (err) {
+      say(`unfinished ${cluster}`, messageOf(err), () =>
+        log.error({ err, cluster, runs: runs.map(({ runId }) => runId) }, 'unfinished runs not healed'),
+      );
+    }
+  };
+
+  const scanNode = async (cluster: string, node: string, signal: AbortSignal) => {
+    const key = `${cluster}/${node}`;
+    try {
+      const handle = await ports.nodesOf(cluster)(node);
+      const armedBefore = new Set(reports.get(key)?.arming);
+      const limited = AbortSignal.any([signal, AbortSignal.timeout(nodeLimitMs)]);
+      const { scripts } = ports;
+      const report = await healOrphans(handle, { scripts, standings, armedBefore }, limited);
+      reports.set(key, report);
+      say(key, undefined);
+      const [healed, left] = [report.healed.map(nameOf), report.left.map(nameOf)];
+      if (healed.length > 0) log.warn({ cluster, node, healed }, 'orphaned faults healed');
+      say(`left ${key}`, left.join() || undefined, () =>
+        log.warn({ cluster, node, left }, 'orphaned faults in force'),
+      );
+    } catch (err) {
+      if (signal.aborted) return;
+      say(key, messageOf(err), () => log.warn({ err, cluster, node }, 'node not searched for faults'));
+    }
+  };
+
+  /** A journal or status that cannot be read is said, and does not end the process that has to heal. */
+  const saidOf = async (subject: string, look: () => Promise<void>) => {
+    try {
+      await look();
+      say(subject, undefined);
+    } catch (err) {
+      say(subject, messageOf(err), () => log.error({ err }, `${subject} not possible`));
+    }
+  };
+
+  return {
+    healUnfinished: () =>
+      saidOf('healing unfinished runs', async () => {
+        const left = await unfinished();
+        const clusters = [...new Set(left.map(({ cluster }) => cluster))];
+        const healing = clusters.map((cluster) =>
+          healCluster(
+            cluster,
+            left.filter((run) => run.cluster === cluster),
+          ),
+        );
+        await Promise.all(healing);
+        await count();
+      }),
+    scan: (signal) =>
+      saidOf('search for orphaned faults', async () => {
+        const machines = await ports.machines();
+        const names = machines.flatMap(({ cluster, nodes }) => nodes.map((node) => [cluster, node] as const));
+        const made = new Set(names.map((each) => each.join('/')));
+        for (const key of reports.keys()) if (!made.has(key)) reports.delete(key);
+        await Promise.all(names.map(([cluster, node]) => scanNode(cluster, node, signal)));
+        await count();
+      }),
+  };
+}
+
+/** Healing is not to be aborted: whoever stops now waits for it. */
+const never = new AbortController().signal;
+
+/** Says a thing when it is new, and again only after it was otherwise. */
+function onChange(log: OrphanWatchPorts['log']) {
+  const said = new Map<string, string>();
+  return (subject: string, words: string | undefined, tell: () => void = () => {}) => {
+    if (words === undefined) {
+      if (said.delete(subject)) log.info({ subject }, 'as it should be again');
+      return;
+    }
+    if (said.get(subject) === words) return;
+    said.set(subject, words);
+    tell();
+  };
+}
+
+/** By its run: a fault on several nodes is one. */
+function nameOf(remnant: Remnant): string {
+  if (remnant.kind === 'run') return remnant.run.replace(/\.\d+$/, '');
+  return `${remnant.node}: ${remnant.mechanism} ${remnant.mark}`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
