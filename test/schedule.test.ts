@@ -156,6 +156,16 @@ t.test(
     t.equal(guardRun(at('node2'), inventory, strict).length, 2, 'all reasons at once');
     t.match(guardRun(at('node1'), inventory, strict), [/^0 of 1 swarm managers/]);
     t.same(guardRun(at('node1'), inventory, { ...strict, allowQuorumLoss: true }), []);
+    const managers = (...reached: readonly number[]): Inventory => ({
+      services: [],
+      nodes: inventory.nodes.map((node, index) => ({
+        ...node,
+        ...(index < 3 && { role: 'manager' as const, controls: reached.includes(index + 1) }),
+      })),
+    });
+    t.same(guardRun(at('node1'), managers(1, 2, 3), strict), []);
+    t.match(guardRun(at('node1'), managers(1, 2), strict), [/^1 of 3 swarm managers/], 'one is lost already');
+    t.same(guardRun(at('node4'), managers(1, 2), strict), []);
     const task = (called: string) =>
       selectTargets({ services: { matchNames: [called] } }, inventory, () => 0);
     t.same(guardRun(task('spark-worker-1'), inventory, strict), [], 'a task beside the measurement');
