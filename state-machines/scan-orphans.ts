@@ -83,11 +83,12 @@ export async function healOrphans(
   const isKept = (name: string) => kept.some(({ run: other }) => other === name);
   const orphans = runs.filter(({ run: name }) => !isKept(name));
   for (const { run: name, state } of orphans) await letGo(node, name, state, scripts, signal);
-  const marks = found.filter(({ kind }) => kind === 'mark');
-  // As long as a run is in force here its marks are its own.
-  const swept = marks.length > 0 && kept.length === 0;
-  if (swept) await run(node, scripts.deadMan('sweep.sh'), [], signal).catch(ignoreFailure);
-  const now = orphans.length > 0 || swept ? await scanOrphans(node, scripts, signal) : found;
+  const afterRuns = orphans.length > 0 ? await scanOrphans(node, scripts, signal) : found;
+  // As long as a run is in force here its marks are its own; those of the ones just healed are gone with them.
+  const marks = kept.length > 0 ? [] : afterRuns.filter(({ kind }) => kind === 'mark');
+  if (marks.length > 0) await run(node, scripts.deadMan('sweep.sh'), [], signal).catch(ignoreFailure);
+  const now = marks.length > 0 ? await scanOrphans(node, scripts, signal) : afterRuns;
+  const isGone = (before: Remnant) => !now.some((still) => isSame(still, before));
   const isLeft = (remnant: Remnant) =>
     remnant.kind === 'mark'
       ? kept.length === 0
@@ -95,9 +96,7 @@ export async function healOrphans(
         standingOf(runIdOf(remnant.run)) !== 'ours' &&
         remnant.life !== 'arming';
   return {
-    healed: [...orphans, ...(swept ? marks : [])].filter(
-      (before) => !now.some((still) => isSame(still, before)),
-    ),
+    healed: [...orphans, ...marks].filter(isGone),
     left: now.filter(isLeft),
     arming: kept.filter(({ life }) => life === 'arming').map(({ run: name }) => name),
   };

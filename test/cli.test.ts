@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import { awaitResources } from '../controller/cli/await-resources.ts';
+import { judge } from '../controller/cli/doctor.ts';
+import { formatPreview } from '../controller/cli/plan.ts';
 import { generatedFiles } from '../controller/cli/schema.ts';
-import { resourceKinds } from '../controller/resource-kinds.ts';
+import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts';
 import { RUN_AT_ANNOTATION } from '../controller/schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
 import { journalPath, openRunJournal } from '../controller/status/run-journal.ts';
@@ -261,6 +263,60 @@ t.test('the doctor looks without touching, and fails only for a problem', async 
   const { code, stdout } = await run('doctor');
   t.equal(code, 1);
   t.match(stdout, /\njournal +problem +line 2: run run-3: schemaVersion 9/);
+});
+
+t.test('the doctor names what a node lacks, and the kinds that are impossible there because of it', (t) => {
+  const facts = {
+    operatingSystem: 'Debian 13',
+    kernel: '6.12',
+    engineVersion: '29.1',
+    cgroupVersion: 2 as const,
+  };
+  t.same(judge(facts, []), {
+    state: 'ok',
+    message: 'Debian 13, kernel 6.12, engine 29.1, cgroup v2; every fault kind is possible',
+  });
+  const { state, message, lacks = [] } = judge(facts, ['iptables', 'systemd']);
+  t.equal(state, 'note', 'it matters once a schedule asks for it');
+  t.match(message, /; lacks iptables: no isolateNode, .*partition.*; lacks systemd: no killContainer, /);
+  t.match(lacks, [{ need: 'iptables' }, { need: 'systemd' }]);
+  t.notOk(lacks[0]?.kinds.includes('killContainer'));
+  t.same(
+    new Set(lacks[1]?.kinds),
+    new Set(Object.keys(faultKindsByName)),
+    'without a switch nothing is done',
+  );
+  t.end();
+});
+
+t.test('a plan tells every reason for which a fault would be refused', (t) => {
+  const reasons = ['node2 lacks iptables', 'node2 runs streaming_kafka, which the measurement depends on'];
+  const text = formatPreview({ key: 'FaultSchedule/a', runs: [], refused: [{ fault: 'silence', reasons }] });
+  t.same(text.split('\n'), [
+    'FaultSchedule/a:',
+    'silence would be refused:',
+    ...reasons.map((one) => `  ${one}`),
+  ]);
+  t.end();
+});
+
+t.test('a fault that cannot be healed comes before all else that a schedule has to say', async (t) => {
+  const { run, state } = await makePlace(t);
+  const stalled = condition(
+    'Stalled',
+    'True',
+    'FaultNotHealed',
+    'not healed: node4/streaming_spark-worker-1',
+  );
+  const trials = scheduleStatus.trials.map((trial) => ({ ...trial, outcome: 'Stuck' as const }));
+  const status = { ...scheduleStatus, conditions: [...scheduleStatus.conditions, stalled], trials };
+  await openStatusStores(state).schedules.write('worker-crash', status);
+  t.match((await run('get', 'schedules')).stdout, /\nworker-crash +Stalled +FaultNotHealed +1\n/);
+  t.match((await run('get', 'trials')).stdout, / Stuck /);
+  t.match(
+    (await run('describe', 'worker-crash')).stdout,
+    /Stalled +True +FaultNotHealed .*not healed: node4/,
+  );
 });
 
 t.test('the panic button says so when it knows no cluster', async (t) => {

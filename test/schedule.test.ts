@@ -156,6 +156,16 @@ t.test(
     t.equal(guardRun(at('node2'), inventory, strict).length, 2, 'all reasons at once');
     t.match(guardRun(at('node1'), inventory, strict), [/^0 of 1 swarm managers/]);
     t.same(guardRun(at('node1'), inventory, { ...strict, allowQuorumLoss: true }), []);
+    const managers = (...reached: readonly number[]): Inventory => ({
+      services: [],
+      nodes: inventory.nodes.map((node, index) => ({
+        ...node,
+        ...(index < 3 && { role: 'manager' as const, controls: reached.includes(index + 1) }),
+      })),
+    });
+    t.same(guardRun(at('node1'), managers(1, 2, 3), strict), []);
+    t.match(guardRun(at('node1'), managers(1, 2), strict), [/^1 of 3 swarm managers/], 'one is lost already');
+    t.same(guardRun(at('node4'), managers(1, 2), strict), []);
     const task = (called: string) =>
       selectTargets({ services: { matchNames: [called] } }, inventory, () => 0);
     t.same(guardRun(task('spark-worker-1'), inventory, strict), [], 'a task beside the measurement');
@@ -706,7 +716,9 @@ class Lab {
   async run(schedule: FaultSchedule, signal: AbortSignal = never): Promise<ScheduleStatus> {
     const conditions: ScheduleStatus['conditions'] = [];
     const status = { uid: 'uid-1', observedGeneration: 1, conditions, trials: [], runKey: 'uid-1/1/' };
-    const run = scheduleRunner(this.#deps())({ name, generation: 1, schedule, seed: 42, status }, signal);
+    const { name: called } = schedule.metadata;
+    const started = { name: called, generation: 1, schedule, seed: 42, status };
+    const run = scheduleRunner(this.#deps())(started, signal);
     let isOver = false;
     const over = () => {
       isOver = true;
@@ -719,7 +731,7 @@ class Lab {
       if (nextWakeMs !== undefined) await this.clock.advance(nextWakeMs - this.clock.now());
     }
     await run;
-    return this.statuses.all.get(name)!;
+    return this.statuses.all.get(called)!;
   }
 
   get isHealthy(): boolean {
@@ -954,6 +966,28 @@ t.test('the run of a schedule', async (t) => {
     t.equal(lab.claims.heldBy('node4'), undefined);
     t.equal(lab.claims.heldBy('node5'), 'FaultSchedule/other', 'whose claim stays');
   });
+
+  t.test(
+    'that meets another on its target at the same instant gives way, and never comes to the node',
+    async (t) => {
+      const lab = await new Lab().prepare();
+      const one = makeSchedule({ faults: [silence] });
+      const other = { ...one, metadata: { ...one.metadata, name: 'other' } };
+      const ends = await Promise.all([lab.run(one), lab.run(other)]);
+      const trials = ends.flatMap((status) => status.trials);
+      t.same(trials.map(({ outcome }) => outcome).sort(), ['Healed', 'Refused']);
+      t.match(
+        trials.find(({ outcome }) => outcome === 'Refused')?.message,
+        /^node4 is held by FaultSchedule\//,
+      );
+      t.same(
+        lab.nodes.flatMap(({ calls }) => calls.filter((call) => call === 'arm.sh')),
+        ['arm.sh'],
+      );
+      t.equal(lab.claims.heldBy('node4'), undefined);
+      t.ok(lab.isHealthy);
+    },
+  );
 
   t.test('is quiet between its trials, and not before the first or after the last', async (t) => {
     const lab = await new Lab().prepare();

@@ -126,7 +126,7 @@ async function checkMachines(operator: Operator, signal: AbortSignal): Promise<r
 
 /** What the node cannot have done to it is a note: it matters once a schedule asks for it. */
 export function judge(
-  { operatingSystem, kernel, engineVersion, cgroupVersion }: MachineFacts,
+  { operatingSystem, kernel, engineVersion, cgroupVersion }: Omit<MachineFacts, 'addresses'>,
   missing: readonly Need[],
 ): Omit<Finding, 'check'> {
   const about = `${operatingSystem}, kernel ${kernel}, engine ${engineVersion || 'none'}, cgroup v${cgroupVersion}`;

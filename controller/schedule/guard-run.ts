@@ -56,8 +56,9 @@ function measurementNodes(nodes: ReadonlySet<string>, inventory: Inventory): str
 function lostQuorums(targets: readonly Target[], { nodes, services }: Inventory): string[] {
   const hit = new Set(targets.map((target) => (target.kind === 'task' ? target.taskId : targetName(target))));
   const managers = nodes.filter(({ role }) => role === 'manager');
-  const managersLeft = managers.filter(({ name }) => !hit.has(name)).length;
-  const isSwarmLost = managersLeft < managers.length && !isQuorum(managersLeft, managers.length);
+  // One that the others do not reach is lost already.
+  const managersLeft = managers.filter(({ name, controls }) => controls && !hit.has(name)).length;
+  const isSwarmLost = managers.some(({ name }) => hit.has(name)) && !isQuorum(managersLeft, managers.length);
   return [
     ...(isSwarmLost ? [`${managersLeft} of ${managers.length} swarm managers would be left: no quorum`] : []),
     ...ensemblesOf('zookeeper', services)
