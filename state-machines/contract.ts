@@ -81,6 +81,8 @@ export interface ServiceFacts {
   readonly labels: Readonly<Record<string, string>>;
   /** Virtual ones, which stand for all of its tasks, with their prefix length; none where lookups name the tasks. */
   readonly addresses?: readonly string[];
+  /** Where it also answers: `tcp/9092` of all nodes, or only of those that run a task of it. */
+  readonly published?: readonly { readonly port: string; readonly everywhere: boolean }[];
   /** Running ones only. */
   readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
 }

@@ -30,6 +30,11 @@ export async function gatherInventory(swarm: SwarmGateway, signal: AbortSignal):
       replicated: 'Replicated' in Spec.Mode,
       labels: Spec.Labels,
       addresses: (Endpoint?.VirtualIPs ?? []).flatMap(({ Addr }) => (Addr ? [Addr] : [])),
+      published: (Endpoint?.Ports ?? []).flatMap(({ Protocol, PublishedPort, PublishMode }) =>
+        PublishedPort
+          ? [{ port: `${Protocol}/${PublishedPort}`, everywhere: PublishMode === 'ingress' }]
+          : [],
+      ),
       tasks: running.filter((task) => task.ServiceID === ID).flatMap((task) => toTask(task, nodeNames)),
     })),
   };

@@ -1,7 +1,7 @@
 import type { FaultKind } from '../contract.ts';
 import { drainNode } from './availability/fault.ts';
 import { cpuPressure, memoryPressure } from './burn/fault.ts';
-import { blockPort, isolateNode, partition } from './drop/fault.ts';
+import { blockPort, dns, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
@@ -21,6 +21,7 @@ export const faultKinds: readonly FaultKind[] = [
   isolateNode,
   partition,
   blockPort,
+  dns,
   throttle,
   cpuLimit,
   memoryLimit,

@@ -78,7 +78,12 @@ const cut = (out: Answer, into: Answer): Answers => ({
 });
 
 await t.test('a partition is silent to one group, both ways, and leaves the others alone', async (t) => {
-  await felt(t as Tap, 'partition', { from: { matchNames: ['node2'] } }, { during: cut('silent', 'silent') });
+  await felt(
+    t as Tap,
+    'partition',
+    { from: { nodes: { matchNames: ['node2'] } } },
+    { during: cut('silent', 'silent') },
+  );
 });
 
 await t.test('a partition that rejects says so at once, and resets open connections', async (t) => {
@@ -91,7 +96,7 @@ await t.test('a partition that rejects says so at once, and resets open connecti
   await felt(
     t as Tap,
     'partition',
-    { from: { matchNames: ['node2'] }, action: 'reject' },
+    { from: { nodes: { matchNames: ['node2'] } }, action: 'reject' },
     {
       during: cut('refused', 'prohibited'),
       async also() {
@@ -110,7 +115,7 @@ for (const [direction, sent, heard] of [
     await felt(
       t as Tap,
       'partition',
-      { direction, from: { matchNames: ['node2'] } },
+      { direction, from: { nodes: { matchNames: ['node2'] } } },
       {
         during: cut('silent', 'silent'),
         async also() {
