@@ -5,6 +5,7 @@ import { blockPort, dns, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
+import { linkDown } from './link/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
@@ -23,6 +24,7 @@ export const faultKinds: readonly FaultKind[] = [
   blockPort,
   dns,
   throttle,
+  linkDown,
   cpuLimit,
   memoryLimit,
   pidLimit,

@@ -120,8 +120,8 @@ for (const [direction, sent, heard] of [
         during: cut('silent', 'silent'),
         async also() {
           for (const from of [one, boxed])
-            t.equal(await arrives(counter, 'node2', () => ping(from, 'node2')), sent, 'sent');
-          t.equal(await arrives(counter, 'node1', () => ping(two, 'node1')), heard, 'heard');
+            t.equal(await arrives(counter, two, () => ping(from, 'node2')), sent, 'sent');
+          t.equal(await arrives(counter, one, () => ping(two, 'node1')), heard, 'heard');
         },
       },
     );
@@ -170,7 +170,7 @@ await t.test('a blocked port elsewhere is out of reach for a node and its contai
 
 await t.test('datagrams to a blocked port arrive nowhere, others do', async (t) => {
   const arrival = (from: Asker, to: string, port: number) =>
-    arrives('UdpNoPorts', to, () => datagram(from, to, port));
+    arrives('UdpNoPorts', { node: to }, () => datagram(from, to, port));
   await felt(
     t as Tap,
     'blockPort',

@@ -35,23 +35,23 @@ stop() {
   echo "-A $chain $1 -j REJECT --reject-with icmp-admin-prohibited"
 }
 
-# cut FROM TO: both are matches, of what comes and what goes.
-cut() {
+# sever FROM TO: both are matches, of what comes and what goes.
+sever() {
   [ "$direction" = out ] || stop "$1" '! --syn'
   [ "$direction" = in ] || stop "$2"
 }
 
-# cut_off PEER
-cut_off() {
+# sever_from PEER
+sever_from() {
   case $1 in
     */*)
       protocol=${1#*/}
       protocol=${protocol%/*}
-      cut "-s ${1%%/*} -p $protocol --sport ${1##*/}" "-d ${1%%/*} -p $protocol --dport ${1##*/}"
+      sever "-s ${1%%/*} -p $protocol --sport ${1##*/}" "-d ${1%%/*} -p $protocol --dport ${1##*/}"
       ;;
     *)
       protocol=all
-      cut "-s $1" "-d $1"
+      sever "-s $1" "-d $1"
       ;;
   esac
 }
@@ -71,14 +71,14 @@ rules() {
     echo "-A $chain -p icmp --icmp-type destination-unreachable -j RETURN"
   fi
   case $service in
-    all) for peer; do cut_off "$peer"; done ;;
+    all) for peer; do sever_from "$peer"; done ;;
     dns)
       # The engine leads what is asked of its own server (127.0.0.11) to another port before a filter sees it.
       for protocol in udp tcp; do stop "-p $protocol -m conntrack --ctdir ORIGINAL --ctorigdstport 53"; done
       ;;
     *)
       for port in $(echo "$ports" | tr , ' '); do
-        cut "$entering -p $protocol --dport $port" "$leaving -p $protocol --dport $port"
+        sever "$entering -p $protocol --dport $port" "$leaving -p $protocol --dport $port"
         # A published port is another one by the time it is forwarded to its container.
         [ "$direction" = out ] ||
           stop "$entering -p $protocol -m conntrack --ctdir ORIGINAL --ctorigdstport $port" '! --syn'
