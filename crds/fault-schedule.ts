@@ -3,7 +3,7 @@ import { checked, exactlyOne, type Report } from './exactly-one.ts';
 import { durationField, nameField } from './fields.ts';
 import { resourceSchema } from './object-meta.ts';
 import { DURATION_PATTERN, parseDuration } from './parse-duration.ts';
-import { nodesField, selectorField } from './selector.ts';
+import { nodesField, servicesField } from './selector.ts';
 import { reportDuplicateNames } from './unique-names.ts';
 
 /** What a schedule needs to know of a fault kind; every `FaultKind` of the catalogue has it. */
@@ -62,10 +62,9 @@ const targetSchema = checked(
     },
     {
       nodes: nodesField().describe('Whole machines.'),
-      services: selectorField(
-        'services',
-        'as the compose file or the swarm names them: kafka, streaming_kafka',
-      ).describe('Running tasks of services, or services as a whole: as the kind of fault is aimed.'),
+      services: servicesField().describe(
+        'Running tasks of services, or services as a whole: as the kind of fault is aimed.',
+      ),
     },
   ),
   (target, report) => {

@@ -29,6 +29,28 @@ export function selectorField(what: string, nameForm: string) {
 /** A choice among the nodes of a cluster. */
 export const nodesField = () => selectorField('nodes', 'as the manifest of the cluster names them');
 
+/** A choice among the services of a cluster. */
+export const servicesField = () =>
+  selectorField('services', 'as the compose file or the swarm names them: kafka, streaming_kafka');
+
+/** One side of a network fault: exactly one of the two is present. */
+export interface Side {
+  readonly nodes?: Selector;
+  readonly services?: Selector;
+}
+
+/** Who is on the other side of a network fault. */
+export const sideField = () =>
+  exactlyOne(
+    {},
+    {
+      nodes: nodesField().describe('Machines; of a fault aimed at tasks, also all tasks that run there.'),
+      services: servicesField().describe(
+        'All tasks of services, by the networks that they share with the chosen tasks; only of a fault aimed at tasks.',
+      ),
+    },
+  );
+
 /** Whether a selector means this one. A service answers to its full name and to the one in its compose file. */
 export function isSelected(
   { matchNames, matchLabels = {} }: Selector,

@@ -81,6 +81,8 @@ export interface ServiceFacts {
   readonly labels: Readonly<Record<string, string>>;
   /** Virtual ones, which stand for all of its tasks, with their prefix length; none where lookups name the tasks. */
   readonly addresses?: readonly string[];
+  /** Where it also answers: `tcp/9092` of all nodes, or only of those that run a task of it. */
+  readonly published?: readonly { readonly port: string; readonly everywhere: boolean }[];
   /** Running ones only. */
   readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
 }
@@ -103,7 +105,8 @@ export type Mechanism = string;
  * changes anything (common.sh's `refuse`); undo.sh puts it back (nothing saved: no-op);
  * check.sh prints one word: `active`, `inactive` or `unknown`, judged where the victim would feel it; a second word is
  * the uptime (as in /proc/uptime) at which it looked, when that is not the end of the script.
- * No argument contains a line break. $SF_RUN_DIR names the run: its last part is unique, and empty on a witness.
+ * No argument contains a line break. $SF_RUN_DIR names the run: its last part is unique, and empty on a witness. Its
+ * file `hold` has the milliseconds that the effect is to last, for a victim that nobody can tell when they are over.
  */
 export interface FaultStep {
   readonly node: string;

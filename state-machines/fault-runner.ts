@@ -100,8 +100,9 @@ function stepRun({ runId }: FaultRun, step: FaultStep, index: number): StepRun {
 function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
   let undoneMs = 0;
   const arming = new Set<Promise<unknown>>();
-  const arm = async (unarmed: readonly StepRun[], fuseMs: number, signal: AbortSignal): Promise<void> => {
-    const options = { fuseMs, together: run.together, needs: run.needs };
+  const arm = async (unarmed: readonly StepRun[], holdMs: number, signal: AbortSignal): Promise<void> => {
+    const { graceMs, together, needs } = run;
+    const options = { fuseMs: holdMs + graceMs, holdMs, together, needs };
     // Waited for although the run is aborted: what is armed after its heal would hold the target until it fires.
     const looks = all(unarmed, (step) => armStep(ports, step, options, new AbortController().signal));
     arming.add(looks);
@@ -116,7 +117,7 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
     // From here on it is healed with the others, whatever becomes of it.
     steps.push(next);
     await enter(withSteps(run, steps), ports, 'holding');
-    await arm([next], Math.max(0, untilMs - ports.clock.now()) + run.graceMs, signal);
+    await arm([next], Math.max(0, untilMs - ports.clock.now()), signal);
     await injectAll([next], ports, signal);
     return next;
   };
@@ -124,7 +125,7 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
     actors: {
       prepare: fromPromise(async ({ signal }) => {
         await enter(run, ports, 'prepared');
-        await arm(steps, run.holdMs + run.graceMs, signal);
+        await arm(steps, run.holdMs, signal);
         const lonely = steps.filter(isSeenByWitnessAlone);
         refuseActive(lonely, await all(lonely, (step) => lookFromWitness(ports, step, signal)));
         await ports.ready?.(signal);

@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { Facts } from '../state-machines/contract.ts';
 import { faultKinds } from '../state-machines/faults/catalog.ts';
 import { exampleFacts } from './contracts/fault-kind.ts';
 
@@ -29,10 +30,10 @@ t.test('partition', async (t) => {
   });
 
   t.test('finds the other side by names or labels, without the chosen ones', async (t) => {
-    const peers = (from: object) => plan('partition', { from }).map(({ args }) => args.slice(4));
+    const peers = (nodes: object) => plan('partition', { from: { nodes } }).map(({ args }) => args.slice(4));
     t.same(peers({ matchNames: ['node2', 'node6'] }), [at(2), at(2)]);
     t.same(peers({ matchLabels: { place: 'compute' } }), [at(5), at(5)]);
-    const [first] = plan('partition', { from: { matchLabels: { place: 'compute' } } });
+    const [first] = plan('partition', { from: { nodes: { matchLabels: { place: 'compute' } } } });
     t.equal(first!.witness!.node, 'node5', 'the witness is on the other side');
   });
 
@@ -43,17 +44,141 @@ t.test('partition', async (t) => {
   });
 
   t.test('is refused without another side, or with one that is misspelt', async (t) => {
-    const from = (selector: object) => () => plan('partition', { from: selector });
+    const from = (nodes: object) => () => plan('partition', { from: { nodes } });
     t.throws(from({ matchNames: ['node4'] }), /no other node/);
     t.throws(from({ matchLabels: { place: 'nowhere' } }), /no other node/);
     t.throws(from({ matchNames: ['node1', 'nod2'] }), /no node "nod2"/);
-    t.match(problems('partition', { from: {} }), ['from: expected exactly one of matchNames, matchLabels']);
-    t.match(problems('partition', { from: { matchNames: [] } }), [/matchNames/]);
+    t.match(problems('partition', { from: {} }), ['from: expected exactly one of nodes, services']);
+    t.match(problems('partition', { from: { nodes: {} } }), [
+      'from.nodes: expected exactly one of matchNames, matchLabels',
+    ]);
+    t.match(problems('partition', { from: { nodes: { matchNames: [] } } }), [/matchNames/]);
+    t.throws(
+      () => plan('partition', { from: { services: { matchNames: ['kafka'] } } }),
+      /nodes do not see services/,
+    );
     t.equal(problems('partition', { direction: 'sideways', action: 'delay' }).length, 2);
   });
 });
 
+const id = (letter: string) => letter.repeat(64);
+/** Two Spark workers as targets, a third, and Kafka and ZooKeeper, of which only Kafka is on their network. */
+const taskFacts: Facts = {
+  ...exampleFacts('tasks'),
+  services: [
+    serviceOf('streaming_zookeeper', [['node1', 'd', '10.99.2.9/24']]),
+    {
+      ...serviceOf('streaming_kafka', [
+        ['node4', 'a', '10.99.1.20/24'],
+        ['node2', 'b', '10.99.1.21/24'],
+      ]),
+      published: [
+        { port: 'tcp/9094', everywhere: false },
+        { port: 'tcp/9095', everywhere: true },
+      ],
+    },
+    serviceOf('streaming_spark-worker-3', [['node5', 'c', '10.99.1.7/24']]),
+    serviceOf('streaming_spark-worker-1', [['node4', '0', '10.99.1.5/24']]),
+  ],
+};
+function serviceOf(name: string, tasks: readonly (readonly [string, string, string])[]) {
+  return {
+    ...{ name, id: `id-of-${name}`, replicated: true, labels: {} },
+    tasks: tasks.map(([node, letter, address]) => ({
+      ...{ node, taskId: `task-${letter}`, containerId: id(letter), addresses: [address] },
+    })),
+  };
+}
+const balanced = (name: string, addresses: readonly string[]): Facts => ({
+  ...taskFacts,
+  services: taskFacts.services.map((each) => (each.name === name ? { ...each, addresses } : each)),
+});
+
+t.test('partition of tasks', async (t) => {
+  const kafka = { from: { services: { matchNames: ['kafka'] } } };
+
+  t.test('cuts them off from the tasks of a service, and from its published ports', async (t) => {
+    const [first] = plan('partition', kafka, taskFacts);
+    t.same(first, {
+      ...{ node: 'node4', target: 'node4/streaming_spark-worker-1', mechanism: 'drop' },
+      args: [
+        ...[id('0'), 'drop', 'both', 'all'],
+        ...['10.98.0.11/tcp/9095', '10.98.0.12/tcp/9094', '10.98.0.12/tcp/9095', '10.98.0.13/tcp/9095'],
+        ...['10.98.0.14/tcp/9094', '10.98.0.14/tcp/9095', '10.98.0.15/tcp/9095', '10.98.0.16/tcp/9095'],
+        ...['10.99.1.20', '10.99.1.21'],
+      ],
+      witness: { node: 'node2', args: [id('b'), 'drop', 'both', 'all', '10.99.1.5'] },
+    });
+  });
+
+  t.test('cuts them off from machines with all that runs there', async (t) => {
+    const from = { nodes: { matchNames: ['node2', 'node5'] } };
+    const [first] = plan('partition', { from, direction: 'in' }, taskFacts);
+    t.same(first!.args.slice(1), ['drop', 'in', 'all', ...at(2, 5), '10.99.1.21', '10.99.1.7']);
+    t.same(first!.witness!.args.slice(2, 3), ['out']);
+  });
+
+  t.test('cuts them off from everything but one another when no side is named', async (t) => {
+    for (const { args } of plan('partition', {}, taskFacts))
+      t.same(args.slice(4), [...at(1, 2, 3, 4, 5, 6), '10.99.1.20', '10.99.1.21', '10.99.1.7']);
+  });
+
+  t.test('counts the virtual addresses of the other side, and is refused where they blur it', async (t) => {
+    const [first] = plan('partition', kafka, balanced('streaming_kafka', ['10.99.1.2/24', '10.99.9.2/24']));
+    t.same(first!.args.slice(-3), ['10.99.1.2', '10.99.1.20', '10.99.1.21']);
+    const nodes = { from: { nodes: { matchNames: ['node2'] } } };
+    const blurred = () => plan('partition', nodes, balanced('streaming_kafka', ['10.99.1.2/24']));
+    t.throws(blurred, /virtual addresses, which stand for those elsewhere too/);
+    const own = balanced('streaming_spark-worker-1', ['10.99.1.3/24']);
+    t.throws(() => plan('partition', kafka, own), /give it endpoint mode dnsrr, or choose direction out/);
+    t.equal(plan('partition', { ...kafka, direction: 'out' }, own).length, 2);
+  });
+
+  t.test('is refused when nothing is on the other side, or nothing has that name', async (t) => {
+    const from = (services: object) => () => plan('partition', { from: { services } }, taskFacts);
+    t.throws(from({ matchNames: ['zookeeper'] }), /shares a network with streaming_spark-worker-1/);
+    t.throws(from({ matchNames: ['kafak'] }), /no service "kafak"/);
+    t.throws(from({ matchLabels: { role: 'none' } }), /shares a network/);
+  });
+
+  t.test('takes tasks of one service on one node as one target', async (t) => {
+    const [one] = taskFacts.targets;
+    const targets = [
+      one!,
+      { ...one!, containerId: id('f'), addresses: ['10.99.1.8/24'] },
+    ] as Facts['targets'];
+    const steps = plan('partition', kafka, { ...taskFacts, targets });
+    t.same(
+      steps.map(({ target, args }) => [target, args[0]]),
+      [['node4/streaming_spark-worker-1', `${id('0')},${id('f')}`]],
+    );
+    t.same(steps[0]!.witness!.args.slice(4), ['10.99.1.5', '10.99.1.8']);
+  });
+});
+
+t.test('dns', async (t) => {
+  t.test('knows no peers: only the task itself can tell', async (t) => {
+    t.same(plan('dns', { action: 'reject' }, taskFacts)[1], {
+      ...{ node: 'node6', target: 'node6/streaming_spark-worker-2', mechanism: 'drop' },
+      args: [id('1'), 'reject', 'out', 'dns'],
+    });
+  });
+});
+
 t.test('blockPort', async (t) => {
+  t.test('of tasks asks their peers, as many as a check can', async (t) => {
+    const many = serviceOf(
+      'many',
+      Array.from({ length: 50 }, (_, index) => ['node3', `${index}`, `10.99.1.${100 + index}/24`] as const),
+    );
+    const facts = { ...taskFacts, services: [...taskFacts.services, many] };
+    const [first] = plan('blockPort', { protocol: 'tcp', ports: [7077], direction: 'in' }, facts);
+    t.same(first!.args.slice(0, 4), [id('0'), 'drop', 'in', 'tcp/7077']);
+    t.equal(first!.args.length, 4 + 16);
+    t.same(first!.witness!.args.slice(1), ['drop', 'out', 'tcp/7077', '10.99.1.5']);
+    t.notOk(plan('blockPort', { protocol: 'udp', ports: [53] }, facts)[0]!.witness);
+  });
+
   t.test('names the ports once, and asks a witness only who can tell', async (t) => {
     const of = (params: object) => plan('blockPort', params)[0]!;
     const tcp = of({ protocol: 'tcp', ports: [9092, 8080, 9092], direction: 'in' });

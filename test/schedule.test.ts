@@ -938,7 +938,7 @@ t.test('the run of a schedule', async (t) => {
   t.test('tells also what the kind itself refuses, beside what the nodes lack', async (t) => {
     const lab = await new Lab().prepare();
     lab.nodes[3]!.mood.lacks = ['iptables'];
-    const partition = { from: { matchNames: ['node9'] } };
+    const partition = { from: { nodes: { matchNames: ['node9'] } } };
     const { isolateNode: _isolate, ...rest } = silence;
     const { trials } = await lab.run(makeSchedule({ faults: [{ ...rest, partition }] }));
     t.equal(trials[0]?.message, 'partition: the cluster has no node "node9"; node4 lacks iptables');

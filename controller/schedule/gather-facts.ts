@@ -38,6 +38,11 @@ export async function gatherInventory(swarm: SwarmGateway, signal: AbortSignal):
       labels: Spec.Labels,
       ...(ServiceStatus && { desired: ServiceStatus.DesiredTasks }),
       addresses: (Endpoint?.VirtualIPs ?? []).flatMap(({ Addr }) => (Addr ? [Addr] : [])),
+      published: (Endpoint?.Ports ?? []).flatMap(({ Protocol, PublishedPort, PublishMode }) =>
+        PublishedPort
+          ? [{ port: `${Protocol}/${PublishedPort}`, everywhere: PublishMode === 'ingress' }]
+          : [],
+      ),
       tasks: running.filter((task) => task.ServiceID === ID).flatMap((task) => toTask(task, nodeNames)),
     })),
   };

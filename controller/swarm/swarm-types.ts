@@ -177,7 +177,11 @@ export interface LiveService {
   readonly PreviousSpec?: ServiceSpec;
   readonly ServiceStatus?: { readonly RunningTasks: number; readonly DesiredTasks: number };
   readonly UpdateStatus?: { readonly State: string; readonly Message?: string };
-  readonly Endpoint?: { readonly VirtualIPs?: readonly { readonly Addr?: string }[] | null };
+  readonly Endpoint?: {
+    readonly VirtualIPs?: readonly { readonly Addr?: string }[] | null;
+    /** With the ports that the swarm has chosen itself. */
+    readonly Ports?: readonly PublishedPort[] | null;
+  };
 }
 
 export interface NetworkSpec {

@@ -29,23 +29,25 @@ export interface StepPorts {
   readonly scripts: Scripts;
 }
 
+/** An answer later than this is none. The scripts' own limits are lower, a heal's undo (60 s) excepted. */
+const answerLimitMs = 25_000;
+const healLimitMs = 90_000;
+
 interface Arming {
   /** Until the switch fires. */
   readonly fuseMs: number;
+  /** As the run asks: for a victim that has to undo it by itself. */
+  readonly holdMs?: number;
   /** How the names of those runs begin that may hold the same target. */
   readonly together?: string | undefined;
   readonly needs: readonly Need[];
 }
 
-/** An answer later than this is none. The scripts' own limits are lower, a heal's undo (60 s) excepted. */
-const answerLimitMs = 25_000;
-const healLimitMs = 90_000;
-
 /** Writes the step and its undo to the node's disk and arms the switch; the look is the one before the fault. */
 export async function armStep(
   ports: StepPorts,
   run: StepRun,
-  { fuseMs, together = '', needs }: Arming,
+  { fuseMs, holdMs = 0, together = '', needs }: Arming,
   signal: AbortSignal,
 ): Promise<Look> {
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
@@ -55,7 +57,7 @@ export async function armStep(
     run.step.node,
     'arm.sh',
     args,
-    { stdin: bundle(ports.scripts, run.step) },
+    { stdin: bundle(ports.scripts, run.step, holdMs) },
     signal,
   );
   return answer.look();
@@ -135,7 +137,7 @@ function replayVersion(scripts: Scripts): string {
 }
 
 /** The run directory's files as arm.sh unpacks them: plain text, a marker line before each. */
-function bundle(scripts: Scripts, step: FaultStep): string {
+function bundle(scripts: Scripts, step: FaultStep, holdMs: number): string {
   if (step.args.some((arg) => arg.includes('\n')))
     throw new RefusedError('an argument contains a line break');
   const { inject, undo, check } = scripts.mechanism(step.mechanism);
@@ -147,6 +149,7 @@ function bundle(scripts: Scripts, step: FaultStep): string {
     '.heal-all.sh': scripts.deadMan('heal-all.sh'),
     '.replay.service': scripts.deadMan('replay.service'),
     args: step.args.map((arg) => `${arg}\n`).join(''),
+    hold: `${Math.ceil(holdMs)}\n`,
   };
   return Object.entries(files)
     .map(([name, text]) => `#sf-file ${name}\n${text}`)

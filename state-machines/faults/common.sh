@@ -83,26 +83,23 @@ device_to() {
 pin_network() {
   process=$(first_process "$1")
   [ -n "$process" ] || refuse "container $1 is not running"
+  [ "$(readlink "/proc/$process/ns/net")" != "$(readlink /proc/self/ns/net)" ] ||
+    refuse "container $1 has no network of its own, but the node's"
   : >"$SF_RUN_DIR/net.$1"
   mount --bind "/proc/$process/ns/net" "$SF_RUN_DIR/net.$1"
 }
 
-# network_of CONTAINER_ID: a file that is its network namespace, the pinned one if there is one; nothing when there is none.
-network_of() {
-  if mountpoint -q "${SF_RUN_DIR:-}/net.$1"; then
-    echo "$SF_RUN_DIR/net.$1"
-  elif process=$(first_process "$1") && [ -n "$process" ]; then
-    echo "/proc/$process/ns/net"
-  fi
+# pinned_networks: the files that are the network namespaces which this run keeps. A reboot leaves none of them.
+pinned_networks() {
+  for pin in "$SF_RUN_DIR"/net.*; do
+    ! mountpoint -q "$pin" || echo "$pin"
+  done
 }
 
 # unpin_networks: lets go of all that this run has pinned.
 unpin_networks() {
-  for pin in "$SF_RUN_DIR"/net.*; do
-    [ -e "$pin" ] || continue
-    ! mountpoint -q "$pin" || umount "$pin"
-    rm -f "$pin"
-  done
+  for pin in $(pinned_networks); do umount "$pin"; done
+  rm -f "$SF_RUN_DIR"/net.*
 }
 
 # forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none is.

@@ -26,20 +26,36 @@ export function processArg(text: string): string {
   return `process=${text}`;
 }
 
-/**
- * One step per service and node, with `args` and then its containers' ids: tasks of one service on one node are one
- * target, for they share its lock, claim and metrics. Throws RefusedError for a target that is no task.
- */
+/** Tasks of one service on one node are one target, for they share its lock, claim and metrics. */
+export interface TaskGroup {
+  readonly node: string;
+  readonly service: string;
+  readonly target: string;
+  readonly tasks: readonly TaskTarget[];
+}
+
+/** The tasks that a kind is aimed at, by target. Throws RefusedError for a target that is no task. */
+export function taskGroups(
+  { name }: Pick<FaultKind, 'name'>,
+  targets: readonly Target[],
+): readonly TaskGroup[] {
+  const all = targets.map((target) => asTask(target, name));
+  return [...new Set(all.map(targetName))].map((target) => {
+    const tasks = all.filter((task) => targetName(task) === target);
+    const { node, service } = tasks[0]!;
+    return { node, service, target, tasks };
+  });
+}
+
+/** One step per target, with `args` and then its containers' ids. Throws RefusedError for a target that is no task. */
 export function stepsOnTasks(
   { name, mechanism }: Pick<FaultKind, 'name' | 'mechanism'>,
   targets: readonly Target[],
   args: readonly string[],
 ): readonly FaultStep[] {
-  const tasks = targets.map((target) => asTask(target, name));
-  return [...new Set(tasks.map(nameOf))].map((target) => {
-    const own = tasks.filter((task) => nameOf(task) === target);
-    const ids = own.map(({ containerId }) => containerId);
-    return { node: own[0]!.node, target, mechanism, args: [...args, ...ids] };
+  return taskGroups({ name }, targets).map(({ node, target, tasks }) => {
+    const ids = tasks.map(({ containerId }) => containerId);
+    return { node, target, mechanism, args: [...args, ...ids] };
   });
 }
 
@@ -47,8 +63,4 @@ function asTask(target: Target, kind: string): TaskTarget {
   if (target.kind !== 'task')
     throw new RefusedError(`${kind} is aimed at tasks, not at ${targetName(target)}`);
   return target;
-}
-
-function nameOf({ node, service }: TaskTarget): string {
-  return `${node}/${service}`;
 }

@@ -78,7 +78,12 @@ const cut = (out: Answer, into: Answer): Answers => ({
 });
 
 await t.test('a partition is silent to one group, both ways, and leaves the others alone', async (t) => {
-  await felt(t as Tap, 'partition', { from: { matchNames: ['node2'] } }, { during: cut('silent', 'silent') });
+  await felt(
+    t as Tap,
+    'partition',
+    { from: { nodes: { matchNames: ['node2'] } } },
+    { during: cut('silent', 'silent') },
+  );
 });
 
 await t.test('a partition that rejects says so at once, and resets open connections', async (t) => {
@@ -91,7 +96,7 @@ await t.test('a partition that rejects says so at once, and resets open connecti
   await felt(
     t as Tap,
     'partition',
-    { from: { matchNames: ['node2'] }, action: 'reject' },
+    { from: { nodes: { matchNames: ['node2'] } }, action: 'reject' },
     {
       during: cut('refused', 'prohibited'),
       async also() {
@@ -110,13 +115,13 @@ for (const [direction, sent, heard] of [
     await felt(
       t as Tap,
       'partition',
-      { direction, from: { matchNames: ['node2'] } },
+      { direction, from: { nodes: { matchNames: ['node2'] } } },
       {
         during: cut('silent', 'silent'),
         async also() {
           for (const from of [one, boxed])
-            t.equal(await arrives(counter, 'node2', () => ping(from, 'node2')), sent, 'sent');
-          t.equal(await arrives(counter, 'node1', () => ping(two, 'node1')), heard, 'heard');
+            t.equal(await arrives(counter, two, () => ping(from, 'node2')), sent, 'sent');
+          t.equal(await arrives(counter, one, () => ping(two, 'node1')), heard, 'heard');
         },
       },
     );
@@ -165,7 +170,7 @@ await t.test('a blocked port elsewhere is out of reach for a node and its contai
 
 await t.test('datagrams to a blocked port arrive nowhere, others do', async (t) => {
   const arrival = (from: Asker, to: string, port: number) =>
-    arrives('UdpNoPorts', to, () => datagram(from, to, port));
+    arrives('UdpNoPorts', { node: to }, () => datagram(from, to, port));
   await felt(
     t as Tap,
     'blockPort',

@@ -199,6 +199,10 @@ export class FakeSwarm {
         CreatedAt: CREATED_AT,
         Spec: { ContainerSpec: Spec.TaskTemplate.ContainerSpec },
         Status: { State, Timestamp: CREATED_AT, ContainerStatus: { ContainerID: `container-${id}` } },
+        // All on one network.
+        NetworksAttachments: [
+          { Addresses: [`10.99.${[...this.services.keys()].indexOf(ID) + 1}.${slot}/16`] },
+        ],
       };
     });
   }

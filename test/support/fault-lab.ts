@@ -5,17 +5,14 @@ import type { Test } from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { systemClock } from '../../controller/clock.ts';
+import { gatherFacts, gatherInventory } from '../../controller/schedule/gather-facts.ts';
+import type { Inventory } from '../../controller/schedule/select-targets.ts';
+import { swarmGateway } from '../../controller/swarm/docker-gateways.ts';
 import { type NodeHandle, OVERLAY_POOL, type Provisioner } from '../../provisioners/contract.ts';
 import { labConfigSchema } from '../../provisioners/lab/config.ts';
 import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
-import type {
-  Facts,
-  RunRecord,
-  RunResult,
-  SwarmMember,
-  Target,
-  TaskTarget,
-} from '../../state-machines/contract.ts';
+import { dockerOver } from '../../provisioners/shared/docker-client.ts';
+import type { Facts, RunRecord, RunResult, Target, TaskTarget } from '../../state-machines/contract.ts';
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { runFault } from '../../state-machines/fault-runner.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
@@ -37,6 +34,8 @@ export interface FaultLab {
   powerCycle(name: string): Promise<void>;
   /** Standard output of a shell script run as root; rejects when it fails. */
   on(name: string, script: string, ...args: string[]): Promise<string>;
+  /** What the swarm runs where, as a schedule sees it; nothing without one. */
+  inventory(): Promise<Inventory>;
   facts(targets: readonly Target[]): Promise<Facts>;
   /** Starts `docker run` on a node with these options and a command; gives the task that a swarm would have made. */
   startTask(name: string, options?: string, command?: string): Promise<TaskTarget>;
@@ -159,27 +158,25 @@ export async function openMachines(
     for (const { name, address } of others) await on(name, join, token, address, manager!.address);
   };
   if (swarm) await makeSwarm();
-  const memberOf = async (name: string): Promise<SwarmMember> => {
-    const asked = "docker info --format '{{.Swarm.NodeID}} {{.Swarm.ControlAvailable}}'";
-    const [id = '', controls] = (await on(name, asked)).split(' ');
-    return { id, role: controls === 'true' ? 'manager' : 'worker', controls: controls === 'true' };
+  const inventory = async (): Promise<Inventory> => {
+    if (!swarm) return { nodes: [], services: [] };
+    const { docker, close } = await dockerOver(node('node1'), undefined, signal);
+    try {
+      return await gatherInventory(swarmGateway(docker), signal);
+    } finally {
+      close();
+    }
   };
-  const facts = async (targets: readonly Target[]): Promise<Facts> => ({
-    ...{ targets, services: [] },
-    nodes: await Promise.all(
-      [...handles.values()].map(async (handle) => ({
-        name: handle.name,
-        address: handle.address,
-        controllerAddress: await handle.controllerAddress(signal),
-        labels: { place: 'compute' },
-        ...(swarm && { swarm: await memberOf(handle.name) }),
-      })),
-    ),
-  });
+  const facts = async (targets: readonly Target[]): Promise<Facts> => {
+    const nodeNames = [...handles.keys()];
+    const nodes = async (name: string) => node(name);
+    const found = await gatherFacts(targets, await inventory(), { nodeNames, nodes }, signal);
+    return { ...found, nodes: found.nodes.map((each) => ({ ...each, labels: { place: 'compute' } })) };
+  };
   const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => node(name) };
   let runs = 0;
   return {
-    ...{ access, scripts, ports, signal, node, connect, on, facts },
+    ...{ access, scripts, ports, signal, node, connect, on, inventory, facts },
     async powerCycle(name) {
       node(name).close();
       await provisioner.power!.off(name, signal);

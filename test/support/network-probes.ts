@@ -12,11 +12,19 @@ $s = IO::Socket::INET->new(LocalPort => shift, Listen => 50, ReuseAddr => 1) or 
 while ($c = $s->accept) { next if fork; $n = <$c>;
   while ($n > 0) { read($c, $b, $n < 65536 ? $n : 65536) or exit; $n -= length $b } print $c "ok\\n"; exit }`;
 
+/** What bash says of a connection; `open` when it says nothing. */
+export function toAnswer(said: string): Answer {
+  if (said === 'open') return 'open';
+  if (/refused/.test(said)) return 'refused';
+  return /No route/.test(said) ? 'prohibited' : 'silent';
+}
+
 /** Connections between machines as their programs feel them; knows nothing of faults. */
 export function networkProbes(lab: FaultLab) {
   const inside = ({ container }: Asker) =>
     container ? `nsenter -t "$(docker inspect -f '{{.State.Pid}}' ${container})" -n ` : '';
-  const address = (node: string) => lab.node(node).address;
+  /** Of a machine by its name; an address is one already. */
+  const address = (to: string) => (to.includes('.') ? to : lab.node(to).address);
 
   /** Listens on a port of a machine, until the machine ends. */
   const listen = (node: string, port: number) =>
@@ -28,10 +36,7 @@ export function networkProbes(lab: FaultLab) {
   const connect = async (asker: Asker, to: string, port: number): Promise<Answer> => {
     const dial = 'exec 3<>"/dev/tcp/$1/$2"';
     const script = `LC_ALL=C ${inside(asker)}timeout 2 bash -c '${dial}' bash "$1" "$2" 2>&1 && echo open || true`;
-    const said = await lab.on(asker.node, script, address(to), String(port));
-    if (said === 'open') return 'open';
-    if (/refused/.test(said)) return 'refused';
-    return /No route/.test(said) ? 'prohibited' : 'silent';
+    return toAnswer(await lab.on(asker.node, script, address(to), String(port)));
   };
 
   /** Sends so many bytes and waits until they have arrived; gives bits per second. */
@@ -43,10 +48,10 @@ export function networkProbes(lab: FaultLab) {
     return (bytes * 8) / (tookNs / 1e9);
   };
 
-  /** Whether something of the sort that a counter of the kernel counts arrives on `to` when `send` is run. */
-  const arrives = async (counter: string, to: string, send: () => Promise<unknown>): Promise<boolean> => {
+  /** Whether something of the sort that a counter of the kernel counts arrives at `to` when `send` is run. */
+  const arrives = async (counter: string, to: Asker, send: () => Promise<unknown>): Promise<boolean> => {
     const count = async () =>
-      Number(await lab.on(to, `nstat -asz ${counter} | awk '/${counter}/ { print $2 }'`));
+      Number(await lab.on(to.node, `${inside(to)}nstat -asz ${counter} | awk '/${counter}/ { print $2 }'`));
     const before = await count();
     await send();
     return (await count()) > before;
