@@ -281,7 +281,7 @@ await t.test('nobody comes back: a node heals its tasks itself', async (t) => {
     await until(
       'unpinned',
       5_000,
-      async () => (await on('node2', 'grep -c /net. /proc/self/mountinfo || true')) === '0',
+      async () => (await on('node2', 'grep -c spark-failures/runs /proc/self/mountinfo || true')) === '0',
     );
     await healStep(ports, run, signal);
     await disarmStep(ports, run, signal);
