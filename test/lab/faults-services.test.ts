@@ -40,13 +40,17 @@ for (const [name, node, options] of [
 const names = ['victim', 'near', 'kafka', 'other'] as const;
 type Name = (typeof names)[number];
 
-/** The one running task of a service. */
-const taskOf = async (name: Name): Promise<TaskTarget> => {
-  const selector = { services: { matchNames: [name] }, pick: 'all' } as const;
-  const [task] = selectTargets(selector, await lab.inventory(), () => 0);
-  if (task?.kind !== 'task') throw new Error(`no task of ${name} runs`);
-  return task;
+/** The one running task of each service, in their order. */
+const tasksOf = async (...wanted: readonly Name[]): Promise<readonly TaskTarget[]> => {
+  const inventory = await lab.inventory();
+  return wanted.map((name) => {
+    const selector = { services: { matchNames: [name] }, pick: 'all' } as const;
+    const [task] = selectTargets(selector, inventory, () => 0);
+    if (task?.kind !== 'task') throw new Error(`no task of ${name} runs`);
+    return task;
+  });
 };
+const taskOf = async (name: Name) => (await tasksOf(name))[0]!;
 const insideOf = ({ node, containerId }: TaskTarget): Asker => ({ node, container: containerId });
 const addressOf = ({ addresses = [] }: TaskTarget) => addresses[0]!.split('/')[0]!;
 const pids = new Map<string, Promise<string>>();
@@ -70,7 +74,7 @@ const finds = async ({ node, containerId }: TaskTarget, ...wanted: readonly Name
 
 /** Who reaches whom on port 80: `victim>kafka`; kafka by its published port too. All at once, one call to each machine. */
 const asked = async (): Promise<Readonly<Record<string, Answer>>> => {
-  const tasks = await Promise.all(names.map(taskOf));
+  const tasks = await tasksOf(...names);
   const calls = tasks.flatMap((from) => {
     const others = tasks.filter((to) => to !== from);
     const direct = others.map((to) => ({ from, to: to.service, at: `${addressOf(to)} 80` }));
@@ -100,7 +104,7 @@ await until('all tasks listen', minute, () => everybody('open'));
 const open = await asked();
 
 const everyNameResolves = async (t: Test) => {
-  for (const from of await Promise.all(names.map(taskOf)))
+  for (const from of await tasksOf(...names))
     t.same(await finds(from, ...names), [...names].sort(), `found from ${from.service} on ${from.node}`);
 };
 
@@ -164,7 +168,7 @@ await t.test('one that rejects says so at once', async (t) => {
 });
 
 await t.test('one that goes out lets what comes in pass', async (t) => {
-  const [victim, peer] = [await taskOf('victim'), await taskOf('kafka')];
+  const [victim, peer] = (await tasksOf('victim', 'kafka')) as [TaskTarget, TaskTarget];
   const hears = (from: TaskTarget, to: TaskTarget) =>
     arrives('IcmpMsgInType8', insideOf(to), () => ping(insideOf(from), addressOf(to)));
   for (const [direction, sent, heard] of [
@@ -222,7 +226,7 @@ await t.test('a blocked port elsewhere is out of reach for a task', async (t) =>
 
 for (const action of ['drop', 'reject']) {
   await t.test(`lookups fail (${action}) while connections go on`, async (t) => {
-    const [victim, near] = [await taskOf('victim'), await taskOf('near')];
+    const [victim, near] = (await tasksOf('victim', 'near')) as [TaskTarget, TaskTarget];
     await felt(t, {
       ...{ kind: 'dns', params: { action }, during: {} },
       async also() {
@@ -277,7 +281,7 @@ await t.test('nobody comes back: a node heals its tasks itself', async (t) => {
     await until(
       'unpinned',
       5_000,
-      async () => (await on('node2', 'grep -c /net. /proc/self/mountinfo || true')) === '0',
+      async () => (await on('node2', 'grep -c spark-failures/runs /proc/self/mountinfo || true')) === '0',
     );
     await healStep(ports, run, signal);
     await disarmStep(ports, run, signal);
@@ -291,7 +295,7 @@ const everyNameResolvesAgain = async (t: Test) => {
   await until('every task runs, reaches all others, and finds them by name', 2 * minute, async () => {
     const running = (await lab.inventory()).services.every(({ tasks }) => tasks.length === 1);
     if (!running || !(await everybody('open'))) return false;
-    const tasks = await Promise.all(names.map(taskOf));
+    const tasks = await tasksOf(...names);
     const found = await Promise.all(tasks.map((from) => finds(from, ...names)));
     return found.every((each) => each.length === names.length);
   });

@@ -72,6 +72,16 @@ stopped() {
     awk '$3 == "DROP" || $3 == "REJECT" { sum += $1 } END { print sum + 0 }'
 }
 
+# is_there PROCESS: whether somebody has an address that was asked. A task that is gone is silent too, but no neighbour
+# knows it; no filter keeps a neighbour from being known.
+is_there() {
+  case $victims in *.*) return ;; esac
+  for probe in $probes; do
+    if nsenter -t "$1" -n ip neigh show "${probe%%/*}" | grep -q lladdr; then return; fi
+  done
+  return 1
+}
+
 # judge PROCESS [ID] [ANOTHER]: prints the verdict on its network, by what answers it, and another process of the node.
 judge() (
   verdict=unknown
@@ -92,7 +102,7 @@ judge() (
       wait
     )
   fi
-  if [ -z "${SF_RUN_DIR:-}" ] && [ -z "$answers" ]; then in_force=present; fi
+  if [ -z "${SF_RUN_DIR:-}" ] && [ -z "$answers" ] && is_there "$1"; then in_force=present; fi
   case $service/$action/$in_force/$answers in
     */absent/* | *open* | dns/*) ;;
     udp/* | */reject/*)

@@ -13,12 +13,6 @@ chain=SF-$(run_number)
 victims=$1 action=$2 direction=$3 service=$4
 shift 4
 protocol=${service%%/*} ports=${service#*/}
-# Only what crosses the border: clients of a blocked port on the same machine, or in the same container, are not on the
-# network.
-case $victims in
-  *.*) entering="-i $(device_to "$1")" leaving="-o $(device_to "$1")" ;;
-  *) entering='! -i lo' leaving='! -o lo' ;;
-esac
 
 # stop MATCH [NOT_NEW]: the rules for packets that match. Rejected, open connections are reset at once, and so are new
 # ones of this node (a connecting socket would not hear ICMP from its own machine before it asks again). New ones of
@@ -56,7 +50,11 @@ sever_from() {
   esac
 }
 
+# rules DEVICES PEER...: by the devices packets cross the border: clients of a blocked port on the same machine, or in the
+# same container, are not on the network.
 rules() {
+  devices=$1
+  shift
   echo '*filter'
   echo ":$chain - [0:0]"
   case $victims in
@@ -77,11 +75,13 @@ rules() {
       for protocol in udp tcp; do stop "-p $protocol -m conntrack --ctdir ORIGINAL --ctorigdstport 53"; done
       ;;
     *)
-      for port in $(echo "$ports" | tr , ' '); do
-        sever "$entering -p $protocol --dport $port" "$leaving -p $protocol --dport $port"
-        # A published port is another one by the time it is forwarded to its container.
-        [ "$direction" = out ] ||
-          stop "$entering -p $protocol -m conntrack --ctdir ORIGINAL --ctorigdstport $port" '! --syn'
+      for device in $devices; do
+        for port in $(echo "$ports" | tr , ' '); do
+          sever "-i $device -p $protocol --dport $port" "-o $device -p $protocol --dport $port"
+          # A published port is another one by the time it is forwarded to its container.
+          [ "$direction" = out ] ||
+            stop "-i $device -p $protocol -m conntrack --ctdir ORIGINAL --ctorigdstport $port" '! --syn'
+        done
       done
       ;;
   esac
@@ -90,11 +90,12 @@ rules() {
 }
 
 case $victims in
-  *.*) rules "$@" | iptables-restore --noflush -w 5 ;;
+  *.*) rules "$(device_to "$1")" "$@" | iptables-restore --noflush -w 5 ;;
   *)
     for id in $(echo "$victims" | tr , ' '); do pin_network "$id"; done
     for network in $(pinned_networks); do
-      rules "$@" | nsenter --net="$network" iptables-restore --noflush -w 5
+      devices=$(nsenter --net="$network" ip -o link show | sed -n 's/^[0-9]*: \([^@:]*\).*/\1/p' | grep -vx lo)
+      rules "$devices" "$@" | nsenter --net="$network" iptables-restore --noflush -w 5
     done
     ;;
 esac
