@@ -103,7 +103,8 @@ export type Mechanism = string;
  * changes anything (common.sh's `refuse`); undo.sh puts it back (nothing saved: no-op);
  * check.sh prints one word: `active`, `inactive` or `unknown`, judged where the victim would feel it; a second word is
  * the uptime (as in /proc/uptime) at which it looked, when that is not the end of the script.
- * No argument contains a line break. $SF_RUN_DIR names the run: its last part is unique, and empty on a witness.
+ * No argument contains a line break. $SF_RUN_DIR names the run: its last part is unique, and empty on a witness; its file
+ * `hold` says how many ms the fault is to last.
  */
 export interface FaultStep {
   readonly node: string;

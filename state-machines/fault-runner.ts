@@ -85,8 +85,9 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
     actors: {
       prepare: fromPromise(async ({ signal }) => {
         await enter(run, ports, 'prepared');
-        const fuseMs = run.holdMs + run.graceMs;
-        const looks = await all(steps, (step) => armStep(ports, step, { fuseMs, needs: run.needs }, signal));
+        const { holdMs, graceMs, needs } = run;
+        const arming = { fuseMs: holdMs + graceMs, holdMs, needs };
+        const looks = await all(steps, (step) => armStep(ports, step, arming, signal));
         refuseActive(steps, looks);
       }),
       inject: fromPromise(async ({ signal }) => {

@@ -33,11 +33,19 @@ export interface StepPorts {
 const answerLimitMs = 25_000;
 const healLimitMs = 90_000;
 
+interface Arming {
+  /** Until the switch fires. */
+  readonly fuseMs: number;
+  /** As the run asks: for a victim that has to undo it by itself. */
+  readonly holdMs?: number;
+  readonly needs: readonly Need[];
+}
+
 /** Writes the step and its undo to the node's disk and arms the switch; the look is the one before the fault. */
 export async function armStep(
   ports: StepPorts,
   run: StepRun,
-  { fuseMs, needs }: { readonly fuseMs: number; readonly needs: readonly Need[] },
+  { fuseMs, holdMs = 0, needs }: Arming,
   signal: AbortSignal,
 ): Promise<Look> {
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
@@ -47,7 +55,7 @@ export async function armStep(
     run.step.node,
     'arm.sh',
     args,
-    { stdin: bundle(ports.scripts, run.step) },
+    { stdin: bundle(ports.scripts, run.step, holdMs) },
     signal,
   );
   return answer.look();
@@ -115,7 +123,7 @@ function replayVersion(scripts: Scripts): string {
 }
 
 /** The run directory's files as arm.sh unpacks them: plain text, a marker line before each. */
-function bundle(scripts: Scripts, step: FaultStep): string {
+function bundle(scripts: Scripts, step: FaultStep, holdMs: number): string {
   if (step.args.some((arg) => arg.includes('\n')))
     throw new RefusedError('an argument contains a line break');
   const { inject, undo, check } = scripts.mechanism(step.mechanism);
@@ -127,6 +135,7 @@ function bundle(scripts: Scripts, step: FaultStep): string {
     '.heal-all.sh': scripts.deadMan('heal-all.sh'),
     '.replay.service': scripts.deadMan('replay.service'),
     args: step.args.map((arg) => `${arg}\n`).join(''),
+    hold: `${Math.ceil(holdMs)}\n`,
   };
   return Object.entries(files)
     .map(([name, text]) => `#sf-file ${name}\n${text}`)
