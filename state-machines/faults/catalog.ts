@@ -1,12 +1,15 @@
 import type { FaultKind } from '../contract.ts';
 import { drainNode } from './availability/fault.ts';
 import { cpuPressure, memoryPressure } from './burn/fault.ts';
+import { clockSkew } from './clock/fault.ts';
 import { blockPort, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
+import { loseCheckpoint } from './files/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
+import { expireSession } from './session/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
 
 /** Every fault kind there is. */
@@ -18,6 +21,8 @@ export const faultKinds: readonly FaultKind[] = [
   stopService,
   stopEngine,
   drainNode,
+  loseCheckpoint,
+  expireSession,
   isolateNode,
   partition,
   blockPort,
@@ -27,4 +32,5 @@ export const faultKinds: readonly FaultKind[] = [
   pidLimit,
   cpuPressure,
   memoryPressure,
+  clockSkew,
 ];
