@@ -67,6 +67,8 @@ interface LabLayout {
   readonly nodes?: number;
   /** The machines are one: `node1`, the manager, makes it, and the others join. */
   readonly swarm?: boolean;
+  /** On the machines, beside the one that `startTask` runs. */
+  readonly images?: readonly string[];
   readonly limitMs?: number;
 }
 
@@ -80,16 +82,17 @@ export interface LabAccess {
   readonly subnet: string;
   readonly work: string;
   readonly image: string;
+  readonly seed: readonly string[];
 }
 
 /** The lab's provisioner, as this process and others bind it. */
 export function bindLab(
-  { cluster, subnet, work, image }: LabAccess,
+  { cluster, subnet, work, image, seed }: LabAccess,
   progress: (line: string) => void,
 ): Provisioner {
   return labProvisioner(labConfigSchema.parse({ subnet, memory: '1Gi', cpus: 1 }), {
     ...{ cluster, stateDir: join(work, 'state'), cacheDir: join(work, 'cache') },
-    ...{ images: { node: image, seed: [victimImage] }, progress },
+    ...{ images: { node: image, seed }, progress },
   });
 }
 
@@ -111,9 +114,10 @@ export async function openMachines(
   const assetsDir = join(import.meta.dirname, '..', '..', '..');
   const scripts = await loadScripts(join(assetsDir, 'state-machines'));
   const names = await resolveImageNames(assetsDir);
-  const access = { cluster, subnet, work, image: names.get('node') ?? '' };
+  const seed = [victimImage, ...(layout.images ?? [])];
+  const access = { cluster, subnet, work, image: names.get('node') ?? '', seed };
   const cacheDir = join(assetsDir, '.cache');
-  await ensureImages([access.image, victimImage], { assetsDir, cacheDir, progress: () => {} }, signal);
+  await ensureImages([access.image, ...seed], { assetsDir, cacheDir, progress: () => {} }, signal);
   const provisioner = bindLab(access, (line) => t.comment(line));
   const handles = new Map<string, NodeHandle>();
   const takeDown = async () => {
@@ -240,6 +244,7 @@ ip -o link | sed -E 's/^[0-9]+: //; s/^veth.*/veth/; s/ link.*//' | sort -u
 ip route
 systemctl list-units --all --no-legend --plain 'sf-*'
 find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
+find /var/lib/spark-failures/checkpoint -type f -exec cksum {} + 2>/dev/null | sort
 awk '{ print $5, $9 }' /proc/self/mountinfo | grep -vE 'docker|/run/user|credentials' | sort
 grep -rs . /sys/fs/cgroup --include=freezer.state --include=cgroup.freeze --include=cpu.cfs_quota_us --include=cpu.max \\
   --include=memory.limit_in_bytes --include=memory.max --include=pids.max | grep docker |
