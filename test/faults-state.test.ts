@@ -354,3 +354,92 @@ t.test('what is no checkpoint is refused, and nothing is touched', async (t) => 
   await truncate(join(empty.path, 'sources/0/0'));
   t.match(await empty.inject(), { code: 69, stderr: /has no such file of sources/ });
 });
+
+/** Before a script: a clock that is only a file, and services that are files. Functions, so that nothing real is called. */
+const pretended = `
+date() {
+  read -r off <"$PRETENDED/off"
+  now=$(($(command date +%s%N) / 1000000))
+  case $1 in
+  +%s%N) echo "$((now + off))000000" ;;
+  --set) wanted=\${2#@}; echo "$((\${wanted%.*}\${wanted#*.}0 - now))" >"$PRETENDED/off" ;;
+  *) exit 99 ;;
+  esac
+}
+systemctl() {
+  case $1 in
+  --quiet) [ -e "$PRETENDED/$3" ] ;;
+  stop) shift; for unit; do rm "$PRETENDED/$unit"; done ;;
+  start) shift; for unit; do : >"$PRETENDED/$unit"; done ;;
+  *) exit 99 ;;
+  esac
+}
+`;
+
+async function clock(t: Test, offsetMs: number) {
+  const dir = await mkdtemp(join(tmpdir(), 'sf-clock-'));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const file = (name: string) => join(dir, name);
+  await writeFile(file('off'), '0\n');
+  await writeFile(file('chrony.service'), '');
+  const env = { ...process.env, SF_RUN_DIR: dir, PRETENDED: dir };
+  const sh = async (script: string) => {
+    const { stdout } = await run('sh', ['-c', pretended + script, 'sh', String(offsetMs)], { env });
+    return stdout.trim();
+  };
+  const { inject, undo, check } = scripts.mechanism('clock');
+  return {
+    ...{ file, inject: () => sh(inject), undo: () => sh(undo), check: () => sh(check) },
+    off: async () => Number(await readFile(file('off'), 'utf8')),
+    set: (ms: number) => writeFile(file('off'), `${ms}\n`),
+    keepers: async () => (await readdir(dir)).filter((name) => name.endsWith('.service')),
+  };
+}
+/** The scripts read hundredths of a second, and need some time between two of their readings. */
+const isAbout = (ms: number, expected: number) => Math.abs(ms - expected) < 150;
+
+t.test('clockSkew steps a clock, stops what keeps it, and puts both back', async (t) => {
+  for (const offsetMs of [30_000, -300_000]) {
+    const machine = await clock(t, offsetMs);
+    t.equal(await machine.check(), 'inactive');
+    await machine.undo();
+    t.equal(await machine.off(), 0, 'nothing saved, nothing undone');
+    await machine.inject();
+    t.ok(isAbout(await machine.off(), offsetMs), `${await machine.off()} ms`);
+    t.same(await machine.keepers(), []);
+    t.equal(await machine.check(), 'active');
+    await machine.undo();
+    t.ok(isAbout(await machine.off(), 0), `${await machine.off()} ms`);
+    t.same(await machine.keepers(), ['chrony.service'], 'and none that did not run');
+    t.equal(await machine.check(), 'inactive');
+    const off = await machine.off();
+    await machine.undo();
+    t.equal(await machine.off(), off, 'any number of times');
+  }
+});
+
+t.test(
+  'a clock that somebody else has set right is left alone, and another wrong one is unknown',
+  async (t) => {
+    const machine = await clock(t, 30_000);
+    await machine.inject();
+    await machine.set(10_000);
+    t.equal(await machine.check(), 'unknown');
+    await machine.set(20);
+    t.equal(await machine.check(), 'inactive', 'which ends the hold');
+    await machine.undo();
+    t.equal(await machine.off(), 20);
+  },
+);
+
+t.test('after a reboot the clock is another one; what kept it is started all the same', async (t) => {
+  const machine = await clock(t, 30_000);
+  await machine.inject();
+  const [base, , keepers] = (await readFile(machine.file('clock'), 'utf8')).split('\n');
+  await writeFile(machine.file('clock'), `${base}\nan-earlier-boot\n${keepers}\n`);
+  await machine.set(-5_000);
+  t.equal(await machine.check(), 'inactive');
+  await machine.undo();
+  t.equal(await machine.off(), -5_000);
+  t.same(await machine.keepers(), ['chrony.service']);
+});

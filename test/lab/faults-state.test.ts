@@ -11,6 +11,7 @@ import {
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { scanOrphans } from '../../state-machines/scan-orphans.ts';
+import { exampleCheckpoint } from '../support/example-checkpoint.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
 
 // loseCheckpoint on a folder that two machines share, expireSession on a real ZooKeeper and a client of it, and
@@ -55,12 +56,7 @@ const abandon = async (
 
 await t.test('loseCheckpoint', async (t) => {
   const job = '/var/lib/spark-failures/checkpoint/job';
-  const make = `mkdir -p "$1/offsets" "$1/commits" "$1/sources/0" && cd "$1" && echo id >metadata && echo 0 >sources/0/0
-    for batch in $(seq 0 199); do echo "o $batch" >offsets/$batch; echo "c $batch" >commits/$batch; done
-    for partition in 0 1 2; do mkdir -p state/0/$partition
-      for version in $(seq 1 200); do echo x >state/0/$partition/$version.delta; echo y >state/0/$partition/.$version.delta.crc; done
-    done`;
-  await on('node1', make, job);
+  await on('node1', exampleCheckpoint, job, '200');
   const count = (name: string, part: string) => on(name, 'find "$1/$2" -type f | wc -l', job, part);
 
   await t.test('is seen by every machine of the folder, and is undone', async (t) => {
