@@ -1,13 +1,16 @@
 import type { FaultKind } from '../contract.ts';
 import { drainNode } from './availability/fault.ts';
 import { cpuPressure, memoryPressure } from './burn/fault.ts';
+import { clockSkew } from './clock/fault.ts';
 import { blockPort, dns, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
+import { loseCheckpoint } from './files/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { linkDown } from './link/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
+import { expireSession } from './session/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
 
 /** Every fault kind there is. */
@@ -19,6 +22,8 @@ export const faultKinds: readonly FaultKind[] = [
   stopService,
   stopEngine,
   drainNode,
+  loseCheckpoint,
+  expireSession,
   isolateNode,
   partition,
   blockPort,
@@ -30,4 +35,5 @@ export const faultKinds: readonly FaultKind[] = [
   pidLimit,
   cpuPressure,
   memoryPressure,
+  clockSkew,
 ];

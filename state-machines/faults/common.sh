@@ -131,6 +131,153 @@ save() {
   sync "$SF_RUN_DIR"
 }
 
+# What follows makes containers stand still as a whole, by the freezer of their cgroups, or, with process=TEXT before
+# their ids, processes inside them whose command line contains the text, by SIGSTOP.
+
+# freeze_inject [process=TEXT] CONTAINER_ID...: saves first what is to be let go, one a line: `inode directory` of a
+# cgroup, `pid started` of a process.
+freeze_inject() {
+  freeze_aim "$@"
+  [ -z "$text" ] || shift
+  freeze_save "$@"
+  # Whoever is running may start others that match: until a look finds nobody new.
+  while ! cmp -s "$held.new" "$held"; do
+    mv "$held.new" "$held"
+    while read -r first second; do freeze_hold "$first" "$second"; done <"$held"
+    freeze_save "$@"
+  done
+}
+
+# freeze_undo [process=TEXT] CONTAINER_ID...: lets go exactly what was saved. A cgroup with another inode, or a process
+# with another start, has only the name in common with the one that was held: that one is gone, and the new one was never
+# held.
+freeze_undo() {
+  freeze_aim "$@"
+  [ -e "$held" ] || return 0
+  failed=0
+  while read -r first second; do
+    freeze_finds "$first" "$second" || continue
+    # It may go at any moment, too.
+    freeze_let_go "$first" "$second" || ! freeze_finds "$first" "$second" || failed=1
+  done <"$held"
+  return "$failed"
+}
+
+# freeze_check [process=TEXT] CONTAINER_ID...: active when all that was chosen stands still: the kernel says that every
+# task of it does (not only that it was told to), and its CPU time does not grow. An idle one's would not grow either, so
+# the first alone tells that it goes on. Says at which uptime it looked.
+freeze_check() {
+  freeze_aim "$@"
+  [ -z "$text" ] || shift
+  seen=$(freeze_look "$@")
+  read -r up _ </proc/uptime
+  case $(printf '%s\n' "$seen" | cut -d' ' -f1 | sort -u | tr '\n' ' ') in
+  'still ')
+    sleep 0.1
+    if [ "$(freeze_look "$@")" = "$seen" ]; then word=active; else word=unknown; fi
+    ;;
+  *still* | *stopping*) word=unknown ;;
+  *) word=inactive ;;
+  esac
+  echo "$word $up"
+}
+
+freeze_aim() {
+  text=
+  case $1 in process=*) text=${1#process=} ;; esac
+  held=${SF_RUN_DIR:-}/held
+}
+
+# All that was found so far, on the disk before any of it stands still. What a process was stopped as is not always what
+# it was found as: a child that has become another program since then is still to be let go.
+freeze_save() {
+  freeze_find "$@" >"$held.found"
+  if [ -e "$held" ]; then cat "$held" >>"$held.found"; fi
+  sort -u "$held.found" >"$held.new"
+}
+
+freeze_find() {
+  for id; do
+    if [ -n "$text" ]; then
+      found=$(matching "$id" "$text")
+      why="no process of container $id has \"$text\" in its command line"
+    else
+      dir=$(container_cgroup "$id" freezer)
+      found=${dir:+"$(stat -c %i "$dir") $dir"}
+      why="container $id is not running"
+    fi
+    if [ -n "$found" ]; then
+      printf '%s\n' "$found"
+    elif [ ! -e "$held" ]; then
+      refuse "$why" # after that something stands still, and it is too late
+    fi
+  done
+}
+
+freeze_hold() {
+  if [ -n "$text" ]; then
+    # It may end by itself at any moment.
+    [ -z "$(alive "$1" "$2")" ] || kill -s STOP "$1" || [ -z "$(alive "$1" "$2")" ]
+  elif [ -e "$2/freezer.state" ]; then
+    echo FROZEN >"$2/freezer.state"
+  else
+    echo 1 >"$2/cgroup.freeze"
+  fi
+}
+
+freeze_finds() {
+  if [ -n "$text" ]; then
+    [ -n "$(alive "$1" "$2")" ]
+  else
+    [ "$(stat -c %i "$2" 2>/dev/null)" = "$1" ]
+  fi
+}
+
+freeze_let_go() {
+  if [ -n "$text" ]; then
+    kill -s CONT "$1"
+  elif [ -e "$2/freezer.state" ]; then
+    echo THAWED >"$2/freezer.state"
+  else
+    echo 0 >"$2/cgroup.freeze"
+  fi
+}
+
+# The processes that were stopped, not whoever matches now: a job may start others meanwhile, and those are clean.
+freeze_processes() {
+  if [ -e "$held" ]; then
+    cat "$held"
+  else
+    for id; do matching "$id" "$text"; done
+  fi
+}
+
+# still, moving, or stopping: and CPU time. One line for each that is there.
+freeze_look() {
+  if [ -n "$text" ]; then
+    freeze_processes "$@" | while read -r pid start; do
+      alive "$pid" "$start" | sed 's/^T /still /; t; s/^. /moving /'
+    done
+    return
+  fi
+  for id; do
+    dir=$(container_cgroup "$id" freezer)
+    [ -n "$dir" ] || continue
+    if [ -e "$dir/freezer.state" ]; then
+      state=$(cat "$dir/freezer.state")
+      cpu=$(cat "$(container_cgroup "$id" cpuacct)/cpuacct.usage")
+    else
+      state=$(cat "$dir/cgroup.freeze" "$dir/cgroup.events" | tr '\n' ' ')
+      cpu=$(sed -n 's/^usage_usec //p' "$dir/cpu.stat")
+    fi
+    case $state in
+    FROZEN | *'frozen 1'*) echo "still $cpu" ;;
+    THAWED | 0*) echo "moving $cpu" ;;
+    *) echo "stopping $cpu" ;; # told to, and not all of it does
+    esac
+  done
+}
+
 # What follows changes the swarm, and needs the engine of this manager and a quorum: the availability of a node, or the
 # replicas of a service, each by its exact id.
 

@@ -67,6 +67,8 @@ interface LabLayout {
   readonly nodes?: number;
   /** The machines are one: `node1`, the manager, makes it, and the others join. */
   readonly swarm?: boolean;
+  /** On the machines, beside the one that `startTask` runs. */
+  readonly images?: readonly string[];
   readonly limitMs?: number;
 }
 
@@ -80,16 +82,17 @@ export interface LabAccess {
   readonly subnet: string;
   readonly work: string;
   readonly image: string;
+  readonly seed: readonly string[];
 }
 
 /** The lab's provisioner, as this process and others bind it. */
 export function bindLab(
-  { cluster, subnet, work, image }: LabAccess,
+  { cluster, subnet, work, image, seed }: LabAccess,
   progress: (line: string) => void,
 ): Provisioner {
   return labProvisioner(labConfigSchema.parse({ subnet, memory: '1Gi', cpus: 1 }), {
     ...{ cluster, stateDir: join(work, 'state'), cacheDir: join(work, 'cache') },
-    ...{ images: { node: image, seed: [victimImage] }, progress },
+    ...{ images: { node: image, seed }, progress },
   });
 }
 
@@ -111,9 +114,10 @@ export async function openMachines(
   const assetsDir = join(import.meta.dirname, '..', '..', '..');
   const scripts = await loadScripts(join(assetsDir, 'state-machines'));
   const names = await resolveImageNames(assetsDir);
-  const access = { cluster, subnet, work, image: names.get('node') ?? '' };
+  const seed = [victimImage, ...(layout.images ?? [])];
+  const access = { cluster, subnet, work, image: names.get('node') ?? '', seed };
   const cacheDir = join(assetsDir, '.cache');
-  await ensureImages([access.image, victimImage], { assetsDir, cacheDir, progress: () => {} }, signal);
+  await ensureImages([access.image, ...seed], { assetsDir, cacheDir, progress: () => {} }, signal);
   const provisioner = bindLab(access, (line) => t.comment(line));
   const handles = new Map<string, NodeHandle>();
   const takeDown = async () => {

@@ -6,6 +6,7 @@ ip -o link | sed -E 's/^[0-9]+: //; s/^veth.*/veth/; s/ link.*//' | sort -u
 ip route
 systemctl list-units --all --no-legend --plain 'sf-*'
 find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
+find /var/lib/spark-failures/checkpoint -type f -exec cksum {} + 2>/dev/null | sort
 awk '{ print $5, $9 }' /proc/self/mountinfo | grep -vE 'docker|/run/user|credentials' | sort
 grep -rs . /sys/fs/cgroup --include=freezer.state --include=cgroup.freeze --include=cpu.cfs_quota_us --include=cpu.max \\
   --include=memory.limit_in_bytes --include=memory.max --include=pids.max | grep docker |
