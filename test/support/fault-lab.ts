@@ -25,6 +25,7 @@ import { engineOrSkip } from './lab-engine.ts';
 /** Machines of a lab without any controller: faults are run on them one by one, and looked at past all of ours. */
 export interface FaultLab {
   readonly access: LabAccess;
+  readonly names: readonly string[];
   readonly scripts: Scripts;
   readonly ports: StepPorts;
   /** Ends with the test file's own limit. */
@@ -32,7 +33,10 @@ export interface FaultLab {
   node(name: string): NodeHandle;
   /** A connection of its own, to be closed by whoever asked for it. */
   connect(name: string): Promise<NodeHandle>;
-  /** Takes the power away and gives it back; resolves when the machine's engine runs again. */
+  powerOff(name: string): Promise<void>;
+  /** Resolves when the machine's engine runs again. */
+  powerOn(name: string): Promise<void>;
+  /** Off, and on again. */
   powerCycle(name: string): Promise<void>;
   /** Standard output of a shell script run as root; rejects when it fails. */
   on(name: string, script: string, ...args: string[]): Promise<string>;
@@ -65,8 +69,10 @@ interface LabLayout {
   readonly cluster: string;
   readonly subnet: string;
   readonly nodes?: number;
-  /** The machines are one: `node1`, the manager, makes it, and the others join. */
+  /** The machines are one: `node1`, a manager, makes it, and the others join. */
   readonly swarm?: boolean;
+  /** How many of the first ones are its managers; one when nothing is said. */
+  readonly managers?: number;
   readonly limitMs?: number;
 }
 
@@ -105,7 +111,8 @@ export async function openMachines(
   t: Pick<Test, 'comment' | 'teardown'>,
   layout: LabLayout,
 ): Promise<FaultLab> {
-  const { cluster, subnet, nodes: count = 2, swarm = false, limitMs = defaultLimitMs } = layout;
+  const { cluster, subnet, nodes: count = 2, swarm = false, managers = 1 } = layout;
+  const { limitMs = defaultLimitMs } = layout;
   const signal = AbortSignal.timeout(limitMs - 10_000);
   const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
   const assetsDir = join(import.meta.dirname, '..', '..', '..');
@@ -128,7 +135,7 @@ export async function openMachines(
   await takeDown();
   const machines = Array.from({ length: count }, (_, index) => ({
     ...{ name: `node${index + 1}`, index },
-    role: index === 0 ? ('manager' as const) : ('worker' as const),
+    role: index < managers ? ('manager' as const) : ('worker' as const),
   }));
   await Promise.all(machines.map((spec) => provisioner.create(spec, signal)));
   const connect = async (name: string) => {
@@ -149,13 +156,16 @@ export async function openMachines(
     return stdout.trim();
   };
   const makeSwarm = async () => {
-    const [manager, ...others] = machines.map(({ name }) => node(name));
+    const [manager, ...others] = machines;
+    const { name: first, address } = node(manager!.name);
     const init =
       'docker swarm init --advertise-addr "$1" --default-addr-pool "$2" --default-addr-pool-mask-length 24';
-    await on(manager!.name, init, manager!.address, OVERLAY_POOL);
-    const token = await on(manager!.name, 'docker swarm join-token -q worker');
+    await on(first, init, address, OVERLAY_POOL);
     const join = 'docker swarm join --token "$1" --advertise-addr "$2" "$3:2377"';
-    for (const { name, address } of others) await on(name, join, token, address, manager!.address);
+    for (const { name, role } of others) {
+      const token = await on(first, 'docker swarm join-token -q "$1"', role);
+      await on(name, join, token, node(name).address, address);
+    }
   };
   if (swarm) await makeSwarm();
   const memberOf = async (name: string): Promise<SwarmMember> => {
@@ -176,15 +186,23 @@ export async function openMachines(
     ),
   });
   const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => node(name) };
+  const powerOff = async (name: string) => {
+    node(name).close();
+    await provisioner.power!.off(name, signal);
+  };
+  const powerOn = async (name: string) => {
+    await provisioner.power!.on(name, signal);
+    await provisioner.create(machines.find((spec) => spec.name === name)!, signal);
+    handles.set(name, await connect(name));
+  };
   let runs = 0;
   return {
     ...{ access, scripts, ports, signal, node, connect, on, facts },
+    names: machines.map(({ name }) => name),
+    ...{ powerOff, powerOn },
     async powerCycle(name) {
-      node(name).close();
-      await provisioner.power!.off(name, signal);
-      await provisioner.power!.on(name, signal);
-      await provisioner.create(machines.find((spec) => spec.name === name)!, signal);
-      handles.set(name, await connect(name));
+      await powerOff(name);
+      await powerOn(name);
     },
     async startTask(name, options = '', command = 'sleep 3600') {
       runs += 1;
@@ -232,7 +250,10 @@ export async function openMachines(
   };
 }
 
-/** Packet filter, queues, links, routes, units, files, mounts, limits of containers, and processes that stand still. */
+/**
+ * Packet filter, queues, links, routes, units, large files, mounts, limits of containers, processes that stand still, the
+ * same of containers' networks, and on a manager the swarm's nodes and services.
+ */
 const tracesScript = `
 for table in raw filter nat mangle; do iptables -t "$table" -S; done
 tc qdisc show | sed 's/ dev veth[0-9a-f]*/ dev veth/' | sort
@@ -240,11 +261,18 @@ ip -o link | sed -E 's/^[0-9]+: //; s/^veth.*/veth/; s/ link.*//' | sort -u
 ip route
 systemctl list-units --all --no-legend --plain 'sf-*'
 find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
+find / /tmp /run /dev/shm -xdev -type f -size +1M -newer /proc/1/cmdline 2>/dev/null | grep -v '^/\\(run\\|var\\)/log/' | sort
 awk '{ print $5, $9 }' /proc/self/mountinfo | grep -vE 'docker|/run/user|credentials' | sort
 grep -rs . /sys/fs/cgroup --include=freezer.state --include=cgroup.freeze --include=cpu.cfs_quota_us --include=cpu.max \\
-  --include=memory.limit_in_bytes --include=memory.max --include=pids.max | grep docker |
-  sed -E 's/[0-9a-f]{64}/CONTAINER/' | sort -u
+  --include=memory.limit_in_bytes --include=memory.max --include=pids.max --include='blkio.throttle.*_device' \\
+  --include=io.max | grep docker | sed -E 's/[0-9a-f]{64}/CONTAINER/' | sort -u
 ps -eo stat,args | grep '^[TD]' | sort
-docker node ls --format '{{.Hostname}} {{.Availability}}' 2>/dev/null
-docker service ls -q 2>/dev/null | xargs -r docker service inspect --format '{{.Spec.Name}} {{json .Spec.Mode}}'
+lsns --noheadings --type net --output PID | while read -r pid; do
+  [ "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/self/ns/net)" ] || continue
+  nsenter -t "$pid" -n sh -c 'iptables -S; iptables -t raw -S; iptables -t nat -S; tc qdisc show; ip -o link' |
+    sed -E 's/^/container: /; s/ [0-9]+: / /; s/@if[0-9]+//; s/ link.*//; s/(--sport |127.0.0.11:|--to-source :)[0-9]+/\\1PORT/'
+done | sort -u
+docker node ls -q 2>/dev/null | xargs -r docker node inspect --format \\
+  '{{.Description.Hostname}} {{json .Spec}} {{.Status.State}} {{with .ManagerStatus}}{{.Reachability}}{{end}}' | sort
+docker service ls -q 2>/dev/null | xargs -r docker service inspect --format '{{.Spec.Name}} {{json .Spec.Mode}}' | sort
 exit 0`;
