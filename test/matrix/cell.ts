@@ -90,9 +90,15 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
       await rm(stateDir, { recursive: true, force: true });
     }
   };
-  /** Whether the kind can be had here at all: asked once, before anything of it was struck. */
-  const refusalOf = (lane: Lane, kind: FaultKind): Promise<string | undefined> => {
-    const asked = refusals.get(kind.name) ?? cleanRun(lane, kind).then(refusal);
+  /** Whether a run that is not struck is refused here, and why: asked once. */
+  const refusalOf = (lane: Lane, kind: FaultKind) => {
+    const asked =
+      refusals.get(kind.name) ??
+      cleanRun(lane, kind).then(async (result) => {
+        const left = await lane.settled(settleMs);
+        if (left.length > 0) throw new Error(`a clean run left: ${left.join('; ')}`);
+        return refusal(result);
+      });
     refusals.set(kind.name, asked);
     return asked;
   };
@@ -101,30 +107,30 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
     const { strike, blow } = situation;
     const dirty = await lane.settled(settleMs);
     if (dirty.length > 0) return { left: ['before it: not as in the beginning', ...dirty] };
-    const refused = await refusalOf(lane, kind);
-    if (refused !== undefined) {
-      const isArmed = strike === 'hold' || strike.script !== 'arm.sh';
-      const left = await lane.settled(settleMs);
-      if (isArmed || left.length > 0) return { refused, left };
-    }
-    await lane.settled(settleMs);
+    // Whoever is killed while it arms learns of no refusal.
+    const arms = strike !== 'hold' && strike.script === 'arm.sh';
+    let refused = arms ? await refusalOf(lane, kind) : undefined;
     const problems: string[] = [];
     const run = await lane.plan(kind, timings[blow]);
     const signal = signals[blow];
     const options = { access: lane.lab.access, stateDir, scriptsDir, run, strike, signal };
     const controller = startController(options, firstGroup + lane.number);
-    if (await controller.struck) problems.push(...(await blows[blow]({ lane, run, controller })));
-    else problems.push(`it never came there: ${JSON.stringify(controller.result())}`);
+    const isStruck = await controller.struck;
+    if (isStruck) problems.push(...(await blows[blow]({ lane, run, controller })));
+    else refused ??= refusal(controller.result());
+    if (!isStruck && refused === undefined)
+      problems.push(`it never came there: ${JSON.stringify(controller.result())}`);
     const journal = await openRunJournal(stateDir);
     if (signal !== 'SIGKILL' && (await journal.unfinished()).length > 0)
       problems.push('the run was not closed');
     const ports = { ...lane.lab.ports, journal };
     await healUnfinished(ports, lane.lab.signal);
     for (const { outcome, message } of await journal.runs())
-      if (!outcome || !closings[blow].includes(outcome)) problems.push(`closed as ${outcome}: ${message}`);
+      if (!outcome || !(isStruck ? closings[blow] : ['Refused']).includes(outcome))
+        problems.push(`closed as ${outcome}: ${message}`);
     problems.push(...(await lane.settled(settleMs)));
     const next = await cleanRun(lane, kind);
-    if (next.outcome !== 'Healed' && refusal(next) !== refused)
+    if (next.outcome !== (refused === undefined ? 'Healed' : 'Refused'))
       problems.push(`the next run ended ${next.outcome}: ${next.message}`);
     return { ...(refused !== undefined && { refused }), left: problems };
   };
@@ -135,9 +141,9 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
       onLane(async (lane) => {
         const startedMs = Date.now();
         const stateDir = await mkdtemp(join(tmpdir(), 'sf-matrix-'));
-        const found = await runCell(lane, kind, situation, stateDir).catch((error: unknown) => ({
-          left: [String(error)],
-        }));
+        const found = await runCell(lane, kind, situation, stateDir).catch((error: unknown) =>
+          error instanceof RefusedError ? { refused: error.message, left: [] } : { left: [String(error)] },
+        );
         await rm(stateDir, { recursive: true, force: true });
         if (found.left.length > 0) await lane.rebase();
         const key = { kind: kind.name, situation: situation.name };
@@ -149,8 +155,8 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
   };
 }
 
-function refusal({ outcome, message = '' }: { readonly outcome: string; readonly message?: string }) {
-  return outcome === 'Refused' ? message : undefined;
+function refusal(result?: { readonly outcome: string; readonly message?: string }): string | undefined {
+  return result?.outcome === 'Refused' ? (result.message ?? 'no reason') : undefined;
 }
 
 /** Changes with whatever of a cell is run on nodes: what was shown before says nothing of it any more. */

@@ -255,9 +255,11 @@ export async function openMachines(
  * same of containers' networks, and on a manager the swarm's nodes and services.
  */
 const tracesScript = `
-for table in raw filter nat mangle; do iptables -t "$table" -S; done
+# Ports of an engine's resolver and numbers of interfaces on other machines are new after each start.
+steady() { sed -E 's/(--sport |127.0.0.11:|--to-source :)[0-9]+/\\1PORT/; s/@if[0-9]+//'; }
+for table in raw filter nat mangle; do iptables -t "$table" -S; done | steady
 tc qdisc show | sed 's/ dev veth[0-9a-f]*/ dev veth/' | sort
-ip -o link | sed -E 's/^[0-9]+: //; s/^veth.*/veth/; s/ link.*//' | sort -u
+ip -o link | sed -E 's/^[0-9]+: //; s/^veth.*/veth/; s/ link.*//' | steady | sort -u
 ip route
 systemctl list-units --all --no-legend --plain 'sf-*'
 find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
@@ -268,9 +270,9 @@ grep -rs . /sys/fs/cgroup --include=freezer.state --include=cgroup.freeze --incl
   --include=io.max | grep docker | sed -E 's/[0-9a-f]{64}/CONTAINER/' | sort -u
 ps -eo stat,args | grep '^[TD]' | sort
 lsns --noheadings --type net --output PID | while read -r pid; do
-  [ "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/self/ns/net)" ] || continue
+  if [ -z "$pid" ] || [ "/proc/$pid/ns/net" -ef /proc/self/ns/net ]; then continue; fi
   nsenter -t "$pid" -n sh -c 'iptables -S; iptables -t raw -S; iptables -t nat -S; tc qdisc show; ip -o link' |
-    sed -E 's/^/container: /; s/ [0-9]+: / /; s/@if[0-9]+//; s/ link.*//; s/(--sport |127.0.0.11:|--to-source :)[0-9]+/\\1PORT/'
+    sed -E 's/^/container: /; s/ [0-9]+: / /; s/ link.*//' | steady
 done | sort -u
 docker node ls -q 2>/dev/null | xargs -r docker node inspect --format \\
   '{{.Description.Hostname}} {{json .Spec}} {{.Status.State}} {{with .ManagerStatus}}{{.Reachability}}{{end}}' | sort
