@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { FaultRun } from '../../state-machines/contract.ts';
 import type { Lane } from './lane.ts';
@@ -102,19 +103,19 @@ function targetOf({ lab }: Lane, { steps }: FaultRun) {
 /** Promised beyond the deadline. */
 const lateMs = 5_000;
 
-/** Waits until the nodes have healed the run by themselves; resolves with those that have not, when it is too late. */
+/** Waits until the nodes have healed the run by themselves; resolves with those that are too late. */
 async function selfHealed(lane: Lane, run: FaultRun): Promise<readonly string[]> {
-  const { holdMs, graceMs, steps } = run;
-  const allHealed = async () => (await healed(lane, run)).length === steps.length;
-  const tooLate = await lane.lab.until('', holdMs + graceMs + lateMs, allHealed).catch(() => true);
-  if (tooLate !== true) return [];
-  const done = await healed(lane, run);
-  return steps
-    .filter((step) => !done.includes(step.target))
-    .map(({ node, target }) => `${node} did not heal ${target}`);
+  const deadlineMs = Date.now() + run.holdMs + run.graceMs + lateMs;
+  for (;;) {
+    const done = await healed(lane, run);
+    const late = run.steps.filter(({ target }) => !done.includes(target));
+    if (late.length === 0) return [];
+    if (Date.now() > deadlineMs) return late.map(({ node, target }) => `${node} did not heal ${target}`);
+    await sleep(200);
+  }
 }
 
-/** The targets that are marked as healed on their nodes, and by nobody who is asked here. */
+/** The targets that are marked as healed on their nodes. */
 async function healed({ lab }: Lane, { runId, steps }: FaultRun): Promise<readonly string[]> {
   const marked = steps.map(async ({ node, target }, index) => {
     const mark = `/var/lib/spark-failures/runs/${runId}.${index}/healed`;
@@ -124,10 +125,10 @@ async function healed({ lab }: Lane, { runId, steps }: FaultRun): Promise<readon
   return (await Promise.all(marked)).flat();
 }
 
-const run = promisify(execFile);
+const execute = promisify(execFile);
 
 /** Adds or removes the rule by which nothing that a process of this group sends leaves the machine. */
 export async function iptables(change: '-I' | '-D', group: number): Promise<void> {
   const rule = ['OUTPUT', '-m', 'owner', '--gid-owner', String(group), '-j', 'DROP'];
-  await run('iptables', ['-w', change, ...rule]);
+  await execute('iptables', ['-w', change, ...rule]);
 }

@@ -100,6 +100,7 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
         return refusal(result);
       });
     refusals.set(kind.name, asked);
+    asked.catch(() => refusals.delete(kind.name)); // told to whoever waits; asked again by the next
     return asked;
   };
 
