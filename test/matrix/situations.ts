@@ -5,6 +5,8 @@ interface Call {
   readonly script: 'arm.sh' | 'inject.sh' | 'look.sh' | 'heal.sh' | 'disarm.sh';
   /** `during`: a moment after it was sent, while the node is at it. */
   readonly when: 'before' | 'during' | 'after';
+  /** Looks are taken before the hold, too: those that verify a heal come after one. */
+  readonly verifies?: true;
 }
 
 /** Where in a run it is struck: at a script of dead-man/, or when the effect is seen on all targets and is held. */
@@ -57,6 +59,13 @@ const killed = (when: Call['when'], script: Call['script'], words: string): Situ
   blow: 'killed',
 });
 
+const verifying = (when: Call['when']): Situation => ({
+  name: `killed ${when} verify`,
+  strike: { script: 'look.sh', when, verifies: true },
+  blow: 'killed',
+  onlyHeld: true,
+});
+
 const held = (name: string, blow: Blow): Situation => ({ name, strike: 'hold', blow, onlyHeld: true });
 
 /** Two of each level. */
@@ -74,8 +83,8 @@ export const situations: readonly Situation[] = [
   killed('before', 'heal.sh', 'undo'),
   killed('during', 'heal.sh', 'undo'),
   killed('after', 'heal.sh', 'undo'),
-  { ...killed('before', 'look.sh', 'verify'), onlyHeld: true },
-  { ...killed('after', 'look.sh', 'verify'), onlyHeld: true },
+  verifying('before'),
+  verifying('after'),
   killed('before', 'disarm.sh', 'disarm'),
   killed('after', 'disarm.sh', 'disarm'),
   { ...killed('after', 'inject.sh', 'inject'), name: 'killed for good', blow: 'never-back' },
