@@ -29,7 +29,8 @@ if holder=$(readlink "$lock") && [ -e "$root/runs/$holder/armed" ] && [ ! -e "$r
   refuse "$target is held by $holder"
 fi
 mkdir "$dir" 2>/dev/null || refuse "$run is armed already"
-trap 'systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
+# Each of these, also when there is no timer yet to be stopped.
+trap 'set +e; systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
 ln -sfnT "$run" "$lock"
 
 # Also a file of no line, as the arguments of a step that has none.
