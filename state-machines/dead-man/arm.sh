@@ -35,7 +35,8 @@ for held in "$root/locks/$target" "$root/locks/$target"@*; do
   fi
 done
 mkdir "$dir" 2>/dev/null || refuse "$run is armed already"
-trap 'systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
+# Each of these, also when there is no timer yet to be stopped.
+trap 'set +e; systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
 ln -sfnT "$run" "$lock"
 
 # Also a file of no line, as the arguments of a step that has none.

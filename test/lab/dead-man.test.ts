@@ -199,6 +199,12 @@ await t.test('what died while it armed holds nothing, and is healed without an u
   t.same(await healNode(node(), scripts, signal), []);
 });
 
+await t.test('an arm whose files never came leaves nothing', async (t) => {
+  const torn = await node().exec(scripts.deadMan('arm.sh'), ['torn.0', 'node1', '60000', 'v'], {}, signal);
+  t.not(torn.code, 0);
+  t.equal(await output("find /var/lib/spark-failures -path '*torn*' -o -lname 'torn*'"), '');
+});
+
 await t.test('a full disk does not keep a node from healing', async (t) => {
   const run = await armed(t, 'full.0', minute);
   await injectStep(ports, run, signal);

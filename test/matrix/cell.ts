@@ -1,160 +1,176 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parse } from 'yaml';
+import pLimit from 'p-limit';
 import { openRunJournal } from '../../controller/status/run-journal.ts';
-import { type FaultEntry, faultOf } from '../../crds/fault-schedule.ts';
-import type { FaultKind, FaultRun, Target } from '../../state-machines/contract.ts';
+import { type FaultKind, type FaultRun, RefusedError } from '../../state-machines/contract.ts';
 import { healUnfinished, runFault } from '../../state-machines/fault-runner.ts';
-import { openMachines } from '../support/fault-lab.ts';
-import type { Situation } from './situations.ts';
-import type { StruckOptions } from './struck-controller.ts';
+import { loadScripts } from '../../state-machines/load-scripts.ts';
+import { blows, iptables } from './blows.ts';
+import { exampleOf, type Lane, openLane, packageRoot } from './lane.ts';
+import { type Blow, closings, type Situation } from './situations.ts';
+import { startController } from './start-controller.ts';
 
 /** What became of one kind in one situation. */
 export interface Cell {
   readonly kind: string;
   readonly situation: string;
   readonly ok: boolean;
-  /** What is on a node that was not there before, and what else was not as promised. */
+  /** What is on a node that was not there before, or the other way, and what else was not as promised. */
   readonly left: readonly string[];
+  /** Why the nodes of this lab, or the plan, refuse the kind: then this is what was shown, and that nothing was touched. */
+  readonly refused?: string;
+  readonly tookMs: number;
 }
 
 interface Matrix {
+  /** Cells run one after another on each lane. */
   run(kind: FaultKind, situation: Situation): Promise<Cell>;
+  /** What the nodes are, for the record. */
+  readonly about: string;
   close(): Promise<void>;
 }
 
-const holdMs = 1_500;
-/** As in runs of the operator. */
-const graceMs = 30_000;
-/** Promised beyond the deadline. */
-const lateMs = 5_000;
-const packageRoot = join(import.meta.dirname, '..', '..', '..');
+/** Of the clean run after each, and of one that is struck in it. */
+const briefMs = 200;
+/**
+ * The deadline's distance where it is waited for. Shorter than the operator's 30 s, which changes nothing but the time
+ * that it takes, and longer than the slowest undo waits by itself: stopEngine's, 18 s from the stop.
+ */
+const waited = { holdMs: 1_500, graceMs: 17_000 };
+/** As the operator's, and a hold that somebody ends. */
+const unhurried = { holdMs: 300_000, graceMs: 30_000 };
+const timings: Readonly<Record<Blow, Pick<FaultRun, 'holdMs' | 'graceMs'>>> = {
+  killed: { holdMs: briefMs, graceMs: 30_000 },
+  'never-back': waited,
+  stopped: waited,
+  'cut-off': waited,
+  'engine-restarted': unhurried,
+  'target-restarted': unhurried,
+  'leader-killed': unhurried,
+  'node-rebooted': unhurried,
+};
+const signals: Readonly<Partial<Record<Blow, 'SIGKILL' | 'SIGSTOP'>>> = {
+  ...{ killed: 'SIGKILL', 'never-back': 'SIGKILL', stopped: 'SIGSTOP' },
+};
+const settleMs = 90_000;
+/** Plus the lane: no such group exists, so that its rule in the packet filter hits nobody else. */
+const firstGroup = 93_900;
+const scriptsDir = join(packageRoot, 'state-machines');
 
-/** A process that the examples' patterns match, beside the container's first one; both do next to nothing. */
-const victim = `bash -c '(exec -a CoarseGrainedExecutorBackend sleep 3600) & exec sleep 3600'`;
-
-/** Boots the machines on which cells are run one after another. */
-export async function openMatrix(note: (line: string) => void): Promise<Matrix> {
-  const closing: (() => Promise<void>)[] = [];
-  const host = { comment: note, teardown: (work: () => Promise<void>) => void closing.push(work) };
-  const lab = await openMachines(host, {
-    cluster: 'matrix',
-    subnet: '10.93.9.0/24',
-    swarm: true,
-    limitMs: 7_200_000,
-  });
-  const scriptsDir = join(packageRoot, 'state-machines');
-  const nodes = ['node1', 'node2'];
-  const traces = async () =>
-    (await Promise.all(nodes.map((name) => lab.traces(name)))).join('\n').split('\n');
-  // A bystander: the engine's own folders come with its first container, and its bridge is up as long as there is one.
-  await lab.startTask('node2', '--memory 64m --restart always --stop-timeout 1');
-  const options = '--name matrix_victim --stop-grace-period 1s --constraint node.hostname==node2';
-  const create = `docker service create --quiet --detach --no-resolve-image ${options} debian:trixie-slim sleep 3600`;
-  const serviceId = await lab.on('node1', create);
-  const isWhole = async () => (await lab.on('node1', "docker service ls --format '{{.Replicas}}'")) === '1/1';
-  await lab.until('the service runs', 60_000, isWhole);
-  let runs = 0;
-
-  /** The kind's own example, aimed at what the lab has of that sort. */
-  const planned = async (kind: FaultKind): Promise<{ run: FaultRun; remove: () => Promise<unknown> }> => {
-    const file = join(packageRoot, 'manifests', 'examples', 'faults', `${kebab(kind.name)}.yaml`);
-    const { spec } = parse(await readFile(file, 'utf8')) as { spec: { faults: [FaultEntry] } };
-    const params = kind.params.parse(faultOf(spec.faults[0]).params ?? {});
-    const task = kind.targets.includes('tasks')
-      ? await lab.startTask('node2', '--memory 1g --stop-timeout 1', victim)
-      : undefined;
-    const service = { kind: 'service', service: 'matrix_victim', serviceId, replicated: true } as const;
-    const node = { kind: 'node', node: 'node2' } as const;
-    const target: Target = task ?? (kind.targets.includes('services') ? service : node);
-    const steps = kind.plan(params, await lab.facts([target]));
-    runs += 1;
-    const named = { runId: `matrix-${runs}`, cluster: 'matrix', schedule: 'matrix', fault: kind.name };
-    const { instant, needs } = kind;
-    const run = { ...named, kind: kind.name, instant, needs, steps, holdMs: instant ? 0 : holdMs, graceMs };
-    const remove = async () =>
-      task && (await lab.on('node2', 'docker rm -f "$1" >/dev/null', task.containerId));
-    return { run, remove };
-  };
-
-  const strike = async (
-    run: FaultRun,
-    { strike }: Situation,
-    stateDir: string,
-  ): Promise<string | undefined> => {
-    const options: StruckOptions = { access: lab.access, stateDir, scriptsDir, run, strike };
-    const script = join(import.meta.dirname, 'struck-controller.js');
-    const child = spawn(process.execPath, [script, JSON.stringify(options)], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    const ended = once(child, 'exit') as Promise<[number | null, string | null]>;
-    if (strike.signal === 'SIGSTOP') {
-      await untilStopped(child.pid!, ended);
-      await lab.ports.clock.sleep(run.holdMs + run.graceMs + lateMs, lab.signal);
-      child.kill('SIGCONT');
-    }
-    const [code, signal] = await ended;
-    if (strike.signal === 'SIGSTOP')
-      return code === 0 ? undefined : `the continued controller ended with ${code}`;
-    return signal === 'SIGKILL' ? undefined : `the controller never came there: it ended with ${code}`;
-  };
-
-  const runCell = async (kind: FaultKind, situation: Situation, stateDir: string): Promise<string[]> => {
-    await lab.until('the service runs', 60_000, isWhole);
-    const before = new Set(await traces());
-    const { run, remove } = await planned(kind);
-    const missed = await strike(run, situation, stateDir);
-    const problems = missed === undefined ? [] : [missed];
-    if (situation.abandoned) {
-      await lab.ports.clock.sleep(run.holdMs + run.graceMs + lateMs, lab.signal);
-      for (const { node } of run.steps) {
-        const healed = await lab.on(node, 'ls -d /var/lib/spark-failures/runs/*/healed 2>/dev/null | wc -l');
-        if (healed === '0') problems.push(`${node} did not heal itself`);
+/** Boots that many lanes, at most four. */
+export async function openMatrix(note: (line: string) => void, laneCount: number): Promise<Matrix> {
+  const lanes = await Promise.all(Array.from({ length: laneCount }, (_, number) => openLane(number, note)));
+  for (const { number } of lanes) await iptables('-D', firstGroup + number).catch(() => undefined); // of a run cut off
+  const free = [...lanes];
+  const limit = pLimit(laneCount);
+  const refusals = new Map<string, Promise<string | undefined>>();
+  const onLane = <T>(work: (lane: Lane) => Promise<T>): Promise<T> =>
+    limit(async () => {
+      const lane = free.shift()!;
+      try {
+        return await work(lane);
+      } finally {
+        free.push(lane);
       }
+    });
+
+  /** The run that follows: clean, or refused. */
+  const cleanRun = async (lane: Lane, kind: FaultKind) => {
+    const stateDir = await mkdtemp(join(tmpdir(), 'sf-matrix-'));
+    try {
+      const run = await lane.plan(kind, timings.killed);
+      const ports = { ...lane.lab.ports, journal: await openRunJournal(stateDir) };
+      return await runFault(run, ports, lane.lab.signal);
+    } catch (error) {
+      if (!(error instanceof RefusedError)) throw error;
+      return { outcome: 'Refused', message: error.message } as const;
+    } finally {
+      await rm(stateDir, { recursive: true, force: true });
     }
+  };
+  /** Whether a run that is not struck is refused here, and why: asked once. */
+  const refusalOf = (lane: Lane, kind: FaultKind) => {
+    const asked =
+      refusals.get(kind.name) ??
+      cleanRun(lane, kind).then(async (result) => {
+        const left = await lane.settled(settleMs);
+        if (left.length > 0) throw new Error(`a clean run left: ${left.join('; ')}`);
+        return refusal(result);
+      });
+    refusals.set(kind.name, asked);
+    asked.catch(() => refusals.delete(kind.name)); // told to whoever waits; asked again by the next
+    return asked;
+  };
+
+  const runCell = async (lane: Lane, kind: FaultKind, situation: Situation, stateDir: string) => {
+    const { strike, blow } = situation;
+    const dirty = await lane.settled(settleMs);
+    if (dirty.length > 0) return { left: ['before it: not as in the beginning', ...dirty] };
+    // Whoever is killed while it arms learns of no refusal.
+    const arms = strike !== 'hold' && strike.script === 'arm.sh';
+    let refused = arms ? await refusalOf(lane, kind) : undefined;
+    const problems: string[] = [];
+    const run = await lane.plan(kind, timings[blow]);
+    const signal = signals[blow];
+    const options = { access: lane.lab.access, stateDir, scriptsDir, run, strike, signal };
+    const controller = startController(options, firstGroup + lane.number);
+    const isStruck = await controller.struck;
+    if (isStruck) problems.push(...(await blows[blow]({ lane, run, controller })));
+    else refused ??= refusal(controller.result());
+    if (!isStruck && refused === undefined)
+      problems.push(`it never came there: ${JSON.stringify(controller.result())}`);
     const journal = await openRunJournal(stateDir);
-    const ports = { ...lab.ports, journal };
-    await healUnfinished(ports, lab.signal);
-    for (const { outcome } of await journal.runs())
-      if (outcome !== 'Aborted' && outcome !== 'Healed' && outcome !== 'Refused')
-        problems.push(`closed as ${outcome}`);
-    await remove();
-    const left = async () => (await traces()).filter((line) => !before.has(line));
-    await lab
-      .until('nothing is left', 30_000, async () => (await left()).length === 0)
-      .catch(() => undefined);
-    problems.push(...(await left()).map((line) => `left: ${line}`));
-    const next = await planned(kind);
-    const { outcome, message } = await runFault(next.run, ports, lab.signal);
-    await next.remove();
-    if (outcome !== 'Healed') problems.push(`the next run ended ${outcome}: ${message}`);
-    return problems;
+    if (signal !== 'SIGKILL' && (await journal.unfinished()).length > 0)
+      problems.push('the run was not closed');
+    const ports = { ...lane.lab.ports, journal };
+    await healUnfinished(ports, lane.lab.signal);
+    for (const { outcome, message } of await journal.runs())
+      if (!outcome || !(isStruck ? closings[blow] : ['Refused']).includes(outcome))
+        problems.push(`closed as ${outcome}: ${message}`);
+    problems.push(...(await lane.settled(settleMs)));
+    const next = await cleanRun(lane, kind);
+    if (next.outcome !== (refused === undefined ? 'Healed' : 'Refused'))
+      problems.push(`the next run ended ${next.outcome}: ${next.message}`);
+    return { ...(refused !== undefined && { refused }), left: problems };
   };
 
   return {
-    async run(kind, situation) {
-      const stateDir = await mkdtemp(join(tmpdir(), 'sf-matrix-'));
-      const left = await runCell(kind, situation, stateDir).catch((error: unknown) => [String(error)]);
-      await rm(stateDir, { recursive: true, force: true });
-      return { kind: kind.name, situation: situation.name, ok: left.length === 0, left };
-    },
+    about: await aboutOf(lanes[0]!),
+    run: (kind, situation) =>
+      onLane(async (lane) => {
+        const startedMs = Date.now();
+        const stateDir = await mkdtemp(join(tmpdir(), 'sf-matrix-'));
+        const found = await runCell(lane, kind, situation, stateDir).catch((error: unknown) =>
+          error instanceof RefusedError ? { refused: error.message, left: [] } : { left: [String(error)] },
+        );
+        await rm(stateDir, { recursive: true, force: true });
+        if (found.left.length > 0) await lane.rebase();
+        const key = { kind: kind.name, situation: situation.name };
+        return { ...key, ok: found.left.length === 0, ...found, tookMs: Date.now() - startedMs };
+      }),
     async close() {
-      for (const work of closing.reverse()) await work();
+      await Promise.all(lanes.map((lane) => lane.close()));
     },
   };
 }
 
-async function untilStopped(pid: number, ended: Promise<unknown>): Promise<void> {
-  let over = false;
-  void ended.then(() => (over = true));
-  for (;;) {
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-    if (over || / T /.test(stat)) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+function refusal(result?: { readonly outcome: string; readonly message?: string }): string | undefined {
+  return result?.outcome === 'Refused' ? (result.message ?? 'no reason') : undefined;
 }
 
-const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** Changes with whatever of a cell is run on nodes: what was shown before says nothing of it any more. */
+export async function versionOf(kind: FaultKind, situation: Situation): Promise<string> {
+  const scripts = await loadScripts(scriptsDir);
+  const deadMan = ['inject.sh', 'look.sh', 'heal.sh', 'disarm.sh'].map((name) => scripts.deadMan(name));
+  const parts = [scripts.mechanism(kind.mechanism), deadMan, await exampleOf(kind), situation];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 12);
+}
+
+async function aboutOf({ lab }: Lane): Promise<string> {
+  const asked = `. /etc/os-release
+    echo "Docker $(docker version --format '{{.Server.Version}}'), Linux $(uname -r), $PRETTY_NAME," \
+    "cgroup v$([ -e /sys/fs/cgroup/cgroup.controllers ] && echo 2 || echo 1)"`;
+  return lab.on('node1', asked);
+}

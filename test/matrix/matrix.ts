@@ -1,13 +1,25 @@
-// `npm run matrix [-- [-o json] [--kind NAME]... [--situation TEXT]... [--fresh]]`: the crash-safety matrix. For every
-// fault kind and every transition of its machine the controller is killed there and started again; then nothing may be
-// left on any node that was not there before, the run is closed, and the next one is clean. Resumes where it was cut off.
+// `npm run matrix [-- [-o table|json] [--kind NAME]... [--situation TEXT]... [--fresh] [--lanes N] [--write]]`: the
+// crash-safety matrix. Every fault kind is struck at every transition of its machine and in other trouble; then nothing
+// may be left on any node that was not there before, nor be missing, the run is closed, and the next one is clean. Goes on where it was
+// cut off; what failed, and what has changed since, is run again. `--write` puts the table of all that is known into
+// test/matrix/README.md.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureLocalEngine } from '../../provisioners/shared/install-engine.ts';
+import type { FaultKind } from '../../state-machines/contract.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
-import { type Cell, openMatrix } from './cell.ts';
-import { situations } from './situations.ts';
+import { type Cell, openMatrix, versionOf } from './cell.ts';
+import { packageRoot } from './lane.ts';
+import { type Situation, situations, situationsOf } from './situations.ts';
+import { table } from './table.ts';
+
+/** As it is kept: with what it was shown of, when, and where. */
+interface KnownCell extends Cell {
+  readonly version: string;
+  readonly date: string;
+  readonly about: string;
+}
 
 const { values } = parseArgs({
   options: {
@@ -15,68 +27,82 @@ const { values } = parseArgs({
     kind: { type: 'string', multiple: true, default: [] },
     situation: { type: 'string', multiple: true, default: [] },
     fresh: { type: 'boolean', default: false },
+    lanes: { type: 'string', default: '3' },
+    write: { type: 'boolean', default: false },
   },
 });
 const note = (line: string) => void process.stderr.write(`${line}\n`);
 const isWanted = (given: readonly string[], name: string) =>
   given.length === 0 || given.some((text) => name.includes(text));
+const keyOf = ({ kind, situation }: Pick<Cell, 'kind' | 'situation'>) => `${kind}/${situation}`;
 
-const folder = join(import.meta.dirname, '..', '..', '..', '.cache');
+const folder = join(packageRoot, '.cache');
 const file = join(folder, 'matrix.json');
-const known = values.fresh ? [] : readCells();
-const cells: Cell[] = [];
-const wanted = faultKinds
-  .filter(({ name }) => isWanted(values.kind, name))
-  .flatMap((kind) =>
-    situations
-      .filter(({ name, onlyHeld }) => isWanted(values.situation, name) && !(onlyHeld && kind.instant))
-      .map((situation) => ({ kind, situation })),
-  );
-const keyOf = (cell: Pick<Cell, 'kind' | 'situation'>) => `${cell.kind}/${cell.situation}`;
-const done = new Map(known.filter(({ ok }) => ok).map((cell) => [keyOf(cell), cell]));
+const known = new Map(readCells().map((cell) => [keyOf(cell), cell]));
+const wanted: { readonly kind: FaultKind; readonly situation: Situation; readonly version: string }[] = [];
+for (const kind of faultKinds.filter(({ name }) => isWanted(values.kind, name)))
+  for (const situation of situationsOf(kind))
+    if (isWanted(values.situation, situation.name))
+      wanted.push({ kind, situation, version: await versionOf(kind, situation) });
+const due = wanted.filter(({ kind, situation, version }) => {
+  const cell = known.get(keyOf({ kind: kind.name, situation: situation.name }));
+  return values.fresh || !cell?.ok || cell.version !== version;
+});
 
-await ensureLocalEngine(note, AbortSignal.timeout(300_000));
-const matrix = await openMatrix(note);
-try {
-  for (const { kind, situation } of wanted) {
-    const key = { kind: kind.name, situation: situation.name };
-    const cell = done.get(keyOf(key)) ?? (await matrix.run(kind, situation));
-    cells.push(cell);
-    note(
-      `${cell.ok ? 'ok    ' : 'NOT OK'} ${keyOf(cell)}${cell.left.length > 0 ? `: ${cell.left.join('; ')}` : ''}`,
-    );
-    mkdirSync(folder, { recursive: true });
-    const others = known.filter((one) => !cells.some((own) => keyOf(own) === keyOf(one)));
-    writeFileSync(file, JSON.stringify([...others, ...cells], undefined, 2));
+if (due.length > 0) {
+  await ensureLocalEngine(note, AbortSignal.timeout(300_000));
+  const matrix = await openMatrix(note, Math.min(Number(values.lanes), due.length, 4));
+  try {
+    let count = 0;
+    const run = async ({ kind, situation, version }: (typeof due)[number]) => {
+      const cell = await matrix.run(kind, situation);
+      known.set(keyOf(cell), { ...cell, version, date: new Date().toISOString(), about: matrix.about });
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(file, JSON.stringify([...known.values()], undefined, 2));
+      count += 1;
+      const word = cell.ok ? (cell.refused === undefined ? 'ok     ' : 'refused') : 'NOT OK ';
+      const why = cell.left.length > 0 ? `: ${cell.left.join('; ')}` : '';
+      note(`${count}/${due.length} ${word} ${keyOf(cell)} (${(cell.tookMs / 1000).toFixed(1)} s)${why}`);
+    };
+    await Promise.all(due.map(run));
+  } finally {
+    await matrix.close();
   }
-} finally {
-  await matrix.close();
 }
-if (values.output === 'json') process.stdout.write(`${JSON.stringify(cells, undefined, 2)}\n`);
-else process.stdout.write(table());
+const cells = wanted.map(
+  ({ kind, situation }) => known.get(keyOf({ kind: kind.name, situation: situation.name }))!,
+);
+if (values.output === 'json') {
+  const shown = cells.map(({ kind, situation, ok, left, refused }) => ({
+    kind,
+    situation,
+    ok,
+    left,
+    refused,
+  }));
+  process.stdout.write(`${JSON.stringify(shown, undefined, 2)}\n`);
+} else process.stdout.write(tableOf(cells));
+if (values.write) {
+  const marker = '<!-- generated by npm run matrix -- --write -->\n';
+  const page = join(packageRoot, 'test', 'matrix', 'README.md');
+  const [words] = readFileSync(page, 'utf8').split(marker);
+  const all = faultKinds.flatMap((kind) =>
+    situations.flatMap(({ name }) => known.get(keyOf({ kind: kind.name, situation: name })) ?? []),
+  );
+  writeFileSync(page, `${words}${marker}\n${tableOf(all)}`);
+}
 process.exitCode = cells.every(({ ok }) => ok) ? 0 : 1;
 
-function readCells(): readonly Cell[] {
+function tableOf(of: readonly KnownCell[]): string {
+  const days = [...new Set(of.map(({ date }) => date.slice(0, 10)))].sort();
+  const about = [...new Set(of.map((cell) => cell.about))].join(' or ');
+  return table(of, situations, { about, date: [...new Set([days[0], days.at(-1)])].join(' to ') });
+}
+
+function readCells(): readonly KnownCell[] {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Cell[];
+    return JSON.parse(readFileSync(file, 'utf8')) as KnownCell[];
   } catch {
     return []; // none yet, or cut off while it was written
   }
-}
-
-/** Markdown: a row per situation, a column per kind. */
-function table(): string {
-  const kinds = [...new Set(cells.map(({ kind }) => kind))];
-  const struck = situations
-    .map(({ name }) => name)
-    .filter((name) => cells.some((cell) => cell.situation === name));
-  const rows = struck.map((situation) => {
-    const marks = kinds.map((kind) => {
-      const cell = cells.find((one) => one.kind === kind && one.situation === situation);
-      return cell ? (cell.ok ? 'ok' : 'NOT OK') : '-';
-    });
-    return `| ${[situation, ...marks].join(' | ')} |`;
-  });
-  const head = [`| controller killed | ${kinds.join(' | ')} |`, `|---${'|---'.repeat(kinds.length)}|`];
-  return `${[...head, ...rows].join('\n')}\n`;
 }

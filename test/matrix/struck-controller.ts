@@ -1,5 +1,7 @@
-// A controller that is struck: runs one fault over ssh with a journal on the disk, as the operator does, and sends itself
-// the signal of a situation at the moment that it names. Its argument is a `StruckOptions` as JSON.
+// A controller that is struck: runs one fault over ssh with a journal on the disk, as the operator does. Where its
+// situation says so it prints a line, and sends itself the signal, if there is one. SIGTERM ends the hold. Its argument
+// is a `StruckOptions` as JSON; its last line is the result of the run.
+import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../controller/clock.ts';
 import { openRunJournal } from '../../controller/status/run-journal.ts';
@@ -16,38 +18,62 @@ export interface StruckOptions {
   readonly scriptsDir: string;
   readonly run: FaultRun;
   readonly strike: Strike;
+  readonly signal: 'SIGKILL' | 'SIGSTOP' | undefined;
 }
 
 /** Long enough for a script to be under way on its node, short enough for most to be not yet done. */
 const duringMs = 25;
 
-const { access, stateDir, scriptsDir, run, strike } = JSON.parse(process.argv[2]!) as StruckOptions;
-const signal = new AbortController().signal;
-const scripts = await loadScripts(scriptsDir);
-const provisioner = bindLab(access, () => {});
-const machines = await provisioner.list(signal);
-const handles = new Map<string, NodeHandle>();
-for (const machine of machines) handles.set(machine.name, struck(await provisioner.connect(machine, signal)));
+const options = JSON.parse(process.argv[2]!) as StruckOptions;
+const { strike } = options;
+let isHit = false;
+let isHealed = false;
+const stop = new AbortController();
+process.once('SIGTERM', () => stop.abort(new Error('the hold was ended')));
+const scripts = await loadScripts(options.scriptsDir);
+const provisioner = bindLab(options.access, () => {});
+const machines = await provisioner.list(stop.signal);
+const handles = new Map<string, Promise<NodeHandle>>();
+const connect = async (name: string) => {
+  const machine = machines.find((each) => each.name === name);
+  if (!machine) throw new Error(`the lab has no ${name}`);
+  return struck(await provisioner.connect(machine, new AbortController().signal));
+};
 
 const ports = {
-  ...{ clock: systemClock, scripts, journal: await openRunJournal(stateDir) },
-  nodes: async (name: string) => handles.get(name)!,
+  ...{ clock: systemClock, scripts, journal: await openRunJournal(options.stateDir) },
+  nodes(name: string) {
+    const handle = handles.get(name) ?? connect(name);
+    handles.set(name, handle);
+    return handle;
+  },
+  onState(_run: FaultRun, state: string) {
+    if (state === strike) hit();
+  },
 };
-const { outcome, message } = await runFault(run, ports, signal);
-process.stdout.write(JSON.stringify({ outcome, message }));
-for (const handle of handles.values()) handle.close();
+const { outcome, message } = await runFault(options.run, ports, stop.signal);
+writeSync(1, `${JSON.stringify({ outcome, message })}\n`);
+process.exit();
 
+/** Once: a run may pass by there again. */
+function hit(): void {
+  if (isHit) return;
+  isHit = true;
+  writeSync(1, 'struck\n');
+  if (options.signal) process.kill(process.pid, options.signal);
+}
 /** The node as it is, but for the strike. */
 function struck(node: NodeHandle): NodeHandle {
+  if (strike === 'hold') return node;
   const text = scripts.deadMan(strike.script);
-  const hit = () => process.kill(process.pid, strike.signal);
   return {
     name: node.name,
     address: node.address,
-    async exec(script, args, options, within) {
-      const meant = script === text;
+    async exec(script, args, execOptions, within) {
+      if (script === scripts.deadMan('heal.sh')) isHealed = true;
+      const meant = script === text && (isHealed || !strike.verifies);
       if (meant && strike.when === 'before') hit();
-      const answer = node.exec(script, args, options, within);
+      const answer = node.exec(script, args, execOptions, within);
       if (meant && strike.when === 'during') {
         await sleep(duringMs);
         hit();

@@ -23,6 +23,7 @@ import { tracesScript } from './traces.ts';
 /** Machines of a lab without any controller: faults are run on them one by one, and looked at past all of ours. */
 export interface FaultLab {
   readonly access: LabAccess;
+  readonly names: readonly string[];
   readonly scripts: Scripts;
   readonly ports: StepPorts;
   /** Ends with the test file's own limit. */
@@ -30,7 +31,10 @@ export interface FaultLab {
   node(name: string): NodeHandle;
   /** A connection of its own, to be closed by whoever asked for it. */
   connect(name: string): Promise<NodeHandle>;
-  /** Takes the power away and gives it back; resolves when the machine's engine runs again. */
+  powerOff(name: string): Promise<void>;
+  /** Resolves when the machine's engine runs again. */
+  powerOn(name: string): Promise<void>;
+  /** Off, and on again. */
   powerCycle(name: string): Promise<void>;
   /** Standard output of a shell script run as root; rejects when it fails. */
   on(name: string, script: string, ...args: string[]): Promise<string>;
@@ -65,10 +69,12 @@ interface LabLayout {
   readonly cluster: string;
   readonly subnet: string;
   readonly nodes?: number;
-  /** The machines are one: `node1`, the manager, makes it, and the others join. */
+  /** The machines are one: `node1`, a manager, makes it, and the others join. */
   readonly swarm?: boolean;
   /** On the machines, beside the one that `startTask` runs. */
   readonly images?: readonly string[];
+  /** How many of the first ones are its managers; one when nothing is said. */
+  readonly managers?: number;
   readonly limitMs?: number;
 }
 
@@ -108,7 +114,8 @@ export async function openMachines(
   t: Pick<Test, 'comment' | 'teardown'>,
   layout: LabLayout,
 ): Promise<FaultLab> {
-  const { cluster, subnet, nodes: count = 2, swarm = false, limitMs = defaultLimitMs } = layout;
+  const { cluster, subnet, nodes: count = 2, swarm = false, managers = 1 } = layout;
+  const { limitMs = defaultLimitMs } = layout;
   const signal = AbortSignal.timeout(limitMs - 10_000);
   const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
   const assetsDir = join(import.meta.dirname, '..', '..', '..');
@@ -132,7 +139,7 @@ export async function openMachines(
   await takeDown();
   const machines = Array.from({ length: count }, (_, index) => ({
     ...{ name: `node${index + 1}`, index },
-    role: index === 0 ? ('manager' as const) : ('worker' as const),
+    role: index < managers ? ('manager' as const) : ('worker' as const),
   }));
   await Promise.all(machines.map((spec) => provisioner.create(spec, signal)));
   const connect = async (name: string) => {
@@ -153,13 +160,16 @@ export async function openMachines(
     return stdout.trim();
   };
   const makeSwarm = async () => {
-    const [manager, ...others] = machines.map(({ name }) => node(name));
+    const [manager, ...others] = machines;
+    const { name: first, address } = node(manager!.name);
     const init =
       'docker swarm init --advertise-addr "$1" --default-addr-pool "$2" --default-addr-pool-mask-length 24';
-    await on(manager!.name, init, manager!.address, OVERLAY_POOL);
-    const token = await on(manager!.name, 'docker swarm join-token -q worker');
+    await on(first, init, address, OVERLAY_POOL);
     const join = 'docker swarm join --token "$1" --advertise-addr "$2" "$3:2377"';
-    for (const { name, address } of others) await on(name, join, token, address, manager!.address);
+    for (const { name, role } of others) {
+      const token = await on(first, 'docker swarm join-token -q "$1"', role);
+      await on(name, join, token, node(name).address, address);
+    }
   };
   if (swarm) await makeSwarm();
   const inventory = async (): Promise<Inventory> => {
@@ -178,15 +188,23 @@ export async function openMachines(
     return { ...found, nodes: found.nodes.map((each) => ({ ...each, labels: { place: 'compute' } })) };
   };
   const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => node(name) };
+  const powerOff = async (name: string) => {
+    node(name).close();
+    await provisioner.power!.off(name, signal);
+  };
+  const powerOn = async (name: string) => {
+    await provisioner.power!.on(name, signal);
+    await provisioner.create(machines.find((spec) => spec.name === name)!, signal);
+    handles.set(name, await connect(name));
+  };
   let runs = 0;
   return {
     ...{ access, scripts, ports, signal, node, connect, on, inventory, facts },
+    names: machines.map(({ name }) => name),
+    ...{ powerOff, powerOn },
     async powerCycle(name) {
-      node(name).close();
-      await provisioner.power!.off(name, signal);
-      await provisioner.power!.on(name, signal);
-      await provisioner.create(machines.find((spec) => spec.name === name)!, signal);
-      handles.set(name, await connect(name));
+      await powerOff(name);
+      await powerOn(name);
     },
     async startTask(name, options = '', command = 'sleep 3600') {
       runs += 1;
