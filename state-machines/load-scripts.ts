@@ -22,16 +22,17 @@ export interface Scripts {
 
 /** These call the function that offers.sh defines: it is put before them. */
 const usesOffers = ['arm.sh', 'lacks.sh'];
-/** And these call every mechanism's sweep. */
+/** And these call every mechanism's sweep, which may use what the mechanisms share. */
 const usesSweeps = ['heal-all.sh', 'scan.sh'];
 
 /** Reads the scripts below `dir`, the `state-machines` folder of the package. */
 export async function loadScripts(dir: string): Promise<Scripts> {
+  const shared = await readFile(join(dir, 'faults', 'common.sh'), 'utf8');
   const [mechanisms, deadMan] = await Promise.all([
-    readMechanisms(join(dir, 'faults')),
+    readMechanisms(join(dir, 'faults'), shared),
     readFolder(join(dir, 'dead-man')),
   ]);
-  const sweeps = functions(mechanisms, 'sweep', 'sweeps');
+  const sweeps = shared + functions(mechanisms, 'sweep', 'sweeps');
   const offers = functions(mechanisms, 'offers', 'offering') + found(deadMan, 'offers.sh');
   for (const name of usesOffers) deadMan.set(name, offers + found(deadMan, name));
   for (const name of usesSweeps) deadMan.set(name, sweeps + found(deadMan, name));
@@ -41,8 +42,7 @@ export async function loadScripts(dir: string): Promise<Scripts> {
   };
 }
 
-async function readMechanisms(dir: string): Promise<Map<string, MechanismScripts>> {
-  const shared = await readFile(join(dir, 'common.sh'), 'utf8');
+async function readMechanisms(dir: string, shared: string): Promise<Map<string, MechanismScripts>> {
   const folders = (await readdir(dir, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   const read = folders.map(async ({ name }) => {
     const files = await readFolder(join(dir, name));

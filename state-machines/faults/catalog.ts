@@ -5,6 +5,7 @@ import { blockPort, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
+import { corrupt, delay, duplicate, loss, reorder } from './netem/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
@@ -21,6 +22,11 @@ export const faultKinds: readonly FaultKind[] = [
   isolateNode,
   partition,
   blockPort,
+  delay,
+  loss,
+  duplicate,
+  corrupt,
+  reorder,
   throttle,
   cpuLimit,
   memoryLimit,
