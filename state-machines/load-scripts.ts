@@ -24,7 +24,7 @@ export interface Scripts {
 
 /** These call the function that offers.sh defines: it is put before them. */
 const usesOffers = ['arm.sh', 'lacks.sh'];
-/** And these call every mechanism's sweep. */
+/** And these call every mechanism's sweep, which may use what the mechanisms share. */
 const usesSweeps = ['heal-all.sh', 'scan.sh', 'sweep.sh'];
 
 /** Reads the scripts below `dir`, the `state-machines` folder of the package. */
@@ -35,7 +35,7 @@ export async function loadScripts(dir: string): Promise<Scripts> {
     readFolder(join(dir, 'dead-man')),
     readFile(join(dir, 'leaders', 'ask.sh'), 'utf8'),
   ]);
-  const sweeps = functions(mechanisms, 'sweep', 'sweeps');
+  const sweeps = shared + functions(mechanisms, 'sweep', 'sweeps');
   const offers = functions(mechanisms, 'offers', 'offering') + found(deadMan, 'offers.sh');
   for (const name of usesOffers) deadMan.set(name, offers + found(deadMan, name));
   for (const name of usesSweeps) deadMan.set(name, sweeps + found(deadMan, name));

@@ -8,6 +8,7 @@ import { loseCheckpoint } from './files/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { linkDown } from './link/fault.ts';
+import { corrupt, delay, duplicate, loss, reorder } from './netem/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
 import { expireSession } from './session/fault.ts';
@@ -28,6 +29,11 @@ export const faultKinds: readonly FaultKind[] = [
   partition,
   blockPort,
   dns,
+  delay,
+  loss,
+  duplicate,
+  corrupt,
+  reorder,
   throttle,
   linkDown,
   cpuLimit,

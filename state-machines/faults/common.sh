@@ -73,9 +73,9 @@ run_number() {
   printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1
 }
 
-# device_to ADDRESS: the interface by which packets for it leave.
+# device_to ADDRESS [NETWORK]: the interface by which packets for it leave, in that network namespace or this one.
 device_to() {
-  ip -4 route get "$1" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
+  nsenter --net="${2:-/proc/self/ns/net}" ip -4 route get "$1" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
 }
 
 # pin_network CONTAINER_ID: keeps its network namespace within reach as $SF_RUN_DIR/net.<id>, whatever becomes of the
@@ -87,6 +87,15 @@ pin_network() {
     refuse "container $1 has no network of its own, but the node's"
   : >"$SF_RUN_DIR/net.$1"
   mount --bind "/proc/$process/ns/net" "$SF_RUN_DIR/net.$1"
+}
+
+# network_of CONTAINER_ID: a file that is its network namespace, the pinned one if there is one; nothing when there is none.
+network_of() {
+  if mountpoint -q "${SF_RUN_DIR:-}/net.$1"; then
+    echo "$SF_RUN_DIR/net.$1"
+  elif process=$(first_process "$1") && [ -n "$process" ]; then
+    echo "/proc/$process/ns/net"
+  fi
 }
 
 # pinned_networks: the files that are the network namespaces which this run keeps. A reboot leaves none of them.
@@ -111,16 +120,6 @@ forwarded_process() {
     echo "$process"
     break
   done
-}
-
-# queue_handle: this run's handle for a root queue; those from 5f00: to 5fff: are ours.
-queue_handle() {
-  printf '5f%02x:' $(($(run_number) % 256))
-}
-
-# queue_devices HANDLE: the interfaces that have a root queue of this handle.
-queue_devices() {
-  tc qdisc show | awk -v handle="$1" '$3 == handle && $6 == "root" { print $5 }'
 }
 
 # save NAME: keeps standard input as a file of the run's directory: whole or not at all, also over a power cut.
@@ -276,6 +275,105 @@ freeze_look() {
     *) echo "stopping $cpu" ;; # told to, and not all of it does
     esac
   done
+# What follows puts queues at the root of interfaces. NETWORK is a network namespace, as a file: a container's, or that of
+# the node itself, which is /proc/self/ns/net.
+
+# networks_of [CONTAINER_ID...]: the namespaces of these containers, of those that are there; without any, the node's.
+networks_of() {
+  [ $# -gt 0 ] || echo /proc/self/ns/net
+  for id; do network_of "$id"; done
+}
+
+# queue_handle: this run's handle for a root queue; those from 5f00: to 5fff: are ours.
+queue_handle() {
+  printf '5f%02x:' $(($(run_number) % 256))
+}
+
+# queue_devices NETWORK: the interfaces that have the root queue of this run.
+queue_devices() {
+  nsenter --net="$1" tc qdisc show | awk -v handle="$(queue_handle)" '$3 == handle && $6 == "root" { print $5 }'
+}
+
+# has_no_queue NETWORK DEVICE: nobody has put a queue of his own at its root: only the kernel's default (handle 0:) gives
+# way to ours, and returns by itself.
+has_no_queue() {
+  nsenter --net="$1" tc qdisc show dev "$2" root | grep -q ' 0: root'
+}
+
+# queue_length NETWORK DEVICE: fails when there is no such interface.
+queue_length() {
+  link=$(nsenter --net="$1" ip -o link show dev "$2" 2>/dev/null) || return
+  case $link in *' qlen '*) link=${link##* qlen } && echo "${link%%[!0-9]*}" ;; *) echo 0 ;; esac
+}
+
+# save_queue NETWORK DEVICE: keeps what putting a queue there changes: an interface without one (veth) has length 0,
+# which the kernel changes, and keeps, when it is given one. Refuses where somebody's own queue is.
+save_queue() {
+  has_no_queue "$1" "$2" || refuse "$2 has a queue of its own already: $(nsenter --net="$1" tc qdisc show dev "$2" root)"
+  echo "$2 $(queue_length "$1" "$2")" | save "queue.${1##*/}.$2"
+}
+
+# lead DEVICE CONTROLLER DESTINATION...: lines for tc: packets for these addresses or subnets go to class 2 of this run's
+# queue, but never those of the controller's ssh (`-`: there are none), which pass beside it.
+lead() {
+  to="filter add dev $1 parent $(queue_handle) protocol ip" class=$(queue_handle)
+  [ "$2" = - ] ||
+    echo "$to prio 1 u32 match ip dst $2/32 match ip protocol 6 0xff match ip sport 22 0xffff flowid ${class}0"
+  shift 2
+  for destination; do
+    case $destination in */*) ;; *) destination=$destination/32 ;; esac
+    echo "$to prio 2 u32 match ip dst $destination flowid ${class}2"
+  done
+}
+
+# led NETWORK: how many packets came to class 2 of this run's queues there: sent, dropped, or waiting.
+led() {
+  nsenter --net="$1" tc -s qdisc show | awk -v parent="$(queue_handle)2" '
+    $1 == "qdisc" { ours = index($0, " parent " parent " ") }
+    ours && $1 == "Sent" { sum = $4 + $7 + sum }
+    ours && $1 == "backlog" { sum += $3 }
+    END { print sum + 0 }'
+}
+
+# undo_queues [CONTAINER_ID...]: removes this run's queues there, and nothing else: the kernel refuses to delete a root of
+# another handle, and puts its own default back; so does this with the queue's length. Fails unless they are gone.
+undo_queues() {
+  for network in $(networks_of "$@"); do
+    for device in $(queue_devices "$network"); do
+      nsenter --net="$network" tc qdisc del dev "$device" root handle "$(queue_handle)"
+    done
+    for saved in "$SF_RUN_DIR/queue.${network##*/}".*; do
+      [ -e "$saved" ] || continue
+      read -r device length <"$saved"
+      now=$(queue_length "$network" "$device") || now=$length # no such interface any more
+      [ "$now" = "$length" ] || nsenter --net="$network" ip link set dev "$device" txqueuelen "$length"
+    done
+    if [ -n "$(queue_devices "$network")" ]; then
+      echo "queue $(queue_handle) is still in force" >&2
+      exit 1
+    fi
+  done
+  unpin_networks
+}
+
+# sweep_queues TYPE list|clear: our root queues of that type, whichever run's, on the node and in its containers.
+sweep_queues() {
+  containers=$(grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | sed 's,cgroup$,ns/net,')
+  known='' status=0
+  for network in /proc/self/ns/net $containers; do
+    inode=$(stat -Lc %i "$network" 2>/dev/null) || continue
+    case " $known " in *" $inode "*) continue ;; esac
+    known="$known $inode"
+    for queue in $(nsenter --net="$network" tc qdisc show 2>/dev/null |
+      awk -v type="$1" '$2 == type && $3 ~ /^5f[0-9a-f][0-9a-f]:$/ && $6 == "root" { print $5 "/" $3 }'); do
+      if [ "$2" = list ]; then
+        case $network in */self/*) echo "$queue" ;; *) echo "$queue in net:[$inode]" ;; esac
+      else
+        nsenter --net="$network" tc qdisc del dev "${queue%/*}" root handle "${queue##*/}" || status=1
+      fi
+    done
+  done
+  return "$status"
 }
 
 # What follows changes the swarm, and needs the engine of this manager and a quorum: the availability of a node, or the

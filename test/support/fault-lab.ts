@@ -202,6 +202,7 @@ export async function openMachines(
     ...{ access, scripts, ports, signal, node, connect, on, inventory, facts },
     names: machines.map(({ name }) => name),
     ...{ powerOff, powerOn },
+    run: faultRuns({ cluster, ports, facts, signal }),
     async powerCycle(name) {
       await powerOff(name);
       await powerOn(name);
@@ -218,29 +219,6 @@ export async function openMachines(
         addresses: [],
       };
     },
-    async run({ kind: kindName, params = {}, targets, holdMs = 0, during }) {
-      const kind = faultKinds.find(({ name }) => name === kindName);
-      if (!kind) throw new Error(`there is no fault kind ${kindName}`);
-      runs += 1;
-      const steps = kind.plan(kind.params.parse(params), await facts(targets));
-      const named = { runId: `lab-${runs}`, cluster, schedule: 'lab', fault: kindName };
-      const run = { ...named, kind: kindName, instant: kind.instant, needs: kind.needs, steps };
-      const records: RunRecord[] = [];
-      const journal = {
-        write: async (record: RunRecord) => void records.push(record),
-        unfinished: async () => [],
-      };
-      let looked: Promise<void> | undefined;
-      const onState = (_run: unknown, state: string) => {
-        if (state === 'hold') looked = during?.();
-        looked?.catch(() => {}); // told below
-      };
-      const result = await runFault({ ...run, holdMs, graceMs }, { ...ports, journal, onState }, signal);
-      if (during && !looked)
-        throw new Error(`${kindName} was never held: ${result.outcome} ${result.message}`);
-      await looked;
-      return { result, records };
-    },
     traces: (name) => on(name, tracesScript),
     async until(what, withinMs, holds) {
       const deadlineMs = Date.now() + withinMs;
@@ -249,5 +227,42 @@ export async function openMachines(
         await systemClock.sleep(200, signal);
       }
     },
+  };
+}
+
+/** Runs faults one after another on any machines that can be reached, and keeps what the journal was told. */
+export function faultRuns({
+  cluster,
+  ports,
+  facts,
+  signal,
+}: {
+  readonly cluster: string;
+  readonly ports: StepPorts;
+  readonly facts: FaultLab['facts'];
+  readonly signal: AbortSignal;
+}): FaultLab['run'] {
+  let runs = 0;
+  return async ({ kind: kindName, params = {}, targets, holdMs = 0, during }) => {
+    const kind = faultKinds.find(({ name }) => name === kindName);
+    if (!kind) throw new Error(`there is no fault kind ${kindName}`);
+    runs += 1;
+    const steps = kind.plan(kind.params.parse(params), await facts(targets));
+    const named = { runId: `lab-${runs}`, cluster, schedule: 'lab', fault: kindName };
+    const run = { ...named, kind: kindName, instant: kind.instant, needs: kind.needs, steps };
+    const records: RunRecord[] = [];
+    const journal = {
+      write: async (record: RunRecord) => void records.push(record),
+      unfinished: async () => [],
+    };
+    let looked: Promise<void> | undefined;
+    const onState = (_run: unknown, state: string) => {
+      if (state === 'hold') looked = during?.();
+      looked?.catch(() => {}); // told below
+    };
+    const result = await runFault({ ...run, holdMs, graceMs }, { ...ports, journal, onState }, signal);
+    if (during && !looked) throw new Error(`${kindName} was never held: ${result.outcome} ${result.message}`);
+    await looked;
+    return { result, records };
   };
 }

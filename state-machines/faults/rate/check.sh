@@ -27,25 +27,12 @@ if [ -z "${SF_RUN_DIR:-}" ]; then
   exit 0
 fi
 
-handle=$(queue_handle)
-device=$(queue_devices "$handle")
-if [ -z "$device" ]; then
+node=/proc/self/ns/net
+if [ -z "$(queue_devices $node)" ]; then
   # Whoever put a queue of his own there would lose it, or throttle otherwise than we say: not ours to judge.
-  case $(tc qdisc show dev "$(device_to "$1")" root) in
-    *' 0: root'*) echo "inactive $up" ;;
-    *) echo "unknown $up" ;;
-  esac
+  if has_no_queue $node "$(device_to "$1")"; then echo "inactive $up"; else echo "unknown $up"; fi
   exit 0
 fi
-
-# Packets that came to the bucket: sent, dropped, or waiting.
-seen() {
-  tc -s qdisc show dev "$device" | awk -v parent="${handle}2" '
-    $1 == "qdisc" { ours = $4 == "parent" && $5 == parent }
-    ours && $1 == "Sent" { sum = $4 + $7 }
-    ours && $1 == "backlog" { sum += $3 }
-    END { print sum + 0 }'
-}
 
 # Port 9 is discard; "$@" is put before the command that sends.
 # shellcheck disable=SC2016 # $1 is the inner shell's
@@ -54,7 +41,7 @@ send() {
 }
 
 peers=$* expected=$#
-before=$(seen)
+before=$(led $node)
 send env
 pid=$(forwarded_process)
 if [ -n "$pid" ]; then
@@ -62,7 +49,7 @@ if [ -n "$pid" ]; then
   expected=$((2 * $#))
 fi
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-  if [ $(($(seen) - before)) -ge "$expected" ]; then
+  if [ $(($(led $node) - before)) -ge "$expected" ]; then
     echo "active $up"
     exit 0
   fi

@@ -1,21 +1,13 @@
 import { z } from 'zod';
-import { expecting } from '../../../crds/explain-issue.ts';
 import { type FaultKind, RefusedError } from '../../contract.ts';
 import { ipv4, sidesOf } from '../aimed-at-nodes.ts';
+import { bitRateField, bitsPerSecond } from '../bit-rate.ts';
 
-const lowest = 256_000;
-const highest = 10_000_000_000;
 /** Up to this rate a peer can tell it from what any network between nodes carries. */
 const measurable = 100_000_000;
 
-const words = 'a rate in kbit, mbit or gbit (per second) from 256kbit to 10gbit, such as 10mbit';
 const params = z.strictObject({
-  rate: z
-    .string({ error: expecting(words) })
-    .regex(/^[1-9][0-9]{0,6}(kbit|mbit|gbit)$/, { error: expecting(words) })
-    .refine((text) => bitsPerSecond(text) >= lowest && bitsPerSecond(text) <= highest, {
-      error: expecting(words),
-    })
+  rate: bitRateField()
     .default('10mbit')
     .describe('The most that each chosen node sends to all other nodes together, in bits per second.'),
 });
@@ -51,8 +43,3 @@ export const throttle: FaultKind<z.output<typeof params>> = {
     });
   },
 };
-
-function bitsPerSecond(text: string): number {
-  const factor = text.endsWith('kbit') ? 1e3 : text.endsWith('mbit') ? 1e6 : 1e9;
-  return Number.parseInt(text, 10) * factor;
-}

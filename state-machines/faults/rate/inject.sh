@@ -23,20 +23,11 @@ burst=$((rate / 800)) limit=$((rate / 80))
 [ "$burst" -ge $((2 * packet)) ] || burst=$((2 * packet))
 [ "$limit" -ge $((10 * packet)) ] || limit=$((10 * packet))
 
-# An interface without a queue (veth) has length 0, which the kernel changes, and keeps, when it is given one.
-read -r length <"/sys/class/net/$device/tx_queue_len"
-echo "$device $length" >"$SF_RUN_DIR/queue-length.tmp"
-mv "$SF_RUN_DIR/queue-length.tmp" "$SF_RUN_DIR/queue-length"
-
-# `add` fails where somebody's own queue is: only the kernel's default (handle 0:) gives way, and returns by itself.
+save_queue /proc/self/ns/net "$device"
 {
   echo "qdisc add dev $device root handle $handle htb default 0"
   echo "class add dev $device parent $handle classid ${handle}2 htb rate ${rate}bit ceil ${rate}bit" \
     "burst $burst cburst $burst quantum 10000"
   echo "qdisc add dev $device parent ${handle}2 bfifo limit $limit"
-  echo "filter add dev $device parent $handle protocol ip prio 1 u32" \
-    "match ip dst $controller/32 match ip protocol 6 0xff match ip sport 22 0xffff flowid ${handle}0"
-  for peer; do
-    echo "filter add dev $device parent $handle protocol ip prio 2 u32 match ip dst $peer/32 flowid ${handle}2"
-  done
+  lead "$device" "$controller" "$@"
 } | tc -batch -

@@ -1,0 +1,226 @@
+import t from 'tap';
+import type { Target } from '../../state-machines/contract.ts';
+import { armStep, disarmStep, healStep, injectStep } from '../../state-machines/dead-man/step-actions.ts';
+import { delay } from '../../state-machines/faults/netem/fault.ts';
+import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
+import { openGuest } from '../support/guest.ts';
+
+// What the kernel of a lab's machines may lack, in a virtual machine: packets that are late, lost, doubled, turned or
+// overtaken, measured between network stacks past all of ours.
+
+const guest = await openGuest(t);
+const { scripts, ports, signal } = guest;
+const nodes = [{ kind: 'node', node: 'node1' }] as const;
+const only = { to: { matchNames: ['node2'] } };
+
+interface Pings {
+  /** Milliseconds, sorted. */
+  readonly trips: readonly number[];
+  readonly doubled: number;
+  readonly overtaken: number;
+}
+
+/** `count` pings, 5 ms apart, from a node or from inside a container. */
+const pings = async (to: string, count: number, from = ''): Promise<Pings> => {
+  const out = await guest.on(
+    'node1',
+    `pid=$(for pid in $(grep -lsF "\${3:-none}" /proc/[0-9]*/cgroup | cut -d/ -f3); do
+       grep -qsE '^NSpid:[[:space:]]+[0-9]+[[:space:]]+1$' "/proc/$pid/status" && echo "$pid"; done | head -n 1)
+     nsenter --net="/proc/\${pid:-self}/ns/net" ping -n -i 0.005 -c "$2" -W 2 "$1" | grep 'icmp_seq=' || true`,
+    ...[to, String(count), from],
+  );
+  const answers = out.split('\n').flatMap((line) => {
+    const found = /icmp_seq=(\d+) .*time=([\d.]+) ms( \(DUP!\))?/.exec(line);
+    return found
+      ? [{ sequence: Number(found[1]), ms: Number(found[2]), isDouble: found[3] !== undefined }]
+      : [];
+  });
+  const first = answers.filter(({ isDouble }) => !isDouble);
+  return {
+    trips: first.map(({ ms }) => ms).sort((a, b) => a - b),
+    doubled: answers.length - first.length,
+    overtaken: first.filter(({ sequence }, index) => sequence < (first[index - 1]?.sequence ?? 0)).length,
+  };
+};
+const median = ({ trips }: Pings) => trips[Math.floor(trips.length / 2)] ?? Number.NaN;
+
+/** How many of `count` happen with 99.9 %, each with probability `share`: cut off by the exact tails of the binomial. */
+const likely = (count: number, share: number): readonly [number, number] => {
+  let [logTerm, sum, low] = [count * Math.log1p(-share), 0, 0];
+  for (let k = 0; k <= count; k += 1) {
+    sum += Math.exp(logTerm);
+    if (sum < 0.0005) low = k + 1;
+    if (sum > 0.9995) return [low, k];
+    logTerm += Math.log((count - k) / (k + 1)) + Math.log(share / (1 - share));
+  }
+  return [low, count];
+};
+const within = (value: number, [low, high]: readonly [number, number]) => value >= low && value <= high;
+
+const queues = () =>
+  guest.on('node1', 'tc qdisc show; ip -o link | sed "s/.*: \\\\([^:]*\\\\): .* mtu/\\\\1 mtu/"');
+const dropped = () =>
+  guest.on(
+    'node1',
+    `tc -s qdisc show dev peers | awk '/^qdisc netem/ { ours = 1 } ours && /dropped/ { print $7 + 0; exit }'`,
+  );
+
+/** One run of a kind; what is measured in it must be over when it ends. */
+const hold = async (
+  t: Pick<typeof import('tap').t, 'equal' | 'comment'>,
+  fault: { readonly kind: string; readonly params: object; readonly targets?: readonly Target[] },
+  during: () => Promise<void>,
+) => {
+  const before = await queues();
+  const { result } = await guest.run({ targets: nodes, ...fault, holdMs: 15_000, during });
+  t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+  t.comment(`in effect after ${result.instants.effMs! - result.instants.cmdMs!} ms`);
+  t.equal(await queues(), before);
+};
+
+await t.test('the machine has what the lab may lack', async (t) => {
+  t.comment(await guest.on('node1', 'uname -r; systemctl is-system-running || true'));
+  t.same(await missingNeeds(guest.node('node1'), delay.needs, scripts, signal), []);
+});
+
+await t.test('a delay is as long as asked for, on the way to the chosen peers only', async (t) => {
+  const base = median(await pings('10.77.0.2', 40));
+  await hold(t, { kind: 'delay', params: { delay: '100ms', ...only } }, async () => {
+    const [late, other] = [median(await pings('10.77.0.2', 40)), median(await pings('10.77.0.3', 40))];
+    t.comment(`round trip ${base} ms before, ${late} ms with 100 ms more, ${other} ms to the other`);
+    t.ok(Math.abs(late - base - 100) <= 10, 'within 10 %');
+    t.ok(other < 50, 'the other peer is as near as before');
+  });
+  t.ok(median(await pings('10.77.0.2', 40)) < base + 20);
+});
+
+await t.test('jitter spreads round trips about the delay', async (t) => {
+  const params = { delay: '100ms', jitter: '40ms', distribution: 'normal', ...only };
+  await hold(t, { kind: 'delay', params }, async () => {
+    const { trips } = await pings('10.77.0.2', 200);
+    const mean = trips.reduce((sum, ms) => sum + ms, 0) / trips.length;
+    const deviation = Math.sqrt(trips.reduce((sum, ms) => sum + (ms - mean) ** 2, 0) / trips.length);
+    t.comment(`mean ${mean.toFixed(1)} ms, standard deviation ${deviation.toFixed(1)} ms`);
+    t.ok(within(deviation, [28, 56]), `${deviation}`);
+  });
+});
+
+await t.test('inside a container: on the way to the others of its networks, whatever they are', async (t) => {
+  const [victim, other] = [await guest.startProcess(), await guest.startProcess()];
+  const address = other.addresses![0]!.split('/')[0]!;
+  const from = victim.containerId;
+  const base = median(await pings(address, 40, from));
+  await hold(t, { kind: 'delay', params: { delay: '200ms' }, targets: [victim] }, async () => {
+    const late = median(await pings(address, 40, from));
+    t.comment(`round trip ${base} ms before, ${late} ms with 200 ms more`);
+    t.ok(Math.abs(late - base - 200) <= 20, 'within 10 %');
+    t.match(await scanOrphans(guest.node('node1'), scripts, signal), [{ kind: 'run' }, { kind: 'mark' }]);
+  });
+  t.ok(median(await pings(address, 40, from)) < base + 20);
+  t.same(await scanOrphans(guest.node('node1'), scripts, signal), []);
+});
+
+await t.test(
+  'a container that ends during the hold takes the fault with it, and leaves no pin',
+  async (t) => {
+    const [victim] = [await guest.startProcess(), await guest.startProcess()];
+    const { result } = await guest.run({
+      ...{ kind: 'delay', targets: [victim], holdMs: 20_000 },
+      during: async () => void (await guest.on('node1', 'systemctl stop "docker-$1"', victim.containerId)),
+    });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.equal(await guest.on('node1', 'grep -c spark-failures /proc/self/mountinfo || true'), '0');
+  },
+);
+
+const count = 800;
+await t.test('as many are lost as asked for', async (t) => {
+  await hold(t, { kind: 'loss', params: { percent: 20, ...only } }, async () => {
+    const lost = count - (await pings('10.77.0.2', count)).trips.length;
+    t.comment(`${lost} of ${count} lost, likely are ${likely(count, 0.2).join(' to ')}`);
+    t.ok(within(lost, likely(count, 0.2)));
+  });
+  t.equal((await pings('10.77.0.2', 100)).trips.length, 100);
+});
+
+await t.test('as many arrive twice as asked for', async (t) => {
+  await hold(t, { kind: 'duplicate', params: { percent: 20, ...only } }, async () => {
+    const { doubled } = await pings('10.77.0.2', count);
+    t.comment(`${doubled} of ${count} doubled, likely are ${likely(count, 0.2).join(' to ')}`);
+    t.ok(within(doubled, likely(count, 0.2)));
+  });
+});
+
+await t.test('bits that were turned are noticed by whoever gets them', async (t) => {
+  const noticed = () =>
+    guest.on(
+      'node2',
+      "nstat -asz IcmpInCsumErrors IpInHdrErrors | awk '!/^#/ { sum += $2 } END { print sum }'",
+    );
+  await hold(t, { kind: 'corrupt', params: { percent: 60, ...only } }, async () => {
+    const before = Number(await noticed());
+    const lost = 300 - (await pings('10.77.0.2', 300)).trips.length;
+    const refused = Number(await noticed()) - before;
+    t.comment(`${lost} of 300 did not come back, ${refused} had a wrong checksum`);
+    t.ok(within(lost, [300 * 0.6 * 0.75, likely(300, 0.6)[1]]), 'but what hit an address of a sender');
+    t.ok(refused > 100);
+  });
+});
+
+await t.test('some overtake the others', async (t) => {
+  await hold(t, { kind: 'reorder', params: { percent: 30, delay: '60ms', ...only } }, async () => {
+    const seen = await pings('10.77.0.2', 300);
+    const early = seen.trips.filter((ms) => ms < 45).length;
+    t.comment(`${early} of 300 went at once, ${seen.overtaken} answers came out of order`);
+    t.ok(within(early, likely(300, 0.3)));
+    t.ok(seen.overtaken > 20);
+  });
+});
+
+await t.test('no packet is lost to the queue at the rate that it was made for', async (t) => {
+  // 20 Mbit/s of 1000-byte packets: 2500 a second, 5000 on the way: five times what netem would take by default.
+  const params = { delay: '2s', rate: '20mbit', ...only };
+  await hold(t, { kind: 'delay', params }, async () => {
+    const sender = `use IO::Socket::INET; use Time::HiRes qw(time sleep);
+      $s = IO::Socket::INET->new(PeerAddr => "10.77.0.2:9", Proto => "udp"); $from = time; $sent = 0;
+      while ($sent < 7500) { $due = (time - $from) * 2500; while ($sent < $due && $sent < 7500) { send $s, "x" x 958, 0; $sent++ } sleep 0.005 }
+      print time - $from`;
+    const waiting = `tc -s qdisc show dev peers | awk '/^qdisc netem/ { ours = 1 } ours && /backlog/ { print $3 + 0; exit }'`;
+    const seconds = Number(await guest.on('node1', 'perl -e "$1"', sender));
+    const backlog = Number(await guest.on('node1', waiting));
+    t.comment(`7500 packets in ${seconds.toFixed(1)} s, ${backlog} of them on the way at the end`);
+    t.ok(backlog > 2000, 'more than a default queue holds');
+    t.equal(await dropped(), '0');
+  });
+});
+
+await t.test('a queue of somebody else is left alone, and refused before anything is changed', async (t) => {
+  await guest.on('node1', 'tc qdisc add dev peers root handle 1: pfifo limit 77');
+  t.teardown(() => guest.on('node1', 'tc qdisc del dev peers root'));
+  const before = await queues();
+  const { result } = await guest.run({ kind: 'delay', params: only, targets: nodes, holdMs: 500 });
+  t.equal(result.outcome, 'Refused', result.message ?? 'no message');
+  t.equal(await queues(), before);
+});
+
+await t.test(
+  'nobody comes back: the machine heals itself; and without its directory, by its mark',
+  async (t) => {
+    const before = await queues();
+    const step = delay.plan(delay.params.parse(only), await guest.facts(nodes))[0]!;
+    const left = { name: 'left.0', step };
+    await armStep(ports, left, { fuseMs: 10_000, needs: delay.needs }, signal);
+    t.equal((await injectStep(ports, left, signal)).look.verdict, 'active');
+    await guest.until('healed', 60_000, async () => (await queues()) === before);
+    await healStep(ports, left, signal);
+    await disarmStep(ports, left, signal);
+    const lost = { name: 'lost.0', step };
+    await armStep(ports, lost, { fuseMs: 600_000, needs: delay.needs }, signal);
+    await injectStep(ports, lost, signal);
+    await guest.on('node1', 'rm -r /var/lib/spark-failures/runs/lost.0; systemctl stop sf-lost.0.timer');
+    t.equal((await scanOrphans(guest.node('node1'), scripts, signal)).length, 1);
+    t.same(await healNode(guest.node('node1'), scripts, signal), []);
+    t.equal(await queues(), before);
+  },
+);
