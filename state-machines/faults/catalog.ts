@@ -1,10 +1,11 @@
 import type { FaultKind } from '../contract.ts';
 import { drainNode } from './availability/fault.ts';
-import { cpuPressure, memoryPressure } from './burn/fault.ts';
+import { cpuPressure, ioPressure, memoryPressure } from './burn/fault.ts';
+import { fillDisk } from './disk/fault.ts';
 import { blockPort, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
-import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
+import { cpuLimit, ioLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
@@ -25,6 +26,9 @@ export const faultKinds: readonly FaultKind[] = [
   cpuLimit,
   memoryLimit,
   pidLimit,
+  ioLimit,
   cpuPressure,
   memoryPressure,
+  ioPressure,
+  fillDisk,
 ];

@@ -232,7 +232,10 @@ export async function openMachines(
   };
 }
 
-/** Packet filter, queues, links, routes, units, files, mounts, limits of containers, and processes that stand still. */
+/**
+ * Packet filter, queues, links, routes, units, files (of runs, of volumes, beside containers' layers), mounts, limits of
+ * containers, and processes that stand still.
+ */
 const tracesScript = `
 for table in raw filter nat mangle; do iptables -t "$table" -S; done
 tc qdisc show | sed 's/ dev veth[0-9a-f]*/ dev veth/' | sort
@@ -240,9 +243,13 @@ ip -o link | sed -E 's/^[0-9]+: //; s/^veth.*/veth/; s/ link.*//' | sort -u
 ip route
 systemctl list-units --all --no-legend --plain 'sf-*'
 find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
+find /var/lib/docker/volumes -maxdepth 1 | sort
+find / -maxdepth 1 | sort
+find /var/lib/docker/overlay2 -mindepth 2 -maxdepth 2 -printf '%f\\n' | sort -u
 awk '{ print $5, $9 }' /proc/self/mountinfo | grep -vE 'docker|/run/user|credentials' | sort
 grep -rs . /sys/fs/cgroup --include=freezer.state --include=cgroup.freeze --include=cpu.cfs_quota_us --include=cpu.max \\
-  --include=memory.limit_in_bytes --include=memory.max --include=pids.max | grep docker |
+  --include=memory.limit_in_bytes --include=memory.max --include=pids.max --include=io.max \\
+  --include='blkio.throttle.*_device' | grep docker |
   sed -E 's/[0-9a-f]{64}/CONTAINER/' | sort -u
 ps -eo stat,args | grep '^[TD]' | sort
 docker node ls --format '{{.Hostname}} {{.Availability}}' 2>/dev/null
