@@ -1,5 +1,5 @@
 import t from 'tap';
-import { cpuPressure, memoryPressure } from '../state-machines/faults/burn/fault.ts';
+import { cpuPressure, ioPressure, memoryPressure } from '../state-machines/faults/burn/fault.ts';
 import { exampleFacts } from './contracts/fault-kind.ts';
 
 const facts = exampleFacts('tasks');
@@ -13,6 +13,8 @@ t.test('plans workers and their load, or bytes, before the containers', async (t
   });
   const memory = memoryPressure.plan(memoryPressure.params.parse({ size: '1Gi' }), facts);
   t.same(memory[0]?.args, ['memory', String(1024 ** 3), '100', container]);
+  const io = ioPressure.plan(ioPressure.params.parse({ workers: 2, size: '1Mi' }), facts);
+  t.same(io[0]?.args, ['blkio', '2', String(1024 ** 2), container]);
 });
 
 t.test('refuses parameters that mean nothing', async (t) => {
@@ -27,4 +29,6 @@ t.test('refuses parameters that mean nothing', async (t) => {
     t.notOk(cpuPressure.params.safeParse(params).success, JSON.stringify(params));
   for (const size of ['0Mi', '256', '256M', '1.5Gi', 256])
     t.notOk(memoryPressure.params.safeParse({ size }).success, `size ${size}`);
+  for (const params of [{ workers: 0 }, { workers: 17 }, { size: '64' }, { load: 50 }])
+    t.notOk(ioPressure.params.safeParse(params).success, JSON.stringify(params));
 });

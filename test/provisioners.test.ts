@@ -368,8 +368,9 @@ t.test('a machine may do what systemd needs, and never move the clock of the hos
   t.equal(hostConfig.NanoCpus, 2e9, 'no more processors than there are');
   const node = {
     ...{ image: 'node', hostname: 'node1', network: 'sf-six', address: '10.98.0.11', labels: {}, hostConfig },
-    ...{ authorizedKey: 'ssh-ed25519 AAAA', hostPrivateKey: 'secret' },
+    ...{ authorizedKey: 'ssh-ed25519 AAAA', hostPrivateKey: 'secret', diskBytes: 1024 },
   };
+  t.ok(nodeContainerOptions(node, false).Env?.includes('SF_DISK_BYTES=1024'));
   t.notOk(
     nodeContainerOptions(node, false).HostConfig?.PortBindings,
     'no port where the network is reachable',

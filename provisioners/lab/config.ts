@@ -23,6 +23,11 @@ export const labConfigSchema = z.strictObject({
     .describe('IPv4 network of the machines; node number i (from 0) has the address base + 11 + i'),
   memory: quantityField().default('3Gi').describe('memory limit of each machine, without swap'),
   cpus: z.number().positive().default(2).describe('CPU limit of each machine; at most what the host has'),
+  disk: quantityField()
+    .default('8Gi')
+    .describe(
+      'size of the file system that holds the volumes of each machine; on the host it takes what is used',
+    ),
   pids: z.int().min(256).default(8192).describe('limit of processes and threads of each machine'),
   dns: z
     .array(z.string().refine(isIPv4, 'must be an IPv4 address'))

@@ -57,6 +57,8 @@ export interface NodeContainer {
   readonly address: string;
   readonly authorizedKey: string;
   readonly hostPrivateKey: string;
+  /** Of the file system that holds its volumes. */
+  readonly diskBytes: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly hostConfig: MachineHostConfig;
 }
@@ -72,6 +74,7 @@ export const nodeContainerOptions = (
   Env: [
     `SF_AUTHORIZED_KEY=${node.authorizedKey}`,
     `SF_HOST_KEY_B64=${Buffer.from(node.hostPrivateKey).toString('base64')}`,
+    `SF_DISK_BYTES=${node.diskBytes}`,
   ],
   ExposedPorts: { '22/tcp': {} },
   HostConfig: {

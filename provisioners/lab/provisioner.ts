@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
+import { quantityBytes } from '../../crds/quantity.ts';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, ProvisionError } from '../contract.ts';
 import { localDocker } from '../shared/docker-client.ts';
@@ -43,8 +44,8 @@ class LabProvisioner implements Provisioner {
   }
 
   settingsHash(_spec: MachineSpec): string {
-    const { subnet, memory, cpus, pids, dns } = this.#config;
-    const settings = { subnet, memory, cpus, pids, dns, image: this.#context.images.node };
+    const { subnet, memory, cpus, disk, pids, dns } = this.#config;
+    const settings = { subnet, memory, cpus, disk, pids, dns, image: this.#context.images.node };
     return createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 16);
   }
 
@@ -130,6 +131,7 @@ class LabProvisioner implements Provisioner {
       address,
       authorizedKey: key.publicKey,
       hostPrivateKey: hostKey.privateKey,
+      diskBytes: quantityBytes(this.#config.disk),
       labels: {
         [labels.cluster]: cluster,
         [labels.node]: spec.name,

@@ -1,12 +1,13 @@
 import type { FaultKind } from '../contract.ts';
 import { drainNode } from './availability/fault.ts';
-import { cpuPressure, memoryPressure } from './burn/fault.ts';
+import { cpuPressure, ioPressure, memoryPressure } from './burn/fault.ts';
 import { clockSkew } from './clock/fault.ts';
+import { fillDisk } from './disk/fault.ts';
 import { blockPort, dns, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
 import { loseCheckpoint } from './files/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
-import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
+import { cpuLimit, ioLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { linkDown } from './link/fault.ts';
 import { corrupt, delay, duplicate, loss, reorder } from './netem/fault.ts';
 import { throttle } from './rate/fault.ts';
@@ -39,7 +40,10 @@ export const faultKinds: readonly FaultKind[] = [
   cpuLimit,
   memoryLimit,
   pidLimit,
+  ioLimit,
   cpuPressure,
   memoryPressure,
+  ioPressure,
+  fillDisk,
   clockSkew,
 ];

@@ -57,6 +57,16 @@ container_cgroup() {
   done
 }
 
+# container_store CONTAINER_ID: a folder of the node's on the file system that holds what the container writes: beside the
+# upper layer of its root, where the container does not see it and which goes with it, or else that root itself.
+container_store() {
+  process=$(first_process "$1")
+  [ -n "$process" ] || return 0
+  upper=$(sed -n 's|^[^ ]* [^ ]* [^ ]* / / .* - overlay .*upperdir=\([^,]*\).*|\1|p' "/proc/$process/mountinfo" 2>/dev/null) ||
+    return 0 # gone meanwhile
+  if [ -n "$upper" ]; then echo "${upper%/*}"; else echo "/proc/$process/root"; fi
+}
+
 # started PID: when a process started, in ticks since boot: with its pid it is that process and no later one.
 started() {
   sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20

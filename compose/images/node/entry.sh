@@ -37,6 +37,40 @@ if [ -n "${SF_DOCKER_ROOT:-}" ]; then
   mount --bind "$SF_DOCKER_ROOT" /var/lib/docker
 fi
 
-unset SF_HOST_KEY_B64 SF_AUTHORIZED_KEY SF_DOCKER_ROOT
+# Volumes lie on a file system of their own, as big as the image is allowed to grow: one that can be full while the disk
+# of the host, which all nodes share, is not.
+mount_volumes() {
+  image=/var/lib/docker/volumes.ext4 volumes=/var/lib/docker/volumes
+  if [ ! -e "$image" ]; then
+    truncate -s "$SF_DISK_BYTES" "$image.new" && mkfs.ext4 -q -m 0 -J size=16 "$image.new" &&
+      mv "$image.new" "$image" || return
+  fi
+  [ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237 || return
+  attached=
+  # The free one may be taken by another node before it is ours.
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+    device=$(losetup -f 2>/dev/null) && [ -n "$device" ] || return
+    device=${device%% *} # `(lost)`, when it has no name here yet
+    [ -e "$device" ] || mknod "$device" b 7 "${device#/dev/loop}" || return
+    if losetup "$device" "$image" 2>/dev/null; then
+      attached=yes
+      break
+    fi
+  done
+  [ -n "$attached" ] || return
+  mkdir -p "$volumes" && mount "$device" "$volumes"
+  mounted=$?
+  # From now on it is freed with its mount.
+  losetup -d "$device"
+  # The engine would take it for a volume.
+  [ "$mounted" -ne 0 ] || rmdir "$volumes/lost+found" 2>/dev/null || true
+  return "$mounted"
+}
+if [ -n "${SF_DISK_BYTES:-}" ]; then
+  # A node without one is as good for all but a full disk, which then refuses.
+  mount_volumes || echo 'no loop device: the volumes lie on the disk of the host' >&2
+fi
+
+unset SF_HOST_KEY_B64 SF_AUTHORIZED_KEY SF_DOCKER_ROOT SF_DISK_BYTES
 export container=docker
 exec "$@"

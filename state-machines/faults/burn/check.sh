@@ -1,7 +1,7 @@
 #!/bin/sh
-# Active when in the cgroup of each container a burner uses CPU time, or holds the memory, at this moment. A container
+# Active when in the cgroup of each container a burner uses CPU time or the disk, or holds the memory, at this moment. A container
 # that is gone, while the fault lasts, died under it: an outcome.
-#   $1 cpu or memory   $2 workers, or bytes   $3 load (unused)   $4... container ids
+#   $1 cpu, memory or blkio   $2 workers, or bytes   $3 load, or bytes (unused)   $4... container ids
 set -eu
 resource=$1 amount=$2
 shift 3
@@ -18,15 +18,26 @@ ticks() {
   for pid in $1; do sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null || true; done | awk '{ sum += $12 + $13 } END { print sum + 0 }'
 }
 
-# Throttled with its container, a burner may have to wait for its turn.
-uses_cpu() {
-  before=$(ticks "$1")
+# Of processes that have ended, too: who started them has inherited it. The counters of a cgroup of version 1 stand still
+# as long as nothing is limited there.
+disk_bytes() {
+  for pid in $1; do cat "/proc/$pid/io" 2>/dev/null || true; done |
+    awk '/^(read|write)_bytes:/ { sum += $2 } END { printf "%.0f\n", sum }'
+}
+
+# grows COUNTER PIDS: throttled with its container, a burner may have to wait for its turn.
+grows() {
+  before=$("$1" "$2")
   for _ in 1 2 3 4 5; do
     sleep 0.1
-    [ "$(ticks "$1")" -le "$before" ] || return 0
+    [ "$("$1" "$2")" -le "$before" ] || return 0
   done
   return 1
 }
+
+uses_cpu() { grows ticks "$1"; }
+
+uses_blkio() { grows disk_bytes "$1"; }
 
 uses_memory() {
   for pid in $1; do cat "/proc/$pid/status" 2>/dev/null || true; done |

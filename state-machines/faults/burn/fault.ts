@@ -49,3 +49,24 @@ export const memoryPressure: FaultKind<z.output<typeof memoryParams>> = {
   plan: ({ size }, { targets }) =>
     stepsOnTasks(memoryPressure, targets, ['memory', String(quantityBytes(size)), '100']),
 };
+
+const ioParams = z.strictObject({
+  workers: z.int().min(1).max(16).default(1).describe('Processes that write and read in each container.'),
+  size: quantityField()
+    .default('64Mi')
+    .describe(
+      'The most that each worker holds of the file system of its container, and writes and reads again.',
+    ),
+});
+
+/** The chosen tasks' containers share their disk with processes that write to it and read from it past every cache. */
+export const ioPressure: FaultKind<z.output<typeof ioParams>> = {
+  ...shared,
+  name: 'ioPressure',
+  summary:
+    'Writes and reads past the cache in the cgroups of containers of the chosen tasks, on their own file systems.',
+  params: ioParams,
+  needs: ['systemd', 'block-io'],
+  plan: ({ workers, size }, { targets }) =>
+    stepsOnTasks(ioPressure, targets, ['blkio', String(workers), String(quantityBytes(size))]),
+};

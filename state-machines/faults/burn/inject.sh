@@ -1,8 +1,8 @@
 #!/bin/sh
-# Uses up CPU time or memory in the cgroups of containers, by processes of the node's own: the containers see the loss and
+# Uses up CPU time, memory or disk in the cgroups of containers, by processes of the node's own: the containers see the loss and
 # nothing else. They run as a unit of our name, which survives this script, and they end by themselves when the run is
 # healed, when its directory is lost, or with their container.
-#   $1 cpu or memory   $2 workers, or bytes   $3 load of each worker in percent   $4... container ids
+#   $1 cpu, memory or blkio   $2 workers, or bytes   $3 load of each worker in percent, or the bytes of its file   $4... container ids
 set -eu
 resource=$1 amount=$2 load=$3
 shift 3
@@ -57,12 +57,27 @@ burn_memory() {
   kill -s KILL "$!"
 }
 
+# The file has no name once it is open: it ends with who holds it.
+burn_blkio() {
+  [ -n "$store" ] || return 0
+  file=$store/.$SF_BURN.$worker
+  exec 3<>"$file"
+  rm -f "$file"
+  past=direct
+  dd if=/dev/zero of=/proc/self/fd/3 bs=64k count=1 oflag=direct 2>/dev/null || past=dsync
+  while wanted; do
+    dd if=/dev/zero of=/proc/self/fd/3 bs=64k count=$((load / 65536)) conv=notrunc oflag="$past" 2>/dev/null || sleep 0.1
+    [ "$past" = dsync ] || dd if=/proc/self/fd/3 of=/dev/null bs=64k iflag=direct 2>/dev/null || sleep 0.1
+  done
+}
+
 for id; do
   pid=$(first_process "$id")
   [ -n "$pid" ] || continue
+  store=$(container_store "$id")
   (
-    # Version 1 has a cgroup per controller: those that divide the time and the memory.
-    for controller in cpu cpuacct cpuset memory; do
+    # Version 1 has a cgroup per controller: those that divide the time, the memory and the disk.
+    for controller in cpu cpuacct cpuset memory blkio; do
       dir=$(cgroup_of "$pid" "$controller")
       case $dir in *"$id"*) echo 0 >"$dir/cgroup.procs" ;; esac
     done
@@ -70,9 +85,10 @@ for id; do
       burn_memory
       exit
     fi
-    while [ "$amount" -gt 0 ]; do
-      burn_cpu &
-      amount=$((amount - 1))
+    worker=0
+    while [ "$worker" -lt "$amount" ]; do
+      worker=$((worker + 1))
+      "burn_$resource" &
     done
     wait
   ) &

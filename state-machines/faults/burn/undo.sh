@@ -4,10 +4,20 @@
 set -eu
 rm -f "$SF_RUN_DIR/burning" || true
 name=$(burner_name)
+# What one that was ended before its file had lost its name has left; without the container it is gone as well.
+forget_files() {
+  for id; do
+    store=$(container_store "$id")
+    [ -z "$store" ] || rm -f "$store/.$name".*
+  done
+}
 systemctl --quiet stop "$name.service" 2>/dev/null || true
 for _ in 1 2 3 4 5 6 7 8 9 10; do
   pids=$(burners "$name")
-  [ -n "$pids" ] || exit 0
+  if [ -z "$pids" ]; then
+    forget_files "$@"
+    exit 0
+  fi
   # shellcheck disable=SC2086 # a list of numbers
   kill -s KILL $pids 2>/dev/null || true
   sleep 0.1

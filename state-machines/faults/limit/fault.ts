@@ -68,3 +68,26 @@ export const pidLimit: FaultKind<z.output<typeof pidParams>> = {
   needs: ['systemd', 'cgroup-pids'],
   plan: ({ pids }, { targets }) => stepsOnTasks(pidLimit, targets, ['pids', String(pids)]),
 };
+
+/** Up to this rate a check that writes for half a second can tell it, and does not fill the disk. */
+const measurable = 64 * 1024 ** 2;
+
+const ioParams = z.strictObject({
+  rate: quantityField()
+    .refine((rate) => quantityBytes(rate) <= measurable, 'expected at most 64Mi, which a check can measure')
+    .default('1Mi')
+    .describe(
+      'Bytes per second that each container may read, and as many that it may write, on each disk: 1Mi to 64Mi.',
+    ),
+});
+
+/** The chosen tasks' containers wait for their disks. On cgroup version 1 buffered writes are nobody's, and not limited. */
+export const ioLimit: FaultKind<z.output<typeof ioParams>> = {
+  ...shared,
+  name: 'ioLimit',
+  summary:
+    'Limits what containers of the chosen tasks read and write per second on their disks; on cgroup v1 direct and synced I/O only.',
+  params: ioParams,
+  needs: ['systemd', 'block-io'],
+  plan: ({ rate }, { targets }) => stepsOnTasks(ioLimit, targets, ['blkio', String(quantityBytes(rate))]),
+};
