@@ -200,11 +200,11 @@ await t.test('nobody comes back: the node heals itself of either kind', async (t
   const before = await lab.on('node1', 'iptables -S');
   for (const [index, step] of steps.entries()) {
     const run = { name: `left-${index}.0`, step };
-    await armStep(ports, run, { fuseMs: 3_000, needs: ['systemd', 'iptables'] }, signal);
+    await armStep(ports, run, { fuseMs: 8_000, needs: ['systemd', 'iptables'] }, signal);
     const { look } = await injectStep(ports, run, signal);
     t.equal(look.verdict, 'active');
     t.not(await connect(two, 'node1', 8080), 'open');
-    await lab.until('healed', 15_000, async () => (await connect(two, 'node1', 8080)) === 'open');
+    await lab.until('healed', 30_000, async () => (await connect(two, 'node1', 8080)) === 'open');
     t.equal(await lab.on('node1', 'iptables -S'), before);
     await healStep(ports, run, signal);
     await disarmStep(ports, run, signal);

@@ -274,10 +274,10 @@ await t.test('nobody comes back: a node heals its tasks itself', async (t) => {
     const { needs, plan, params } = kindOf(kind);
     const run = { name: `left-${kind}.0`, step: plan(params.parse({}), facts)[0]! };
     const before = await lab.traces('node2');
-    await armStep(ports, run, { fuseMs: 3_000, needs }, signal);
+    await armStep(ports, run, { fuseMs: 8_000, needs }, signal);
     const { look } = await injectStep(ports, run, signal);
     t.equal(look.verdict, 'active');
-    await until('healed', 20_000, async () => (await lookAt(ports, run, signal)).verdict === 'inactive');
+    await until('healed', 30_000, async () => (await lookAt(ports, run, signal)).verdict === 'inactive');
     await until(
       'unpinned',
       5_000,
