@@ -11,6 +11,8 @@ import { exampleFacts } from './contracts/fault-kind.ts';
 // loseCheckpoint, expireSession and clockSkew: plans by value, and the scripts that need nothing but a folder, on one.
 
 const run = promisify(execFile);
+// Hundreds of small processes.
+t.setTimeout(180_000);
 const scripts = await loadScripts('state-machines');
 const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
 const planOf = (name: string, params: object = {}) => {
