@@ -1,16 +1,24 @@
 #!/bin/sh
 # Time is told from the uptime, which nobody can set: on an undisturbed machine the two differ by a constant.
 
-# base: the wall clock minus the uptime, in hundredths of a second.
+# base: the wall clock minus the uptime, in hundredths of a second. Read by one process that starts no other in between:
+# on a busy machine a start takes longer than what is measured here.
 base() {
-  read -r up _ </proc/uptime
-  now=$(date +%s%N)
-  echo "$((now / 10000000 - ${up%.*}${up#*.}))"
+  # shellcheck disable=SC2016 # the inner shell's
+  LC_ALL=C bash -c 'read -r up _ </proc/uptime && echo "$EPOCHREALTIME $up"' | {
+    read -r now up
+    now=${now%.*}${now#*.}
+    echo "$((now / 10000 - ${up%.*}${up#*.}))"
+  }
 }
 
-# set_base HUNDREDTHS: sets the wall clock so that it is that much ahead of the uptime.
+# set_base HUNDREDTHS: steps the wall clock until it is that much ahead of the uptime, by differences, for the same reason.
 set_base() {
-  read -r up _ </proc/uptime
-  at=$(($1 + ${up%.*}${up#*.}))
-  date --set "@$((at / 100)).$(printf %02d "$((at % 100))")" >/dev/null
+  for _ in 1 2 3; do
+    off=$(($1 - $(base))) sign=+
+    [ "$off" -ge 0 ] || sign=-
+    off=${off#-}
+    [ "$off" -gt 1 ] || break
+    date --utc --set "$sign$((off / 100)).$(printf %02d "$((off % 100))") seconds" >/dev/null
+  done
 }
