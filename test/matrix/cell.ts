@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { openRunJournal } from '../../controller/status/run-journal.ts';
 import { type FaultEntry, faultOf } from '../../crds/fault-schedule.ts';
-import type { FaultKind, FaultRun, Target } from '../../state-machines/contract.ts';
+import type { FaultKind, FaultRun, Need, Target } from '../../state-machines/contract.ts';
 import { healUnfinished, runFault } from '../../state-machines/fault-runner.ts';
+import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { openMachines } from '../support/fault-lab.ts';
 import type { Situation } from './situations.ts';
 import type { StruckOptions } from './struck-controller.ts';
@@ -22,6 +23,8 @@ export interface Cell {
 }
 
 interface Matrix {
+  /** What the machines lack for a kind; it is proven elsewhere then, as by guest.test.ts. */
+  lacks(kind: FaultKind): Promise<readonly Need[]>;
   run(kind: FaultKind, situation: Situation): Promise<Cell>;
   close(): Promise<void>;
 }
@@ -64,9 +67,10 @@ export async function openMatrix(note: (line: string) => void): Promise<Matrix> 
     const file = join(packageRoot, 'manifests', 'examples', 'faults', `${kebab(kind.name)}.yaml`);
     const { spec } = parse(await readFile(file, 'utf8')) as { spec: { faults: [FaultEntry] } };
     const params = kind.params.parse(faultOf(spec.faults[0]).params ?? {});
-    const task = kind.targets.includes('tasks')
-      ? await lab.startTask('node2', '--memory 1g --stop-timeout 1', victim)
-      : undefined;
+    const task =
+      kind.targets.includes('tasks') && !kind.targets.includes('nodes')
+        ? await lab.startTask('node2', '--memory 1g --stop-timeout 1', victim)
+        : undefined;
     const service = { kind: 'service', service: 'matrix_victim', serviceId, replicated: true } as const;
     const node = { kind: 'node', node: 'node2' } as const;
     const target: Target = task ?? (kind.targets.includes('services') ? service : node);
@@ -135,6 +139,7 @@ export async function openMatrix(note: (line: string) => void): Promise<Matrix> 
   };
 
   return {
+    lacks: (kind) => missingNeeds(lab.node('node2'), kind.needs, lab.scripts, lab.signal),
     async run(kind, situation) {
       const stateDir = await mkdtemp(join(tmpdir(), 'sf-matrix-'));
       const left = await runCell(kind, situation, stateDir).catch((error: unknown) => [String(error)]);

@@ -39,6 +39,11 @@ await ensureLocalEngine(note, AbortSignal.timeout(300_000));
 const matrix = await openMatrix(note);
 try {
   for (const { kind, situation } of wanted) {
+    const lacking = await matrix.lacks(kind);
+    if (lacking.length > 0) {
+      note(`-      ${kind.name}/${situation.name}: the machines lack ${lacking.join()}`);
+      continue;
+    }
     const key = { kind: kind.name, situation: situation.name };
     const cell = done.get(keyOf(key)) ?? (await matrix.run(kind, situation));
     cells.push(cell);
