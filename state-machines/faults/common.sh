@@ -299,9 +299,9 @@ queue_handle() {
   printf '5f%02x:' $(($(run_number) % 256))
 }
 
-# queue_devices NETWORK: the interfaces that have the root queue of this run.
+# queue_devices NETWORK HANDLE: the interfaces that have a root queue of this handle.
 queue_devices() {
-  nsenter --net="$1" tc qdisc show | awk -v handle="$(queue_handle)" '$3 == handle && $6 == "root" { print $5 }'
+  nsenter --net="$1" tc qdisc show | awk -v handle="$2" '$3 == handle && $6 == "root" { print $5 }'
 }
 
 # has_no_queue NETWORK DEVICE: nobody has put a queue of his own at its root: only the kernel's default (handle 0:) gives
@@ -323,22 +323,22 @@ save_queue() {
   echo "$2 $(queue_length "$1" "$2")" | save "queue.${1##*/}.$2"
 }
 
-# lead DEVICE CONTROLLER DESTINATION...: lines for tc: packets for these addresses or subnets go to class 2 of this run's
-# queue, but never those of the controller's ssh (`-`: there are none), which pass beside it.
+# lead DEVICE HANDLE CONTROLLER DESTINATION...: lines for tc: packets for these addresses or subnets go to class 2 of that
+# root queue, but never those of the controller's ssh (`-`: there are none), which pass beside it.
 lead() {
-  to="filter add dev $1 parent $(queue_handle) protocol ip" class=$(queue_handle)
-  [ "$2" = - ] ||
-    echo "$to prio 1 u32 match ip dst $2/32 match ip protocol 6 0xff match ip sport 22 0xffff flowid ${class}0"
-  shift 2
+  to="filter add dev $1 parent $2 protocol ip" class=$2
+  [ "$3" = - ] ||
+    echo "$to prio 1 u32 match ip dst $3/32 match ip protocol 6 0xff match ip sport 22 0xffff flowid ${class}0"
+  shift 3
   for destination; do
     case $destination in */*) ;; *) destination=$destination/32 ;; esac
     echo "$to prio 2 u32 match ip dst $destination flowid ${class}2"
   done
 }
 
-# led NETWORK: how many packets came to class 2 of this run's queues there: sent, dropped, or waiting.
+# led NETWORK HANDLE: how many packets came to class 2 of such root queues there: sent, dropped, or waiting.
 led() {
-  nsenter --net="$1" tc -s qdisc show | awk -v parent="$(queue_handle)2" '
+  nsenter --net="$1" tc -s qdisc show | awk -v parent="${2}2" '
     $1 == "qdisc" { ours = index($0, " parent " parent " ") }
     ours && $1 == "Sent" { sum = $4 + $7 + sum }
     ours && $1 == "backlog" { sum += $3 }
@@ -348,9 +348,10 @@ led() {
 # undo_queues [CONTAINER_ID...]: removes this run's queues there, and nothing else: the kernel refuses to delete a root of
 # another handle, and puts its own default back; so does this with the queue's length. Fails unless they are gone.
 undo_queues() {
+  handle=$(queue_handle)
   for network in $(networks_of "$@"); do
-    for device in $(queue_devices "$network"); do
-      nsenter --net="$network" tc qdisc del dev "$device" root handle "$(queue_handle)"
+    for device in $(queue_devices "$network" "$handle"); do
+      nsenter --net="$network" tc qdisc del dev "$device" root handle "$handle"
     done
     for saved in "$SF_RUN_DIR/queue.${network##*/}".*; do
       [ -e "$saved" ] || continue
@@ -358,8 +359,8 @@ undo_queues() {
       now=$(queue_length "$network" "$device") || now=$length # no such interface any more
       [ "$now" = "$length" ] || nsenter --net="$network" ip link set dev "$device" txqueuelen "$length"
     done
-    if [ -n "$(queue_devices "$network")" ]; then
-      echo "queue $(queue_handle) is still in force" >&2
+    if [ -n "$(queue_devices "$network" "$handle")" ]; then
+      echo "queue $handle is still in force" >&2
       exit 1
     fi
   done

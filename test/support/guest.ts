@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { access, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
@@ -263,12 +263,24 @@ async function boot({ disk, kernel, initrd }: BootParts, console: string, memory
     '-append',
     `root=/dev/vda rw init=/init.sh console=ttyS0 net.ifnames=0 mitigations=off random.trust_cpu=on ${keys}`,
   ];
-  const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  if (child.pid !== undefined) await hurry(child.pid);
   const target = {
     ...{ name: 'node1', address: peers.node1, host: '127.0.0.1', port, user },
     ...{ privateKey: client.privateKey, hostKey: pinOf(host.publicKey), readyTimeoutMs: 60_000 },
   };
   return { child, target };
+}
+
+/**
+ * Time is what is measured in there: what else this machine does must not count. In a session of its own a process is
+ * only first among others when its session is (autogroup); neither is possible for everybody.
+ */
+async function hurry(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/autogroup`, '-10').catch(() => undefined);
+  try {
+    setPriority(pid, -10);
+  } catch {} // as fast as may be
 }
 
 /** Its port answers from the first moment, and hangs up until an sshd listens behind it. */

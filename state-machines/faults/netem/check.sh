@@ -8,6 +8,7 @@
 #   $2 the effect, in netem's own words   $5 addresses to ping, by commas   $6... containers' ids   ($1, $3, $4 unused)
 # Says at which uptime the first ping was sent.
 set -eu
+handle=$(queue_handle)
 effect=$2 peers=$(echo "$5" | tr , ' ')
 shift 5
 each=20
@@ -61,8 +62,8 @@ judge() {
 
 # look NETWORK NAME FORWARDED: one word for what is seen from there, and from the network of a forwarded container.
 look() {
-  in_force=$(queues "$1") || in_force=
-  counted=$(led "$1")
+  in_force=$(queues "$1" "$handle") || in_force=
+  counted=$(led "$1" "$handle")
   answers=$(
     ask "$1" &
     [ -z "$3" ] || ask "$3" &
@@ -73,7 +74,7 @@ look() {
   said=$(printf '%s\n' "$answers" | judge "$sent")
   fits=${said% *} soonest=${said#* } file=$SF_RUN_DIR/soonest.$2
   if [ -n "$in_force" ]; then
-    if [ "$fits" = yes ] && [ $(($(led "$1") - counted)) -ge "$sent" ] &&
+    if [ "$fits" = yes ] && [ $(($(led "$1" "$handle") - counted)) -ge "$sent" ] &&
       [ "$in_force" = "$(cat "$SF_RUN_DIR/in-force.$2")" ]; then echo active; else echo unknown; fi
     return
   fi

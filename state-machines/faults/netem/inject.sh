@@ -42,7 +42,7 @@ for network in $(networks_of "$@"); do
     echo "qdisc add dev $device root handle $handle prio bands 2 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"
     echo "qdisc add dev $device parent ${handle}2 netem limit $limit $effect"
     # shellcheck disable=SC2046 # words
-    lead "$device" "$controller" $(sed -n "s,^$device ,,p" "$SF_RUN_DIR/ways.${network##*/}")
+    lead "$device" "$handle" "$controller" $(sed -n "s,^$device ,,p" "$SF_RUN_DIR/ways.${network##*/}")
   done | nsenter --net="$network" tc -batch -
-  queues "$network" | save "in-force.${network##*/}"
+  queues "$network" "$handle" >"$SF_RUN_DIR/in-force.${network##*/}"
 done

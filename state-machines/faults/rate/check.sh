@@ -27,8 +27,8 @@ if [ -z "${SF_RUN_DIR:-}" ]; then
   exit 0
 fi
 
-node=/proc/self/ns/net
-if [ -z "$(queue_devices $node)" ]; then
+node=/proc/self/ns/net handle=$(queue_handle)
+if [ -z "$(queue_devices $node "$handle")" ]; then
   # Whoever put a queue of his own there would lose it, or throttle otherwise than we say: not ours to judge.
   if has_no_queue $node "$(device_to "$1")"; then echo "inactive $up"; else echo "unknown $up"; fi
   exit 0
@@ -41,7 +41,7 @@ send() {
 }
 
 peers=$* expected=$#
-before=$(led $node)
+before=$(led $node "$handle")
 send env
 pid=$(forwarded_process)
 if [ -n "$pid" ]; then
@@ -49,7 +49,7 @@ if [ -n "$pid" ]; then
   expected=$((2 * $#))
 fi
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-  if [ $(($(led $node) - before)) -ge "$expected" ]; then
+  if [ $(($(led $node "$handle") - before)) -ge "$expected" ]; then
     echo "active $up"
     exit 0
   fi

@@ -29,5 +29,5 @@ save_queue /proc/self/ns/net "$device"
   echo "class add dev $device parent $handle classid ${handle}2 htb rate ${rate}bit ceil ${rate}bit" \
     "burst $burst cburst $burst quantum 10000"
   echo "qdisc add dev $device parent ${handle}2 bfifo limit $limit"
-  lead "$device" "$controller" "$@"
+  lead "$device" "$handle" "$controller" "$@"
 } | tc -batch -
