@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { Target } from '../../state-machines/contract.ts';
+import type { Target, TaskTarget } from '../../state-machines/contract.ts';
 import { armStep, disarmStep, healStep, injectStep } from '../../state-machines/dead-man/step-actions.ts';
 import { delay } from '../../state-machines/faults/netem/fault.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
@@ -73,7 +73,7 @@ const hold = async (
   during: () => Promise<void>,
 ) => {
   const before = await queues();
-  const { result } = await guest.run({ targets: nodes, ...fault, holdMs: 15_000, during });
+  const { result } = await guest.run({ targets: nodes, ...fault, holdMs: 10_000, during });
   t.equal(result.outcome, 'Healed', result.message ?? 'no message');
   t.comment(`in effect after ${result.instants.effMs! - result.instants.cmdMs!} ms`);
   t.equal(await queues(), before);
@@ -224,3 +224,64 @@ await t.test(
     t.equal(await queues(), before);
   },
 );
+
+/** A file of the cgroup of what stands for a container. */
+const read = ({ containerId }: TaskTarget, file: string) =>
+  guest.on('node1', 'cat "/sys/fs/cgroup/system.slice/docker-$1.service/$2"', containerId, file);
+const usedMs = async (task: TaskTarget) =>
+  Number(/usage_usec (\d+)/.exec(await read(task, 'cpu.stat'))![1]) / 1000;
+
+await t.test('cgroup version 2: a frozen container uses no time, and goes on', async (t) => {
+  const busy = await guest.startProcess('while :; do :; done');
+  const { result } = await guest.run({
+    ...{ kind: 'pauseContainer', targets: [busy], holdMs: 6_000 },
+    during: async () => {
+      t.match(await read(busy, 'cgroup.events'), /frozen 1/);
+      t.equal(await usedMs(busy), await usedMs(busy));
+    },
+  });
+  t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+  const before = await usedMs(busy);
+  await guest.until('it goes on', 10_000, async () => (await usedMs(busy)) > before);
+  await guest.on('node1', 'systemctl stop "docker-$1"', busy.containerId);
+});
+
+for (const [kind, params, file, squeezed] of [
+  ['cpuLimit', { cpus: 0.1 }, 'cpu.max', /^10000 100000$/],
+  ['memoryLimit', { memory: '64Mi' }, 'memory.max', /^67108864$/],
+  ['pidLimit', { pids: 5 }, 'pids.max', /^5$/],
+] as const) {
+  await t.test(`cgroup version 2: ${kind} is squeezed, and put back`, async (t) => {
+    const task = await guest.startProcess();
+    const before = await read(task, file);
+    const { result } = await guest.run({
+      ...{ kind, params, targets: [task], holdMs: 4_000 },
+      during: async () => void t.match(await read(task, file), squeezed),
+    });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.equal(await read(task, file), before);
+    t.notMatch(before, squeezed);
+  });
+}
+
+for (const [kind, params, file] of [
+  ['cpuPressure', {}, 'cpu.stat'],
+  ['memoryPressure', { size: '64Mi' }, 'memory.current'],
+] as const) {
+  await t.test(`cgroup version 2: ${kind} is on the container's account, and ends`, async (t) => {
+    const task = await guest.startProcess();
+    const used = async () => Number(/\d+/.exec(await read(task, file))![0]);
+    const idle = await used();
+    const { result } = await guest.run({
+      ...{ kind, params, targets: [task], holdMs: 6_000 },
+      during: async () => {
+        const now = await used();
+        t.comment(`${file}: ${idle} before, ${now} in it`);
+        t.ok(now > idle + (file === 'cpu.stat' ? 100_000 : 60 * 1024 ** 2));
+      },
+    });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.equal(await guest.on('node1', "pgrep -fc 'SF_BUR[N]|inject.s[h]' || true"), '0');
+    t.same(await scanOrphans(guest.node('node1'), scripts, signal), []);
+  });
+}
