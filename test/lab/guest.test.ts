@@ -1,6 +1,12 @@
 import t from 'tap';
-import type { Target } from '../../state-machines/contract.ts';
-import { armStep, disarmStep, healStep, injectStep } from '../../state-machines/dead-man/step-actions.ts';
+import type { Target, TaskTarget } from '../../state-machines/contract.ts';
+import {
+  armStep,
+  disarmStep,
+  healStep,
+  injectStep,
+  lookAt,
+} from '../../state-machines/dead-man/step-actions.ts';
 import { delay } from '../../state-machines/faults/netem/fault.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
@@ -58,22 +64,21 @@ const likely = (count: number, share: number): readonly [number, number] => {
 };
 const within = (value: number, [low, high]: readonly [number, number]) => value >= low && value <= high;
 
-const queues = () =>
-  guest.on('node1', 'tc qdisc show; ip -o link | sed "s/.*: \\\\([^:]*\\\\): .* mtu/\\\\1 mtu/"');
-const dropped = () =>
-  guest.on(
-    'node1',
-    `tc -s qdisc show dev peers | awk '/^qdisc netem/ { ours = 1 } ours && /dropped/ { print $7 + 0; exit }'`,
-  );
+const queues = () => guest.on('node1', 'tc qdisc show; ip -o link');
 
 /** One run of a kind; what is measured in it must be over when it ends. */
 const hold = async (
   t: Pick<typeof import('tap').t, 'equal' | 'comment'>,
-  fault: { readonly kind: string; readonly params: object; readonly targets?: readonly Target[] },
+  fault: {
+    readonly kind: string;
+    readonly params: object;
+    readonly targets?: readonly Target[];
+    readonly holdMs?: number;
+  },
   during: () => Promise<void>,
 ) => {
   const before = await queues();
-  const { result } = await guest.run({ targets: nodes, ...fault, holdMs: 15_000, during });
+  const { result } = await guest.run({ targets: nodes, holdMs: 8_000, ...fault, during });
   t.equal(result.outcome, 'Healed', result.message ?? 'no message');
   t.comment(`in effect after ${result.instants.effMs! - result.instants.cmdMs!} ms`);
   t.equal(await queues(), before);
@@ -126,7 +131,7 @@ await t.test(
   async (t) => {
     const [victim] = [await guest.startProcess(), await guest.startProcess()];
     const { result } = await guest.run({
-      ...{ kind: 'delay', targets: [victim], holdMs: 20_000 },
+      ...{ kind: 'delay', targets: [victim], holdMs: 8_000 },
       during: async () => void (await guest.on('node1', 'systemctl stop "docker-$1"', victim.containerId)),
     });
     t.equal(result.outcome, 'Healed', result.message ?? 'no message');
@@ -134,7 +139,7 @@ await t.test(
   },
 );
 
-const count = 800;
+const count = 600;
 await t.test('as many are lost as asked for', async (t) => {
   await hold(t, { kind: 'loss', params: { percent: 20, ...only } }, async () => {
     const lost = count - (await pings('10.77.0.2', count)).trips.length;
@@ -181,17 +186,19 @@ await t.test('some overtake the others', async (t) => {
 await t.test('no packet is lost to the queue at the rate that it was made for', async (t) => {
   // 20 Mbit/s of 1000-byte packets: 2500 a second, 5000 on the way: five times what netem would take by default.
   const params = { delay: '2s', rate: '20mbit', ...only };
-  await hold(t, { kind: 'delay', params }, async () => {
-    const sender = `use IO::Socket::INET; use Time::HiRes qw(time sleep);
-      $s = IO::Socket::INET->new(PeerAddr => "10.77.0.2:9", Proto => "udp"); $from = time; $sent = 0;
-      while ($sent < 7500) { $due = (time - $from) * 2500; while ($sent < $due && $sent < 7500) { send $s, "x" x 958, 0; $sent++ } sleep 0.005 }
-      print time - $from`;
-    const waiting = `tc -s qdisc show dev peers | awk '/^qdisc netem/ { ours = 1 } ours && /backlog/ { print $3 + 0; exit }'`;
-    const seconds = Number(await guest.on('node1', 'perl -e "$1"', sender));
-    const backlog = Number(await guest.on('node1', waiting));
-    t.comment(`7500 packets in ${seconds.toFixed(1)} s, ${backlog} of them on the way at the end`);
-    t.ok(backlog > 2000, 'more than a default queue holds');
-    t.equal(await dropped(), '0');
+  // The look that starts the hold takes as long as the delay.
+  await hold(t, { kind: 'delay', params, holdMs: 15_000 }, async () => {
+    const sender = `use IO::Socket::INET; sub up { open U, "/proc/uptime"; <U> =~ /^(\\S+)/; $1 }
+      $s = IO::Socket::INET->new(PeerAddr => "10.77.0.2:9", Proto => "udp"); $from = up; $sent = 0;
+      while ($sent < 7500) { $due = (up() - $from) * 2500;
+        while ($sent < $due && $sent < 7500) { send $s, "x" x 958, 0; $sent++ } select undef, undef, undef, 0.005 }
+      print up() - $from`;
+    const counted = `perl -e "$1"; tc -s qdisc show dev peers | awk '/^qdisc netem/ { ours = 1 }
+      ours && /dropped/ { printf " %d", $7 } ours && /backlog/ { print "", $3 + 0; exit }'`;
+    const [seconds, lost, backlog] = (await guest.on('node1', counted, sender)).split(' ').map(Number);
+    t.comment(`7500 packets in ${seconds} s, ${backlog} of them on the way at the end, ${lost} dropped`);
+    t.ok(backlog! > 2000, 'more than a default queue holds');
+    t.equal(lost, 0);
   });
 });
 
@@ -210,8 +217,10 @@ await t.test(
     const before = await queues();
     const step = delay.plan(delay.params.parse(only), await guest.facts(nodes))[0]!;
     const left = { name: 'left.0', step };
-    await armStep(ports, left, { fuseMs: 10_000, needs: delay.needs }, signal);
-    t.equal((await injectStep(ports, left, signal)).look.verdict, 'active');
+    await armStep(ports, left, { fuseMs: 20_000, needs: delay.needs }, signal);
+    await injectStep(ports, left, signal);
+    const isActive = async () => (await lookAt(ports, left, signal)).verdict === 'active';
+    await guest.until('in effect', 15_000, isActive);
     await guest.until('healed', 60_000, async () => (await queues()) === before);
     await healStep(ports, left, signal);
     await disarmStep(ports, left, signal);
@@ -224,3 +233,64 @@ await t.test(
     t.equal(await queues(), before);
   },
 );
+
+/** A file of the cgroup of what stands for a container. */
+const read = ({ containerId }: TaskTarget, file: string) =>
+  guest.on('node1', 'cat "/sys/fs/cgroup/system.slice/docker-$1.service/$2"', containerId, file);
+const usedMs = async (task: TaskTarget) =>
+  Number(/usage_usec (\d+)/.exec(await read(task, 'cpu.stat'))![1]) / 1000;
+
+await t.test('cgroup version 2: a frozen container uses no time, and goes on', async (t) => {
+  const busy = await guest.startProcess('while :; do :; done');
+  const { result } = await guest.run({
+    ...{ kind: 'pauseContainer', targets: [busy], holdMs: 6_000 },
+    during: async () => {
+      t.match(await read(busy, 'cgroup.events'), /frozen 1/);
+      t.equal(await usedMs(busy), await usedMs(busy));
+    },
+  });
+  t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+  const before = await usedMs(busy);
+  await guest.until('it goes on', 10_000, async () => (await usedMs(busy)) > before);
+  await guest.on('node1', 'systemctl stop "docker-$1"', busy.containerId);
+});
+
+for (const [kind, params, file, squeezed] of [
+  ['cpuLimit', { cpus: 0.1 }, 'cpu.max', /^10000 100000$/],
+  ['memoryLimit', { memory: '64Mi' }, 'memory.max', /^67108864$/],
+  ['pidLimit', { pids: 5 }, 'pids.max', /^5$/],
+] as const) {
+  await t.test(`cgroup version 2: ${kind} is squeezed, and put back`, async (t) => {
+    const task = await guest.startProcess();
+    const before = await read(task, file);
+    const { result } = await guest.run({
+      ...{ kind, params, targets: [task], holdMs: 4_000 },
+      during: async () => void t.match(await read(task, file), squeezed),
+    });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.equal(await read(task, file), before);
+    t.notMatch(before, squeezed);
+  });
+}
+
+for (const [kind, params, file] of [
+  ['cpuPressure', {}, 'cpu.stat'],
+  ['memoryPressure', { size: '64Mi' }, 'memory.current'],
+] as const) {
+  await t.test(`cgroup version 2: ${kind} is on the container's account, and ends`, async (t) => {
+    const task = await guest.startProcess();
+    const used = async () => Number(/\d+/.exec(await read(task, file))![0]);
+    const idle = await used();
+    const { result } = await guest.run({
+      ...{ kind, params, targets: [task], holdMs: 6_000 },
+      during: async () => {
+        const now = await used();
+        t.comment(`${file}: ${idle} before, ${now} in it`);
+        t.ok(now > idle + (file === 'cpu.stat' ? 100_000 : 60 * 1024 ** 2));
+      },
+    });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.equal(await guest.on('node1', "pgrep -fc 'SF_BUR[N]|inject.s[h]' || true"), '0');
+    t.same(await scanOrphans(guest.node('node1'), scripts, signal), []);
+  });
+}

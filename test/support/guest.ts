@@ -134,7 +134,8 @@ export async function openGuest(
 /** $1 id  $2 script  $3 name of its interface outside  $4 its address */
 const startProcessScript = `
 ip link show overlay >/dev/null 2>&1 || { ip link add overlay type bridge; ip link set overlay up; }
-systemd-run --quiet --unit="docker-$1" --property=Delegate=yes unshare --pid --fork --net --mount-proc --kill-child \\
+systemd-run --quiet --unit="docker-$1" --property=Delegate=yes --property=MemoryMax=256M \\
+  --property=KillSignal=SIGKILL unshare --pid --fork --net --mount-proc --kill-child \\
   sh -c 'until ip link set eth0 up 2>/dev/null; do sleep 0.1; done; ip link set lo up; eval "$1"' sh "$2"
 until pid=$(grep -lsF "$1" /proc/[0-9]*/cgroup | cut -d/ -f3 | while read -r pid; do
   grep -qsE '^NSpid:[[:space:]]+[0-9]+[[:space:]]+1$' "/proc/$pid/status" && echo "$pid" && break; done); [ -n "$pid" ]
