@@ -5,10 +5,10 @@
 set -eu
 base=$(base)
 read -r boot </proc/sys/kernel/random/boot_id
-keepers=
-for unit in systemd-timesyncd chrony chronyd ntp ntpd ntpsec openntpd; do
-  if systemctl --quiet is-active "$unit.service"; then keepers="$keepers $unit.service"; fi
-done
+keepers=$(
+  systemctl list-units --plain --no-legend --state=active systemd-timesyncd.service chrony.service chronyd.service \
+    ntp.service ntpd.service ntpsec.service openntpd.service | cut -d' ' -f1 | xargs
+)
 printf '%s\n' "$base" "$boot" "$keepers" | save clock
 # shellcheck disable=SC2086 # a list of names
 [ -z "$keepers" ] || systemctl stop $keepers
