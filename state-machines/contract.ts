@@ -111,8 +111,15 @@ export interface FaultStep {
   readonly target: string;
   readonly mechanism: Mechanism;
   readonly args: readonly string[];
-  /** `check.sh` runs here too, from a peer's point of view, with `peerArgs` (empty: only on `node`). */
-  readonly witness?: { readonly node: string; readonly args: readonly string[] };
+  /** Where `check.sh` runs too, from a peer's point of view. */
+  readonly witness?: Witness;
+}
+
+interface Witness {
+  readonly node: string;
+  readonly args: readonly string[];
+  /** Nobody reaches `node` while the fault lasts: its effect is for the witness alone to see; `node` tells that it is gone. */
+  readonly alone?: true;
 }
 
 /** One way to break something, as data. `plan` is pure: parameters and facts in, steps out. */

@@ -12,11 +12,12 @@ import {
   disarmStep,
   healStep,
   type Look,
+  lookFromWitness,
   type StepPorts,
   type StepRun,
 } from './dead-man/step-actions.ts';
 import { type FaultInput, type FaultState, faultMachine } from './fault-machine.ts';
-import { all, awaitGone, holdUntil, injectAll } from './observe-effect.ts';
+import { all, awaitGone, holdUntil, injectAll, isSeenByWitnessAlone } from './observe-effect.ts';
 
 export interface RunnerPorts extends StepPorts {
   readonly journal: RunJournal;
@@ -88,6 +89,8 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
         const fuseMs = run.holdMs + run.graceMs;
         const looks = await all(steps, (step) => armStep(ports, step, { fuseMs, needs: run.needs }, signal));
         refuseActive(steps, looks);
+        const lonely = steps.filter(isSeenByWitnessAlone);
+        refuseActive(lonely, await all(lonely, (step) => lookFromWitness(ports, step, signal)));
       }),
       inject: fromPromise(async ({ signal }) => {
         await enter(run, ports, 'injecting');
@@ -117,11 +120,11 @@ function bindMachine(run: FaultRun, ports: RunnerPorts) {
 }
 
 /** A fault that is there before it was injected is somebody else's, or its check cannot tell. */
-function refuseActive(steps: readonly StepRun[], looks: readonly Look[]): void {
-  const index = looks.findIndex(({ verdict }) => verdict !== 'inactive');
+function refuseActive(steps: readonly StepRun[], looks: readonly (Look | undefined)[]): void {
+  const index = looks.findIndex((look) => look?.verdict !== 'inactive');
   if (index < 0) return;
   const { step } = steps[index]!;
-  throw new RefusedError(`${step.target}: before the fault its check says "${looks[index]!.verdict}"`);
+  throw new RefusedError(`${step.target}: before the fault its check says "${looks[index]?.verdict}"`);
 }
 
 function backoffMs(attempt: number): number {

@@ -1,3 +1,4 @@
+import { ExecError } from '../provisioners/contract.ts';
 import { RefusedError, type RunInstants } from './contract.ts';
 import {
   injectStep,
@@ -37,9 +38,29 @@ export async function injectAll(
   signal: AbortSignal,
 ): Promise<Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'effResolutionMs'>>> {
   const cmdMs = ports.clock.now();
+  const lonely = steps.filter(isSeenByWitnessAlone);
+  const heard = steps.filter((run) => !isSeenByWitnessAlone(run));
+  const sightings = await all(
+    [injectHeard(heard, ports, signal), all(lonely, (run) => injectUnheard(run, ports, signal))],
+    (seen) => seen,
+  );
+  const last = sightings.flat().reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
+  return { cmdMs, effMs: last.effMs, effResolutionMs: last.effMs - last.notBeforeMs };
+}
+
+/** Whether nobody can ask the victim itself as long as the fault lasts. */
+export function isSeenByWitnessAlone({ step }: StepRun): boolean {
+  return step.witness?.alone === true;
+}
+
+async function injectHeard(
+  steps: readonly StepRun[],
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<readonly Sighting[]> {
   const injected = await all(steps, (step) => injectStep(ports, step, signal));
   const deadlineMs = ports.clock.now() + effectLimitMs;
-  const sightings = await all(steps, async (run, index) => {
+  return all(steps, async (run, index) => {
     const { notBeforeMs, look } = injected[index]!;
     const watch = { target: run.step.target, notBeforeMs, deadlineMs };
     const own = await awaitActive(look, () => lookAt(ports, run, signal), watch, ports, signal);
@@ -55,8 +76,30 @@ export async function injectAll(
     );
     return seen.effMs > own.effMs ? seen : own;
   });
-  const last = sightings.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
-  return { cmdMs, effMs: last.effMs, effResolutionMs: last.effMs - last.notBeforeMs };
+}
+
+/** The victim's answer may come late or never: the witness is asked meanwhile, and only a bad answer counts. */
+async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<Sighting> {
+  const { clock } = ports;
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  const startMs = clock.now();
+  const watch = { target: run.step.target, notBeforeMs: startMs, deadlineMs: startMs + effectLimitMs };
+  const fromPeer = async (): Promise<Look> =>
+    (await lookFromWitness(ports, run, either).catch(() => undefined)) ?? {
+      ...{ verdict: 'unknown', earliestMs: startMs, latestMs: clock.now() },
+    };
+  const badAnswer = new Promise<never>((_resolve, reject) => {
+    injectStep(ports, run, either).catch((error: unknown) => {
+      if (!(error instanceof ExecError)) reject(error);
+    });
+  });
+  try {
+    const seen = fromPeer().then((first) => awaitActive(first, fromPeer, watch, ports, either));
+    return await Promise.race([seen, badAnswer]);
+  } finally {
+    over.abort();
+  }
 }
 
 async function awaitActive(
@@ -102,8 +145,9 @@ export async function holdUntil(
 async function watchDrift(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<never> {
   for (let missed = 0; ; ) {
     await ports.clock.sleep(missed > 0 ? driftRetryMs : driftPollMs, signal);
+    const ask = isSeenByWitnessAlone(run) ? lookFromWitness : lookAt;
     // A node that cannot be asked says nothing about the fault.
-    const look = await lookAt(ports, run, signal).catch(() => undefined);
+    const look = await ask(ports, run, signal).catch(() => undefined);
     if (!look) continue;
     missed = look.verdict === 'active' ? 0 : missed + 1;
     if (missed > 1)

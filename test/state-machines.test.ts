@@ -358,6 +358,92 @@ t.test('run of a fault', async (t) => {
   });
 });
 
+t.test('run whose effect only a witness sees', async (t) => {
+  /** node1 is silent while it is broken, and mends itself when its time has come; node2 looks at it. */
+  const makeSilent = (settings: Partial<FaultRun> = {}) => {
+    const world = makeWorld(2);
+    const [victim, peer] = world.nodes as [FakeNode, FakeNode];
+    victim.mood.mute = true;
+    victim.mood.effectEndsMs = world.clock.now() + 61_000;
+    peer.mood.watched = victim;
+    const step = { ...{ node: 'node1', target: 'node1', mechanism: 'drop', args: [] } };
+    const steps = [{ ...step, witness: { node: 'node2', args: [], alone: true as const } }];
+    const run = () => drive(world.clock, runFault(makeRun([], { steps, ...settings }), world.ports, never));
+    return { world, victim, peer, run };
+  };
+
+  t.test('is held although nobody hears the victim, which tells itself that it is gone', async (t) => {
+    const { world, victim, run } = makeSilent();
+    const startMs = world.clock.now();
+    const { outcome, instants, message } = await run();
+    t.equal(outcome, 'Healed', message ?? '');
+    t.ok(instants.effMs! - startMs < 1_000, 'the lost answer is not waited for');
+    t.ok(instants.effResolutionMs! <= 200);
+    t.ok(instants.endMs! - instants.effMs! >= 60_000 && instants.endMs! - instants.effMs! < 70_000);
+    t.equal(victim.calls.filter((call) => call === 'look.sh').length, 1, 'asked only when it is over');
+    t.ok(isHealthy(world));
+    t.equal(world.clock.sleeping, 0, 'nothing is left behind');
+  });
+
+  t.test('is Unknown when the witness never sees it, or cannot be asked', async (t) => {
+    for (const mood of [{ watched: undefined }, { unreachable: true }]) {
+      const { world, victim, peer, run } = makeSilent();
+      victim.mood.before = async (script) => {
+        if (script === 'inject.sh') Object.assign(peer.mood, mood);
+      };
+      const { outcome, message } = await run();
+      t.equal(outcome, 'Unknown');
+      t.match(message, /after 20 s its check says "(inactive|unknown)"/);
+      t.ok(isHealthy(world));
+    }
+  });
+
+  t.test('ends at once when the witness sees the victim again too early', async (t) => {
+    const { world, victim, run } = makeSilent();
+    victim.mood.effectEndsMs = world.clock.now() + 20_000;
+    const { outcome, message, instants } = await run();
+    t.equal(outcome, 'Unknown');
+    t.match(message, /lost the effect during the hold/);
+    t.ok(instants.endMs! - instants.effMs! < 40_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is Refused by a victim that still answers, without waiting for any effect', async (t) => {
+    const { world, victim, run } = makeSilent();
+    victim.mood.before = async (script) => {
+      if (script === 'inject.sh') victim.runs.clear();
+    };
+    const startMs = world.clock.now();
+    const { outcome, message } = await run();
+    t.equal(outcome, 'Refused');
+    t.match(message, /not armed/);
+    t.ok(world.clock.now() - startMs < 5_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is Refused when the witness misses the victim already', async (t) => {
+    const { world, victim, peer, run } = makeSilent();
+    peer.mood.watched = undefined;
+    peer.broken.set('other', 0);
+    const { outcome, message } = await run();
+    t.equal(outcome, 'Refused');
+    t.match(message, /before the fault its check says "active"/);
+    t.notOk(victim.calls.includes('inject.sh'));
+    peer.broken.clear();
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is Stuck while the victim stays away, and closed when it is back', async (t) => {
+    const { world, victim, run } = makeSilent({ holdMs: 10_000 });
+    victim.mood.effectEndsMs = Number.POSITIVE_INFINITY;
+    t.equal((await run()).outcome, 'Stuck');
+    victim.mood.effectEndsMs = world.clock.now();
+    const [healed] = await drive(world.clock, healUnfinished(world.ports, never));
+    t.equal(healed?.outcome, 'Aborted');
+    t.ok(isHealthy(world));
+  });
+});
+
 t.test('unfinished runs', async (t) => {
   t.test('are healed, verified and closed as aborted, whatever phase they died in', async (t) => {
     for (const phase of ['prepared', 'injecting', 'holding', 'healing'] as const) {

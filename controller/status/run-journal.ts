@@ -53,7 +53,9 @@ const stepSchema = z.looseObject({
   target: z.string(),
   mechanism: z.string(),
   args: z.array(z.string()),
-  witness: z.looseObject({ node: z.string(), args: z.array(z.string()) }).exactOptional(),
+  witness: z
+    .looseObject({ node: z.string(), args: z.array(z.string()), alone: z.literal(true).exactOptional() })
+    .exactOptional(),
 });
 
 const recordSchema = z.looseObject({

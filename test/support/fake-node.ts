@@ -25,6 +25,10 @@ interface Mood {
   lacks: readonly string[];
   /** undo.sh fails so many times. */
   undoFails: number;
+  /** Nothing is heard from it while a fault is in effect on it, until the connection is given up after six seconds. */
+  mute: boolean;
+  /** Whose faults it sees as a witness; its own when absent. */
+  watched: FakeNode | undefined;
   /** The effect shows so long after the inject; never when infinite. */
   effectAfterMs: number;
   /** The effect goes away by itself at that instant. */
@@ -44,6 +48,8 @@ export class FakeNode implements NodeHandle {
   readonly address: string;
   readonly mood: Mood = {
     unreachable: false,
+    mute: false,
+    watched: undefined,
     latencyMs: 5,
     lacks: [],
     undoFails: 0,
@@ -77,8 +83,10 @@ export class FakeNode implements NodeHandle {
     await this.mood.before?.(name);
     await this.#clock.sleep(this.mood.latencyMs, signal);
     if (this.mood.unreachable) throw new ExecError(this.name, 'connection lost');
+    await this.#loseConnection(signal);
     this.fireSwitches();
     const stdout = this.#answer(name, args);
+    await this.#loseConnection(signal);
     if (stdout === undefined) return { code: 1, signal: null, stdout: '', stderr: `${name} failed` };
     return { code: 0, signal: null, stdout: `started ${this.#uptime()}\n${stdout}`, stderr: '' };
   }
@@ -102,6 +110,12 @@ export class FakeNode implements NodeHandle {
 
   close(): void {}
 
+  async #loseConnection(signal: AbortSignal): Promise<void> {
+    if (!this.mood.mute || this.#verdict('') !== 'active') return;
+    await this.#clock.sleep(6_000, signal);
+    throw new ExecError(this.name, 'keepalive timeout');
+  }
+
   #answer(script: string, [run = '', ...rest]: readonly string[]): string | undefined {
     switch (script) {
       case 'arm.sh':
@@ -109,7 +123,7 @@ export class FakeNode implements NodeHandle {
       case 'inject.sh':
         return this.#inject(run);
       case 'look.sh':
-        return `check ${this.#verdict(run)}\nended ${this.#uptime()}\n`;
+        return `check ${run === '' ? this.#seen() : this.#verdict(run)}\nended ${this.#uptime()}\n`;
       case 'heal.sh':
         return this.#heal(run);
       case 'disarm.sh':
@@ -151,7 +165,12 @@ export class FakeNode implements NodeHandle {
     return 'healed\n';
   }
 
-  /** On a witness (no run name): of any run. */
+  /** What a witness says, which knows no run's name. */
+  #seen(): string {
+    return (this.mood.watched ?? this).#verdict('');
+  }
+
+  /** Without a run's name: of any run. */
   #verdict(name: string): string {
     const sinceMs = name === '' ? [...this.broken.values()][0] : this.broken.get(name);
     const nowMs = this.#clock.now();
