@@ -114,9 +114,15 @@ async function healLeft(
     clusters.map(async (cluster) => {
       const ofCluster = left.filter((run) => run.cluster === cluster);
       try {
-        const { nodes } = operator.access(cluster);
+        const { nodes, power } = operator.access(cluster);
         const records = { write: journal.write, unfinished: () => Promise.resolve(ofCluster) };
-        const ports = { clock: systemClock, scripts: operator.scripts, nodes, journal: records };
+        const ports = {
+          clock: systemClock,
+          scripts: operator.scripts,
+          nodes,
+          journal: records,
+          ...(power && { power }),
+        };
         const results = await healUnfinished(ports, new AbortController().signal);
         for (const { runId, outcome, message } of results)
           log.info({ runId, outcome, message }, 'unfinished run closed');

@@ -111,6 +111,8 @@ export interface FaultStep {
   readonly target: string;
   readonly mechanism: Mechanism;
   readonly args: readonly string[];
+  /** The provisioner's switch is thrown once inject.sh is done, and back before undo.sh; refused where there is none. */
+  readonly power?: 'off';
   /** Where `check.sh` runs too, from a peer's point of view. */
   readonly witness?: Witness;
 }

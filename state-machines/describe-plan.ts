@@ -1,21 +1,28 @@
 import { formatDuration } from '../crds/parse-duration.ts';
-import type { FaultRun } from './contract.ts';
+import type { FaultRun, FaultStep } from './contract.ts';
 
 /** What a run would do, for `controller plan`: every script and argument that would reach a node. */
 export function describePlan({ kind, steps, instant, holdMs, graceMs }: Draft): string {
   const switchMs = holdMs + graceMs;
   return steps
-    .flatMap(({ node, target, mechanism, args, witness }) => [
+    .flatMap(({ node, target, mechanism, args, power, witness }) => [
       `${kind} on ${target}`,
       `  node ${node}: arm a switch that undoes it after ${formatDuration(switchMs)}, whatever becomes of the controller`,
       `  node ${node}: faults/${mechanism}/inject.sh ${args.map(quote).join(' ')}`.trimEnd(),
-      `  node ${node}${witness ? ` and ${witness.node}` : ''}: faults/${mechanism}/check.sh until it is in effect`,
+      ...(power ? [`  node ${node}: power off, by a switch that puts it on again by itself, too`] : []),
+      `  node ${lookers(node, witness)}: faults/${mechanism}/check.sh until it is in effect`,
       instant
         ? '  nothing to hold: the effect stays by itself'
         : `  hold ${formatDuration(holdMs)} from then on`,
       `  node ${node}: faults/${mechanism}/undo.sh, verified by check.sh; switch taken away`,
     ])
     .join('\n');
+}
+
+/** Who tells that a fault is in effect. */
+function lookers(node: string, witness: FaultStep['witness']): string {
+  if (!witness) return node;
+  return witness.alone ? witness.node : `${node} and ${witness.node}`;
 }
 
 type Draft = Pick<FaultRun, 'kind' | 'steps' | 'instant' | 'holdMs' | 'graceMs'>;

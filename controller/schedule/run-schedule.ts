@@ -91,9 +91,10 @@ async function runOne(
     ...{ number, fault: fault.name, kind: faultOf(fault).kind, runId, seed: trialSeed(run.seed, number) },
     ...{ startedMs: clock.now(), settings: cluster.settings, samples: samples?.path },
   };
-  const { nodes, claims, workload } = cluster;
+  const { nodes, power, claims, workload } = cluster;
   const ports: TrialPorts = {
     ...{ clock, scripts, journal, nodes, claims },
+    ...(power && { power }),
     workload: {
       samples: (from) => workload.samples(from),
       async clockBound(within) {

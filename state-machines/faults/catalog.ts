@@ -5,6 +5,8 @@ import { blockPort, isolateNode, partition } from './drop/fault.ts';
 import { stopEngine } from './engine/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, memoryLimit, pidLimit } from './limit/fault.ts';
+import { demoteManager, leaveSwarm } from './membership/fault.ts';
+import { powerOffNode, rebootNode } from './power/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
 import { killContainer, killProcess } from './signal/fault.ts';
@@ -18,6 +20,10 @@ export const faultKinds: readonly FaultKind[] = [
   stopService,
   stopEngine,
   drainNode,
+  demoteManager,
+  leaveSwarm,
+  rebootNode,
+  powerOffNode,
   isolateNode,
   partition,
   blockPort,

@@ -32,6 +32,7 @@ for (const machine of machines) handles.set(machine.name, struck(await provision
 const ports = {
   ...{ clock: systemClock, scripts, journal: await openRunJournal(stateDir) },
   nodes: async (name: string) => handles.get(name)!,
+  power: provisioner.power!,
 };
 const { outcome, message } = await runFault(run, ports, signal);
 process.stdout.write(JSON.stringify({ outcome, message }));

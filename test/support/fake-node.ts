@@ -150,7 +150,8 @@ export class FakeNode implements NodeHandle {
     if (!run) return 'refused the run is not armed on this node\n';
     if (run.tombstone) return 'refused the run is healed already\n';
     this.broken.set(name, this.#clock.now());
-    return `notbefore ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
+    const due = this.#uptime(run.deadlineMs);
+    return `due ${due}\nnotbefore ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
   }
 
   #heal(name: string): string | undefined {
@@ -178,7 +179,7 @@ export class FakeNode implements NodeHandle {
     return shown && nowMs < this.mood.effectEndsMs ? 'active' : 'inactive';
   }
 
-  #uptime(): string {
-    return ((this.#clock.now() - bootMs) / 1000).toFixed(2);
+  #uptime(atMs = this.#clock.now()): string {
+    return ((atMs - bootMs) / 1000).toFixed(2);
   }
 }

@@ -65,8 +65,10 @@ interface LabLayout {
   readonly cluster: string;
   readonly subnet: string;
   readonly nodes?: number;
-  /** The machines are one: `node1`, the manager, makes it, and the others join. */
+  /** The machines are one: `node1`, a manager, makes it, and the others join. */
   readonly swarm?: boolean;
+  /** How many of the first ones are its managers; one when nothing is said. */
+  readonly managers?: number;
   readonly limitMs?: number;
 }
 
@@ -105,7 +107,8 @@ export async function openMachines(
   t: Pick<Test, 'comment' | 'teardown'>,
   layout: LabLayout,
 ): Promise<FaultLab> {
-  const { cluster, subnet, nodes: count = 2, swarm = false, limitMs = defaultLimitMs } = layout;
+  const { cluster, subnet, nodes: count = 2, swarm = false, managers = 1 } = layout;
+  const { limitMs = defaultLimitMs } = layout;
   const signal = AbortSignal.timeout(limitMs - 10_000);
   const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
   const assetsDir = join(import.meta.dirname, '..', '..', '..');
@@ -128,7 +131,7 @@ export async function openMachines(
   await takeDown();
   const machines = Array.from({ length: count }, (_, index) => ({
     ...{ name: `node${index + 1}`, index },
-    role: index === 0 ? ('manager' as const) : ('worker' as const),
+    role: index < managers ? ('manager' as const) : ('worker' as const),
   }));
   await Promise.all(machines.map((spec) => provisioner.create(spec, signal)));
   const connect = async (name: string) => {
@@ -149,13 +152,16 @@ export async function openMachines(
     return stdout.trim();
   };
   const makeSwarm = async () => {
-    const [manager, ...others] = machines.map(({ name }) => node(name));
+    const [manager, ...others] = machines;
+    const { name: first, address } = node(manager!.name);
     const init =
       'docker swarm init --advertise-addr "$1" --default-addr-pool "$2" --default-addr-pool-mask-length 24';
-    await on(manager!.name, init, manager!.address, OVERLAY_POOL);
-    const token = await on(manager!.name, 'docker swarm join-token -q worker');
+    await on(first, init, address, OVERLAY_POOL);
     const join = 'docker swarm join --token "$1" --advertise-addr "$2" "$3:2377"';
-    for (const { name, address } of others) await on(name, join, token, address, manager!.address);
+    for (const { name, role } of others) {
+      const token = await on(first, 'docker swarm join-token -q "$1"', role);
+      await on(name, join, token, node(name).address, address);
+    }
   };
   if (swarm) await makeSwarm();
   const memberOf = async (name: string): Promise<SwarmMember> => {
@@ -175,7 +181,10 @@ export async function openMachines(
       })),
     ),
   });
-  const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => node(name) };
+  const ports: StepPorts = {
+    ...{ clock: systemClock, scripts, nodes: async (name) => node(name) },
+    power: provisioner.power!,
+  };
   let runs = 0;
   return {
     ...{ access, scripts, ports, signal, node, connect, on, facts },
