@@ -1,5 +1,5 @@
-import t from 'tap';
-import type { Target } from '../../state-machines/contract.ts';
+import t, { type Test } from 'tap';
+import { RefusedError, type Target } from '../../state-machines/contract.ts';
 import {
   armStep,
   disarmStep,
@@ -93,7 +93,8 @@ await t.test('demoteManager', async (t) => {
       const from = name === 'node1' ? 'node2' : 'node1';
       const [before, who, tasks] = [await spec(from, name), await identity(name), await containers(name)];
       const during = async () => {
-        t.equal(await listed(from, name), 'active worker ready ');
+        // A new leader has to hear of everybody first.
+        t.match(await listed(from, name), /^active worker (ready|unknown)$/);
         await until('it knows itself', minute, async () => (await identity(name)).endsWith(' false'));
         t.equal(await containers(name), tasks, 'its tasks go on');
       };
@@ -129,62 +130,82 @@ await t.test('demoteManager', async (t) => {
 await t.test('leaveSwarm', async (t) => {
   const kept = (name: string) => on(name, 'ls -d /var/lib/docker/sf-swarm-* 2>/dev/null || true');
 
+  const swarmState = (name: string) => on(name, "docker info --format '{{.Swarm.LocalNodeState}}'");
+  /** What is to be seen of it once it has left, by whatever means. */
+  const hasLeft = async (t: Test, name: string, id: string) => {
+    t.equal(await swarmState(name), 'inactive');
+    await until('down', minute, async () => / down/.test(await listed('node1', id)));
+    t.equal(await on(name, 'docker ps --all --quiet --filter label=com.docker.swarm.task'), '');
+    t.equal(await on(name, 'docker network ls --quiet --filter driver=overlay'), '');
+  };
+
   await t.test('is what `docker swarm leave --force` does, and its undo makes the same member', async (t) => {
-    const who = await identity('node3');
-    const [before, ids, token] = [
-      await spec('node1', 'node3'),
-      await members('node1'),
-      await on('node1', 'docker swarm join-token -q manager'),
-    ];
-    const bystander = await on('node3', 'docker run -d --restart always debian:trixie-slim sleep 3600');
-    const during = async () => {
-      t.equal(await on('node3', "docker info --format '{{.Swarm.LocalNodeState}}'"), 'inactive');
-      t.match(await listed('node1', 'node3'), /^active manager down/);
-      t.equal(await on('node3', 'docker ps --all --quiet --filter label=com.docker.swarm.task'), '');
-      t.equal(await on('node3', 'docker network ls --quiet --filter driver=overlay'), '');
-      t.match(await on('node3', 'docker inspect -f "{{.State.Running}}" "$1"', bystander), 'true');
-      t.not(await kept('node3'), '');
-      t.notOk((await on('node3', 'grep -rs "$1" /var/lib/spark-failures || true', token)).includes(token));
-    };
-    const run = await lab.run({
-      ...{ kind: 'leaveSwarm', targets: [node('node3')], holdMs: 8_000, during },
-    });
-    t.equal(run.result.outcome, 'Healed', run.result.message ?? '');
-    says('leaveSwarm', run);
-    t.notOk(JSON.stringify(run.records).includes(token), 'no token in the journal');
-    t.equal(await identity('node3'), who);
-    t.equal(await spec('node1', 'node3'), before);
-    await until('whole', minute, () => isWhole('node3', 'node1'));
-    t.equal(await members('node1'), ids, 'no twin');
-    t.equal(await kept('node3'), '');
-    await until('its task is back', minute, async () => (await containers('node3')) !== '');
-    await on('node3', 'docker rm -f "$1"', bystander);
+    await on('node1', 'docker node demote node3');
+    await until('demoted', minute, async () => (await identity('node3')).endsWith(' false'));
+    for (const name of ['node3', 'node2']) {
+      const who = await identity(name);
+      const before = await spec('node1', name);
+      const [ids, token] = [await members('node1'), await on('node1', 'docker swarm join-token -q manager')];
+      const bystander = await on(name, 'docker run -d --stop-timeout 1 debian:trixie-slim sleep 3600');
+      const during = async () => {
+        await hasLeft(t, name, name);
+        t.equal(await on(name, 'docker inspect -f "{{.State.Running}}" "$1"', bystander), 'true');
+        t.not(await kept(name), '');
+        t.equal(await on(name, 'grep -rsl "$1" /var/lib/spark-failures || true', token), '');
+      };
+      const run = await lab.run({ kind: 'leaveSwarm', targets: [node(name)], holdMs: 8_000, during });
+      t.equal(run.result.outcome, 'Healed', run.result.message ?? '');
+      says(`leaveSwarm ${name}`, run);
+      t.notOk(JSON.stringify(run.records).includes(token), 'no token in the journal');
+      await until('it is who it was', minute, async () => (await identity(name)) === who);
+      t.equal(await spec('node1', name), before);
+      t.equal(await members('node1'), ids, 'no twin');
+      t.equal(await kept(name), '');
+      await until('its task is back', minute, async () => (await containers(name)) !== '');
+      await on(name, 'docker rm -f "$1"', bystander);
+    }
+    await until('whole', minute, () => isWhole('node2', 'node1'));
   });
 
-  await t.test('compared: who really leaves is listed with no other words', async (t) => {
-    const ids = await members('node1');
+  await t.test('is left by hand with no other signs, and then come back to as somebody else', async (t) => {
+    const [, id = ''] = (await identity('node3')).split(' ');
     await on('node3', 'docker swarm leave --force');
-    t.equal(await on('node3', "docker info --format '{{.Swarm.LocalNodeState}}'"), 'inactive');
-    t.equal(await on('node3', 'docker ps --all --quiet --filter label=com.docker.swarm.task'), '');
-    await until(
-      'down',
-      minute,
-      async () =>
-        /^active manager down/.test(
-          await listed('node1', (await members('node1')).split('\n')[0]!).catch(String),
-        ) ||
-        (await on('node1', "docker node ls --format '{{.Hostname}} {{.Status}}'")).includes('node3 Down'),
-    );
-    t.equal(await members('node1'), ids);
+    await hasLeft(t, 'node3', id);
     const token = await on('node1', 'docker swarm join-token -q manager');
-    await on('node1', 'docker node demote node3 && docker node rm --force node3');
-    await on(
-      'node3',
-      'docker swarm join --token "$1" --advertise-addr "$2" "$3:2377"',
-      ...[token, lab.node('node3').address, lab.node('node1').address],
-    );
+    const join = 'docker swarm join --token "$1" --advertise-addr "$2" "$3:2377"';
+    await on('node3', join, token, lab.node('node3').address, lab.node('node1').address);
+    t.equal((await members('node1')).split('\n').length, 4, 'its twin stays, Down');
+    await on('node1', 'docker node rm --force "$1"', id);
     await until('whole', minute, () => isWhole('node3', 'node1'));
     await until('its task is back', minute, async () => (await containers('node3')) !== '');
+  });
+
+  await t.test('is undone when the engine did not leave although its state was away', async (t) => {
+    const who = await identity('node2');
+    const wrapper = '/usr/local/sbin/docker';
+    const text = '[ "$1" != swarm ] || exit 1\nexec /usr/bin/docker "$@"';
+    await on('node2', 'printf "#!/bin/sh\\n%s\\n" "$1" >"$2"; chmod +x "$2"', text, wrapper);
+    const { result } = await lab.run({ kind: 'leaveSwarm', targets: [node('node2')], holdMs: 1_000 });
+    await on('node2', 'rm "$1"', wrapper);
+    t.match(result, { outcome: 'Unknown', message: /inject\.sh failed/ });
+    t.equal(await identity('node2'), who);
+    t.equal(await kept('node2'), '');
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+
+  await t.test('is refused for another member than was planned for, and by a swarm that locks', async (t) => {
+    const [step] = kindOf('leaveSwarm').plan({}, await lab.facts([node('node2')]));
+    const other = { name: 'other.0', step: { ...step!, args: ['leave', 'somebody'] } };
+    const { needs } = kindOf('leaveSwarm');
+    await armStep(ports, other, { fuseMs: minute, needs }, signal);
+    await t.rejects(injectStep(ports, other, signal), RefusedError);
+    await healStep(ports, other, signal);
+    await disarmStep(ports, other, signal);
+    await on('node1', 'docker swarm update --autolock=true >/dev/null');
+    const { result } = await lab.run({ kind: 'leaveSwarm', targets: [node('node2')], holdMs: 1_000 });
+    await on('node1', 'docker swarm update --autolock=false >/dev/null');
+    t.match(result, { outcome: 'Refused', message: /locks its managers/ });
+    t.equal(await swarmState('node2'), 'active');
   });
 
   await t.test('is undone by the node alone', async (t) => {
