@@ -134,7 +134,8 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     const { resource: cluster } = store.get(resourceKey('ClusterSpec', name)) ?? {};
     if (cluster?.kind !== 'ClusterSpec') throw new Error(`there is no ClusterSpec ${name}`);
     const swarm = (signal: AbortSignal) => clusters.swarm(cluster, signal);
-    return clusterAccess({ cluster, clock, swarm, nodes: clusters.nodes(cluster), claims: claimsOf(name) });
+    const [nodes, { power }] = [clusters.nodes(cluster), clusters.provisioner(cluster)];
+    return clusterAccess({ cluster, clock, swarm, nodes, power, claims: claimsOf(name) });
   };
   const isClusterReady = async (name: string): Promise<boolean> => {
     const stored = store.get(resourceKey('ClusterSpec', name));

@@ -115,7 +115,7 @@ function watchOrphans(
   return orphanWatch({
     ...{ clock: systemClock, scripts, journal, metrics: metrics.trials, log },
     isActive: (schedule) => runs.generationOf(`FaultSchedule/${schedule}`) !== undefined,
-    nodesOf: (cluster) => access(cluster).nodes,
+    clusterOf: access,
     async machines() {
       const clusters = store.list().filter(({ kind, deleting }) => kind === 'ClusterSpec' && !deleting);
       // What was never made carries no fault, and is not asked.

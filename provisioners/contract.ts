@@ -100,11 +100,21 @@ export interface Provisioner {
   destroyShared(signal: AbortSignal): Promise<void>;
   /** Connects to a machine that is on; the caller closes the handle. Host key pinned. */
   connect(machine: Machine, signal: AbortSignal): Promise<NodeHandle>;
-  /** Pulls the plug, or plugs in again, where the provisioner can. */
-  readonly power?: {
-    off(name: string, signal: AbortSignal): Promise<void>;
-    on(name: string, signal: AbortSignal): Promise<void>;
-  };
+  /** Where the provisioner can pull the plug. */
+  readonly power?: PowerSwitch;
+}
+
+/** What happens to one machine happens in the order of the calls, whichever were aborted. */
+export interface PowerSwitch {
+  /** Pulls the plug. */
+  off(name: string, signal: AbortSignal): Promise<void>;
+  /** Plugs in again; also what `offUntil` would only do later. */
+  on(name: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Pulls the plug, and plugs in again at `untilMs` (epoch), whatever becomes of this process: by the strongest means
+   * that the provisioner has. When that instant has passed, nothing happens.
+   */
+  offUntil(name: string, untilMs: number, signal: AbortSignal): Promise<void>;
 }
 
 /** Where every swarm takes its overlay networks from, /24 each: no machine may have an address in it. */

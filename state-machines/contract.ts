@@ -116,6 +116,8 @@ export interface FaultStep {
   readonly args: readonly string[];
   /** Full ids of all containers that it acts on, if it does on containers: when they are gone, it is over. */
   readonly containers?: readonly string[];
+  /** The provisioner's switch is thrown once inject.sh is done, and back before undo.sh; refused where there is none. */
+  readonly power?: 'off';
   /** Where `check.sh` runs too, from a peer's point of view. */
   readonly witness?: Witness;
 }

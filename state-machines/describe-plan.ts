@@ -5,10 +5,11 @@ import type { FaultRun, FaultStep } from './contract.ts';
 export function describePlan({ kind, steps, instant, holdMs, graceMs }: Draft): string {
   const switchMs = holdMs + graceMs;
   return steps
-    .flatMap(({ node, target, mechanism, args, witness }) => [
+    .flatMap(({ node, target, mechanism, args, power, witness }) => [
       `${kind} on ${target}`,
       `  node ${node}: arm a switch that undoes it after ${formatDuration(switchMs)}, whatever becomes of the controller`,
       `  node ${node}: faults/${mechanism}/inject.sh ${args.map(quote).join(' ')}`.trimEnd(),
+      ...(power ? [`  node ${node}: power off, by a switch that puts it on again by itself, too`] : []),
       `  node ${lookers(node, witness)}: faults/${mechanism}/check.sh until it is in effect`,
       instant
         ? '  nothing to hold: the effect stays by itself'
@@ -18,6 +19,7 @@ export function describePlan({ kind, steps, instant, holdMs, graceMs }: Draft): 
     .join('\n');
 }
 
+/** Who tells that a fault is in effect. */
 function lookers(node: string, witness: FaultStep['witness']): string {
   if (!witness) return node;
   return witness.alone ? witness.node : `${node} and ${witness.node}`;

@@ -62,7 +62,7 @@ t.test('a path that could be a part of the system is refused by the schema', asy
     ],
   ])
     t.notOk(accepts('loseCheckpoint', { path }), JSON.stringify(path));
-  for (const path of ['/mnt/a', '/srv/nfs/job-1', '/var/lib/spark-failures/checkpoint/job', '/mnt/.a/..b'])
+  for (const path of ['/mnt/a', '/srv/nfs/job-1', '/var/lib/spark-failures/checkpoint/job', '/mnt/.a/b..'])
     t.ok(accepts('loseCheckpoint', { path }), path);
   for (const params of [{ parts: [] }, { parts: ['job'] }, { newest: 0 }, { newest: 1.5 }, { how: 'delete' }])
     t.notOk(accepts('loseCheckpoint', params), JSON.stringify(params));

@@ -52,10 +52,14 @@ for (const story of stories) {
     const { paths } = await listFolder(story, false);
     const load = manifestLoader(resourceKinds, (path) => readFile(path, 'utf8'));
     const own = await Promise.all(paths.map((path) => load(path, live)));
+    const clusters = new Set(own.flatMap(({ documents }) => documents.map(({ key }) => key)));
+    const isAlone = ({ documents }: LoadedFile) =>
+      documents.some(
+        ({ resource }) =>
+          resource.kind === 'FaultSchedule' && !clusters.has(`ClusterSpec/${resource.spec.clusterRef.name}`),
+      );
     // Schedules alone are examples for the demo's cluster.
-    const isCluster = (file: LoadedFile) =>
-      file.documents.some(({ resource }) => resource.kind === 'ClusterSpec');
-    const files = own.some(isCluster) ? own : [...own, await load('manifests/six-nodes.yaml', live)];
+    const files = own.some(isAlone) ? [...own, await load('manifests/six-nodes.yaml', live)] : own;
     const store = new ResourceStore({
       ...{ known: new Map(), onChanged: () => {}, newUid: () => 'uid', confirmMs: 0 },
     });

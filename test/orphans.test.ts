@@ -34,9 +34,9 @@ class World {
     ...{ ...this.ports, metrics: this.metrics.trials, log: this.#log() },
     isActive: (schedule) => this.active.includes(schedule),
     machines: async () => [{ cluster: 'c', nodes: this.nodes.map(({ name }) => name) }],
-    nodesOf: () => {
+    clusterOf: () => {
       if (!this.isKnown) throw new Error('there is no ClusterSpec c');
-      return this.ports.nodes;
+      return this.ports;
     },
   });
 

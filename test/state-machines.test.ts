@@ -628,6 +628,95 @@ t.test('run whose effect only a witness sees', async (t) => {
   });
 });
 
+t.test('run that needs the power switch', async (t) => {
+  /** node1 is off between the two; node2 looks at it. */
+  const makeSwitched = () => {
+    const world = makeWorld(2);
+    const [victim, peer] = world.nodes as [FakeNode, FakeNode];
+    peer.mood.watched = victim;
+    victim.mood.effectAfterMs = Number.POSITIVE_INFINITY;
+    const calls: string[] = [];
+    const power: NonNullable<RunnerPorts['power']> = {
+      async offUntil(name, untilMs) {
+        calls.push(`off ${name} for ${Math.round((untilMs - world.clock.now()) / 1000)} s`);
+        Object.assign(victim.mood, { unreachable: true, effectAfterMs: 0 });
+      },
+      async on(name) {
+        calls.push(`on ${name}`);
+        Object.assign(victim.mood, { unreachable: false, effectEndsMs: world.clock.now() });
+      },
+    };
+    const step = {
+      ...{ node: 'node1', target: 'node1', mechanism: 'power', args: [] },
+      power: 'off' as const,
+    };
+    const steps = [{ ...step, witness: { node: 'node2', args: [], alone: true as const } }];
+    const run = makeRun([], { steps });
+    return { world, victim, peer, calls, run, ports: { ...world.ports, power } };
+  };
+
+  t.test('is off for the hold, and not beyond the deadline of the node itself', async (t) => {
+    const { world, victim, calls, run, ports } = makeSwitched();
+    const { outcome, instants, message } = await drive(world.clock, runFault(run, ports, never));
+    t.equal(outcome, 'Healed', message ?? '');
+    t.same(calls, ['off node1 for 90 s', 'on node1']);
+    const asked = victim.calls.filter((call) => call.endsWith('.sh'));
+    t.same(asked.slice(0, 3), ['arm.sh', 'inject.sh', 'heal.sh'], 'not asked while it is off');
+    t.ok(instants.endMs! - instants.effMs! >= 60_000);
+    t.ok(isHealthy(world));
+    t.equal(world.clock.sleeping, 0);
+  });
+
+  t.test('is Refused by a provisioner that has none, before any node is touched', async (t) => {
+    const { world, victim, peer, run } = makeSwitched();
+    const { outcome, message } = await drive(world.clock, runFault(run, world.ports, never));
+    t.match({ outcome, message }, { outcome: 'Refused', message: /no power switch/ });
+    for (const { calls } of [victim, peer])
+      t.notOk(calls.includes('arm.sh') || calls.includes('inject.sh') || calls.includes('look.sh'));
+  });
+
+  t.test('does not pull the plug when the node refuses', async (t) => {
+    const { world, victim, calls, run, ports } = makeSwitched();
+    victim.mood.before = async (script) => {
+      if (script === 'inject.sh') victim.runs.clear();
+    };
+    t.equal((await drive(world.clock, runFault(run, ports, never))).outcome, 'Refused');
+    t.same(calls, ['on node1']);
+  });
+
+  t.test('puts the power on again before it asks the node, also when it is aborted or resumed', async (t) => {
+    const { world, calls, run, ports } = makeSwitched();
+    const abort = new AbortController();
+    const onState: RunnerPorts['onState'] = (_run, state) => {
+      if (state === 'hold') abort.abort(new Error('enough'));
+    };
+    const aborted = await drive(world.clock, runFault(run, { ...ports, onState }, abort.signal));
+    t.equal(aborted.outcome, 'Aborted');
+    t.same(calls, ['off node1 for 90 s', 'on node1']);
+    await ports.power.offUntil('node1', world.clock.now() + 1_000, never);
+    world.records.push({ ...run, schemaVersion: 1, phase: 'injecting', atMs: 0 });
+    const [resumed] = await drive(world.clock, healUnfinished(ports, never));
+    t.equal(resumed?.outcome, 'Aborted', resumed?.message ?? '');
+    t.equal(calls.at(-1), 'on node1');
+  });
+
+  t.test('heals again while the machine boots, and when the switch fails', async (t) => {
+    const { world, calls, run, ports } = makeSwitched();
+    let failing = 2;
+    const power: typeof ports.power = {
+      ...ports.power,
+      async on(name, signal) {
+        if (failing-- > 0) throw new Error('the switch does not answer');
+        return ports.power.on(name, signal);
+      },
+    };
+    const { outcome } = await drive(world.clock, runFault(run, { ...ports, power }, never));
+    t.equal(outcome, 'Healed');
+    t.equal(calls.at(-1), 'on node1');
+    t.ok(isHealthy(world));
+  });
+});
+
 t.test('unfinished runs', async (t) => {
   t.test('are healed, verified and closed as aborted, whatever phase they died in', async (t) => {
     for (const phase of ['prepared', 'injecting', 'holding', 'healing'] as const) {

@@ -1,4 +1,5 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
+import type { PowerSwitch } from '../../provisioners/contract.ts';
 import type { Clock, Nodes, Workload } from '../../state-machines/contract.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -9,6 +10,8 @@ import { gatherInventory } from './gather-facts.ts';
 export interface ClusterAccess {
   readonly nodeNames: readonly string[];
   readonly nodes: Nodes;
+  /** Absent where the machines' provisioner cannot pull the plug. */
+  readonly power?: PowerSwitch;
   readonly claims: TargetClaims;
   readonly workload: Workload;
   /** Interval of the job's trigger, ms. */
@@ -21,6 +24,7 @@ export interface ClusterAccess {
 export interface ClusterAccessOptions {
   readonly cluster: ClusterSpec;
   readonly nodes: Nodes;
+  readonly power?: PowerSwitch | undefined;
   readonly claims: TargetClaims;
   readonly clock: Clock;
   readonly swarm: (signal: AbortSignal) => Promise<SwarmGateway>;
@@ -30,7 +34,14 @@ const defaultTriggerMs = 1_000;
 const inventoryMs = 5_000;
 
 /** Binds what a run needs of a cluster; its observer is found anew at each connection, since tasks move. */
-export function clusterAccess({ cluster, nodes, claims, clock, swarm }: ClusterAccessOptions): ClusterAccess {
+export function clusterAccess({
+  cluster,
+  nodes,
+  power,
+  claims,
+  clock,
+  swarm,
+}: ClusterAccessOptions): ClusterAccess {
   const { spec } = cluster;
   const observerNode = async () => {
     const signal = AbortSignal.timeout(inventoryMs);
@@ -49,6 +60,7 @@ export function clusterAccess({ cluster, nodes, claims, clock, swarm }: ClusterA
       ),
     ),
     ...{ nodes, claims, swarm },
+    ...(power && { power }),
   };
 }
 

@@ -134,9 +134,10 @@ async function runOne(
   const identity = identify(one, deps);
   const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(identity.runId);
   const started = { ...identity, samples: samples?.path };
-  const { nodes, claims, workload } = cluster;
+  const { nodes, power, claims, workload } = cluster;
   const ports: TrialPorts = {
     ...{ clock, scripts, journal, nodes, claims },
+    ...(power && { power }),
     workload: {
       samples: (from) => workload.samples(from),
       async clockBound(within) {

@@ -1,4 +1,5 @@
-import type { Clock, Nodes, RunRecord } from '../../state-machines/contract.ts';
+import type { Clock, RunRecord } from '../../state-machines/contract.ts';
+import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { healUnfinished } from '../../state-machines/fault-runner.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 import {
@@ -21,7 +22,7 @@ export interface OrphanWatchPorts {
     readonly { readonly cluster: string; readonly nodes: readonly string[] }[]
   >;
   /** Throws when the cluster is not known. */
-  readonly nodesOf: (cluster: string) => Nodes;
+  readonly clusterOf: (cluster: string) => Pick<StepPorts, 'nodes'> & Partial<Pick<StepPorts, 'power'>>;
   readonly metrics: Pick<TrialMetrics, 'orphaned' | 'faultActive'>;
   readonly log: Readonly<Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>>;
 }
@@ -62,8 +63,9 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
     try {
       const records = { write: journal.write, unfinished: async () => runs };
       const { clock, scripts } = ports;
-      const nodes = ports.nodesOf(cluster);
-      const results = await healUnfinished({ clock, scripts, nodes, journal: records }, never);
+      const { nodes, power } = ports.clusterOf(cluster);
+      const reached = { clock, scripts, nodes, journal: records, ...(power && { power }) };
+      const results = await healUnfinished(reached, never);
       for (const { runId, outcome, message } of results) {
         const { schedule, fault, steps } = runs.find((run) => run.runId === runId)!;
         const targets = steps.map(({ target }) => target);
@@ -84,7 +86,7 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
   const scanNode = async (cluster: string, node: string, signal: AbortSignal) => {
     const key = `${cluster}/${node}`;
     try {
-      const handle = await ports.nodesOf(cluster)(node);
+      const handle = await ports.clusterOf(cluster).nodes(node);
       const armedBefore = new Set(reports.get(key)?.arming);
       const limited = AbortSignal.any([signal, AbortSignal.timeout(nodeLimitMs)]);
       const { scripts } = ports;

@@ -79,6 +79,8 @@ export const nodeContainerOptions = (
   ExposedPorts: { '22/tcp': {} },
   HostConfig: {
     ...node.hostConfig,
+    // A reboot from inside ends the container: it comes back, as a machine does. What is powered off, by a kill, stays off.
+    RestartPolicy: { Name: 'unless-stopped' },
     NetworkMode: node.network,
     ...(publishSsh ? { PortBindings: { '22/tcp': [{ HostIp: '127.0.0.1', HostPort: '' }] } } : {}),
   },

@@ -16,6 +16,7 @@ import { type LabEngine, readLabEngine } from './lab-engine.ts';
 import { containerName, labels, networkName } from './labels.ts';
 import { accessOf, logIn, logInWhenBooted } from './node-access.ts';
 import { checkpointMount, machineHostConfig, nodeContainerOptions } from './node-container.ts';
+import { endPowerSwitch, throwPowerSwitch } from './power-switch.ts';
 import { layersMount, layersOf, plantSeed, prepareSeed, removeLeftovers, type Seed } from './seed-store.ts';
 
 /** From the start of a container to an engine that runs in it; seconds, unless the host is very busy. */
@@ -28,14 +29,18 @@ export const labProvisioner = (config: LabConfig, context: ProvisionerContext): 
 class LabProvisioner implements Provisioner {
   readonly name = 'lab';
   readonly power = {
-    off: (name: string, signal: AbortSignal) => this.#powerOff(name, signal),
-    on: (name: string, signal: AbortSignal) => this.#powerOn(name, signal),
+    off: (name: string, signal: AbortSignal) => this.#inTurn(name, () => this.#powerOff(name, signal)),
+    on: (name: string, signal: AbortSignal) => this.#inTurn(name, () => this.#powerOn(name, signal)),
+    offUntil: (name: string, untilMs: number, signal: AbortSignal) =>
+      this.#inTurn(name, () => this.#powerOffUntil(name, untilMs, signal)),
   };
   readonly #config: LabConfig;
   readonly #context: ProvisionerContext;
   readonly #docker: Docker;
   /** What several nodes need at the same time is done once for all who wait for it. */
   readonly #inFlight = new Map<string, Promise<unknown>>();
+  /** The last call of each machine's power switch. */
+  readonly #turns = new Map<string, Promise<void>>();
 
   constructor(config: LabConfig, context: ProvisionerContext) {
     this.#config = config;
@@ -70,6 +75,7 @@ class LabProvisioner implements Provisioner {
     await this.#wrap(`${name} could not be removed`, signal, async () => {
       const found = await this.#find(name, signal);
       if (found) await removeContainer(this.#docker.getContainer(found.Id));
+      if (found) await endPowerSwitch(found.Id, signal);
       await rm(this.#storeOf(name), { recursive: true, force: true });
       if (found) this.#context.progress(`removed ${name}`);
     });
@@ -171,15 +177,33 @@ class LabProvisioner implements Provisioner {
   }
 
   async #powerOff(name: string, signal: AbortSignal): Promise<void> {
-    const { Id, State } = await this.#get(name, signal);
-    if (State !== 'running') return;
-    await ignoring([409], this.#docker.getContainer(Id).kill());
+    const found = await this.#get(name, signal);
+    await endPowerSwitch(found.Id, signal);
+    if (!isOn(found)) return;
+    await ignoring([409], this.#docker.getContainer(found.Id).kill());
     this.#context.progress(`powered off ${name}`);
   }
 
+  /** By a process of this host: as long as that is up, the machine comes back. */
+  async #powerOffUntil(name: string, untilMs: number, signal: AbortSignal): Promise<void> {
+    const { Id } = await this.#get(name, signal);
+    signal.throwIfAborted();
+    await throwPowerSwitch(Id, untilMs);
+    this.#context.progress(`powered off ${name} until ${new Date(untilMs).toISOString()}`);
+  }
+
   async #powerOn(name: string, signal: AbortSignal): Promise<void> {
+    const { Id } = await this.#get(name, signal);
+    await endPowerSwitch(Id, signal);
     const found = await this.#get(name, signal);
-    if (found.State !== 'running') await this.#boot(found);
+    if (!isOn(found)) await this.#boot(found);
+  }
+
+  /** One after the other, also when whoever waits for them has given up. */
+  #inTurn(name: string, work: () => Promise<void>): Promise<void> {
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(work, work);
+    this.#turns.set(name, turn);
+    return turn;
   }
 
   #containers(signal: AbortSignal): Promise<Docker.ContainerInfo[]> {
@@ -271,9 +295,12 @@ class LabProvisioner implements Provisioner {
   }
 }
 
+/** A reboot is no loss of power. */
+const isOn = ({ State }: Docker.ContainerInfo): boolean => State === 'running' || State === 'restarting';
+
 const machineOf = (container: Docker.ContainerInfo): Machine => ({
   name: container.Labels[labels.node] ?? '',
-  power: container.State === 'running' ? 'on' : 'off',
+  power: isOn(container) ? 'on' : 'off',
   address: container.Labels[labels.address] ?? '',
   incarnation: container.Id,
   settingsHash: container.Labels[labels.settingsHash] ?? '',

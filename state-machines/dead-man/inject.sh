@@ -2,8 +2,8 @@
 # Runs an armed step's inject.sh, then looks at once. Refuses whatever would break something that nobody would mend:
 # a paused controller or a slow connection must not inject after the heal.
 #   $1 run directory's name
-# Answers `refused <why>`, or `started`, `notbefore`, `failed` or `check`, `ended` lines (uptimes in seconds): the
-# effect began after `notbefore`.
+# Answers `refused <why>`, or `started`, `due`, `notbefore`, `failed` or `check`, `ended` lines (uptimes in seconds):
+# the switch fires at `due`, and the effect began after `notbefore`.
 set -eu
 run=$1
 dir=/var/lib/spark-failures/runs/$run
@@ -29,7 +29,7 @@ read -r up _ </proc/uptime
 set --
 while IFS= read -r arg; do set -- "$@" "$arg"; done <args
 : >injected
-printf 'started %s\n' "$started"
+printf 'started %s\ndue %s.%02d\n' "$started" $((due / 100)) $((due % 100))
 before=$up status=0
 # Bounded, so that the heal, which waits for this lock, is bounded too.
 SF_RUN_DIR=$dir timeout -k 1 10 sh ./inject.sh "$@" >&2 9>&- || status=$?

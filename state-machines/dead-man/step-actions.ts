@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { ExecError, type ExecOptions } from '../../provisioners/contract.ts';
+import { ExecError, type ExecOptions, type PowerSwitch } from '../../provisioners/contract.ts';
 import {
   type Clock,
   type FaultStep,
@@ -27,6 +27,8 @@ export interface StepPorts {
   readonly nodes: Nodes;
   readonly clock: Clock;
   readonly scripts: Scripts;
+  /** Of the machines' provisioner, if it has one. */
+  readonly power?: Pick<PowerSwitch, 'on' | 'offUntil'>;
 }
 
 /** An answer later than this is none. The scripts' own limits are lower, a heal's undo (60 s) excepted. */
@@ -50,6 +52,8 @@ export async function armStep(
   { fuseMs, holdMs = 0, together = '', needs }: Arming,
   signal: AbortSignal,
 ): Promise<Look> {
+  if (run.step.power && !ports.power)
+    throw new RefusedError(`${run.step.node}: its provisioner has no power switch`);
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
   const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts), together, ...needs];
   const answer = await call(
@@ -77,6 +81,9 @@ export async function injectStep(
   if (failure === refusedStatus) throw new RefusedError(`${run.step.node}: ${answer.stderr}`);
   if (failure !== undefined)
     throw new Error(`${run.step.node}: inject.sh failed (${failure}): ${answer.stderr}`);
+  // On its own disk the node has the same deadline; without power nobody there could keep it.
+  const dueMs = answer.interval('due').earliestMs;
+  await switchPower(ports, run, (power, node, bounded) => power.offUntil(node, dueMs, bounded), signal);
   return { notBeforeMs: answer.interval('notbefore').earliestMs, look: answer.look() };
 }
 
@@ -122,12 +129,24 @@ export async function areContainersGone(
 export async function healStep(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<void> {
   const stdin = ports.scripts.mechanism(run.step.mechanism).undo;
   const options = { stdin, lane: 'heal' } as const;
+  await switchPower(ports, run, (power, node, bounded) => power.on(node, bounded), signal);
   await call(ports, run.step.node, 'heal.sh', [run.name, ...run.step.args], options, signal);
 }
 
 /** Takes the switch away; only after the heal was verified. */
 export async function disarmStep(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<void> {
   await call(ports, run.step.node, 'disarm.sh', [run.name], { lane: 'heal' }, signal);
+}
+
+/** Throws the provisioner's switch, in a step that is about power. */
+async function switchPower(
+  { power, clock }: StepPorts,
+  { step }: StepRun,
+  work: (power: NonNullable<StepPorts['power']>, node: string, bounded: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!step.power || !power) return;
+  await within(clock, answerLimitMs, signal, (bounded) => work(power, step.node, bounded));
 }
 
 /** A node whose replay has this version need not be given it again. */

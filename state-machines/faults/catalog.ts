@@ -9,7 +9,9 @@ import { loseCheckpoint } from './files/fault.ts';
 import { pauseContainer, pauseProcess } from './freeze/fault.ts';
 import { cpuLimit, ioLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { linkDown } from './link/fault.ts';
+import { demoteManager, leaveSwarm } from './membership/fault.ts';
 import { corrupt, delay, duplicate, loss, reorder } from './netem/fault.ts';
+import { powerOffNode, rebootNode } from './power/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
 import { expireSession } from './session/fault.ts';
@@ -24,6 +26,10 @@ export const faultKinds: readonly FaultKind[] = [
   stopService,
   stopEngine,
   drainNode,
+  demoteManager,
+  leaveSwarm,
+  rebootNode,
+  powerOffNode,
   loseCheckpoint,
   expireSession,
   isolateNode,

@@ -285,6 +285,8 @@ freeze_look() {
     *) echo "stopping $cpu" ;; # told to, and not all of it does
     esac
   done
+}
+
 # What follows puts queues at the root of interfaces. NETWORK is a network namespace, as a file: a container's, or that of
 # the node itself, which is /proc/self/ns/net.
 
@@ -387,21 +389,59 @@ sweep_queues() {
   return "$status"
 }
 
-# What follows changes the swarm, and needs the engine of this manager and a quorum: the availability of a node, or the
-# replicas of a service, each by its exact id.
+# What follows stops and starts the engine of this node, as its units.
 
-# swarm_inject node|service ID VALUE: keeps what it is and sets it.
+# engine_units: those of the engine's two units that are up, the socket first, which would start the service again.
+engine_units() {
+  for unit in docker.socket docker.service; do
+    if systemctl --quiet is-active "$unit"; then echo "$unit"; fi
+  done | tr '\n' ' '
+}
+
+# note_engine: keeps which units of the engine are up, and that it leaves its swarm's sight now. No change without them.
+note_engine() {
+  units=$(engine_units)
+  case $units in *docker.service*) ;; *) refuse 'docker.service does not run' ;; esac
+  read -r up _ </proc/uptime
+  printf '%s\n' "$units" "${up%.*}" | save units
+}
+
+# await_given_up: managers give a node up 10 to 16 s after it has ceased to report. One that registers anew at that very
+# moment may be listed as Down for good, although it works: so not before it is over.
+await_given_up() {
+  { read -r _ && read -r ceased; } <"$SF_RUN_DIR/units"
+  read -r up _ </proc/uptime
+  left=$((ceased + 18 - ${up%.*}))
+  # More is left only after a reboot.
+  if [ "$left" -gt 0 ] && [ "$left" -le 18 ]; then sleep "$left"; fi
+}
+
+# start_engine: starts what note_engine has found, and waits until the engine answers. What runs is left alone.
+start_engine() {
+  read -r units <"$SF_RUN_DIR/units"
+  if ! systemctl --quiet is-active docker.service; then await_given_up; fi
+  # Its unit may be started three times a minute, whoever does it: that count must not outlast the fault.
+  # shellcheck disable=SC2086 # a list of names
+  systemctl reset-failed $units 2>/dev/null || true
+  # shellcheck disable=SC2086
+  systemctl start $units
+}
+
+# What follows changes the swarm, and needs the engine of this manager and a quorum: the availability or the role of a
+# node, or the replicas of a service, each by its exact id.
+
+# swarm_inject availability|role|replicas ID VALUE: keeps what it is and sets it.
 swarm_inject() {
   before=$(swarm_value "$1" "$2")
   if [ "$before" = "$3" ]; then
-    echo "$1 $2 is at $3 already" >&2
+    echo "$1 of $2 is $3 already" >&2
     exit 1
   fi
   printf '%s\n' "$before" | save before
   swarm_set "$@"
 }
 
-# swarm_undo node|service ID VALUE: sets it back. What somebody has changed since is not ours any more.
+# swarm_undo availability|role|replicas ID VALUE: sets it back. What somebody has changed since is not ours any more.
 swarm_undo() {
   [ -e "$SF_RUN_DIR/before" ] || exit 0
   if swarm_lacks "$1" "$2"; then exit 0; fi # gone with it
@@ -411,33 +451,58 @@ swarm_undo() {
   swarm_set "$1" "$2" "$before"
 }
 
-# swarm_check node|service ID VALUE: active when it is so and the swarm knows of no task that still runs there; inactive
-# as soon as it is not, or the object is no more: when tasks run there again is not up to the undo.
+# swarm_check availability|role|replicas ID VALUE: active when it is so and has taken effect; inactive as soon as it is
+# not, or the object is no more: when tasks run there again is not up to the undo.
 swarm_check() {
   if now=$(swarm_value "$1" "$2" 2>/dev/null); then
-    if [ "$now" != "$3" ]; then
-      echo inactive
-    elif states=$(timeout 2 docker "$1" ps --no-resolve --format '{{.CurrentState}}' "$2"); then
-      case $states in *Running* | *Starting*) echo unknown ;; *) echo active ;; esac
-    fi
+    swarm_effect "$@"
   elif swarm_lacks "$1" "$2"; then
     echo inactive
   fi
 }
 
+# swarm_effect availability|role|replicas ID VALUE: a role, when the managers do, or do not, count the node as one of
+# them; else no task may be left that still runs there.
+swarm_effect() {
+  case $1/$now in
+  role/*)
+    counted=$(timeout 2 docker node inspect --format '{{with .ManagerStatus}}{{.Reachability}}{{end}}' "$2") || return 0
+    case $now/$counted in
+    "$3"/) echo active ;;
+    "$3"/*) echo unknown ;;
+    */reachable) echo inactive ;;
+    *) echo unknown ;;
+    esac
+    ;;
+  */"$3")
+    states=$(timeout 2 docker "$(swarm_object "$1")" ps --no-resolve --format '{{.CurrentState}}' "$2") || return 0
+    case $states in *Running* | *Starting*) echo unknown ;; *) echo active ;; esac
+    ;;
+  *) echo inactive ;;
+  esac
+}
+
+swarm_object() {
+  case $1 in
+  replicas) echo service ;;
+  *) echo node ;;
+  esac
+}
+
 swarm_value() {
   case $1 in
-  node) field=.Spec.Availability ;;
-  service) field=.Spec.Mode.Replicated.Replicas ;;
+  availability) field=.Spec.Availability ;;
+  role) field=.Spec.Role ;;
+  replicas) field=.Spec.Mode.Replicated.Replicas ;;
   esac
-  timeout 5 docker "$1" inspect --format "{{$field}}" "$2"
+  timeout 5 docker "$(swarm_object "$1")" inspect --format "{{$field}}" "$2"
 }
 
 # Again when somebody else has just changed the same object.
 swarm_set() {
   case $1 in
-  node) set -- node update --availability "$3" "$2" ;;
-  service) set -- service update --detach --quiet --replicas "$3" "$2" ;;
+  replicas) set -- service update --detach --quiet --replicas "$3" "$2" ;;
+  *) set -- node update "--$1" "$3" "$2" ;;
   esac
   for _ in 1 2 3; do
     if timeout 5 docker "$@" >/dev/null; then return; fi
@@ -448,6 +513,6 @@ swarm_set() {
 
 # Only an answer proves it: who cannot be asked ends the script.
 swarm_lacks() {
-  found=$(timeout 5 docker "$1" ls --quiet --filter "id=$2") || exit 1
+  found=$(timeout 5 docker "$(swarm_object "$1")" ls --quiet --filter "id=$2") || exit 1
   [ -z "$found" ]
 }

@@ -17,18 +17,21 @@ import type { Scripts } from '../../state-machines/load-scripts.ts';
 const run = promisify(execFile);
 const names = ['node1', 'node2', 'node3', 'node4', 'node5', 'node6'];
 
-/** Six nodes, the first a manager, and two of the others, or services or tasks on them, as targets. */
+/** Six nodes, and two of them, or services or tasks on these, as targets; they and the first one are managers. */
 export function exampleFacts(aim: Aim): Facts {
   return {
     targets: ['node4', 'node6'].map((node, index) => exampleTarget(aim, node, index)),
     services: [],
-    nodes: names.map((name, index) => ({
-      name,
-      address: `10.98.0.1${index + 1}`,
-      controllerAddress: '10.98.0.1',
-      labels: { place: index < 3 ? 'core' : 'compute' },
-      swarm: { id: `id-of-${name}`, role: index === 0 ? 'manager' : 'worker', controls: index === 0 },
-    })),
+    nodes: names.map((name, index) => {
+      const isManager = ['node1', 'node4', 'node6'].includes(name);
+      return {
+        name,
+        address: `10.98.0.1${index + 1}`,
+        controllerAddress: '10.98.0.1',
+        labels: { place: index < 3 ? 'core' : 'compute' },
+        swarm: { id: `id-of-${name}`, role: isManager ? 'manager' : 'worker', controls: isManager },
+      };
+    }),
   };
 }
 

@@ -35,6 +35,14 @@ export const provisionerContract = async (
     }
   };
 
+  const eventually = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
+    const deadlineMs = Date.now() + 60_000;
+    while (!(await holds())) {
+      if (Date.now() > deadlineMs) throw new Error(`not within a minute: ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+
   await t.test('lists nothing where nothing was made, and removes nothing without complaint', async (t) => {
     t.same(await bind().list(signal), []);
     await bind().destroy(first.name, signal);
@@ -75,6 +83,52 @@ export const provisionerContract = async (
     await bind().create(first, signal);
     t.same(await machine(first.name), before);
     t.match(await withNode(first.name, (node) => node.exec('true', [], {}, signal)), { code: 0 });
+  });
+
+  await t.test(
+    'a machine is off until an instant, whatever becomes of who asked, or until it is put on',
+    async (t) => {
+      const { power } = bind();
+      if (!power) return t.pass('it cannot pull the plug');
+      const before = await machine(first.name);
+      const isOff = async () => (await machine(first.name)).power === 'off';
+      await power.offUntil(first.name, Date.now() - 1_000, signal);
+      await power.on(first.name, signal); // comes after it
+      t.notOk(await isOff(), 'not when the instant has passed');
+
+      const untilMs = Date.now() + 5_000;
+      await power.offUntil(first.name, untilMs, signal);
+      await eventually('off', isOff);
+      t.ok(Date.now() < untilMs + 1_000);
+      await eventually('on again', async () => !(await isOff()));
+      t.ok(Date.now() > untilMs - 1_000);
+      await bind().create(first, signal);
+
+      await power.offUntil(first.name, Date.now() + 600_000, signal);
+      await eventually('off', isOff);
+      await bind().power?.on(first.name, signal); // another process than the one that asked
+      t.same(await machine(first.name), before);
+      // Ordered and at once called back: whichever comes first, it ends on.
+      await Promise.all([
+        power.offUntil(first.name, Date.now() + 600_000, signal),
+        power.on(first.name, signal),
+      ]);
+      t.same(await machine(first.name), before);
+      await bind().create(first, signal);
+      t.match(await withNode(first.name, (node) => node.exec('true', [], {}, signal)), { code: 0 });
+    },
+  );
+
+  await t.test('a machine that reboots is on all the while, and comes back as itself', async (t) => {
+    const before = await machine(first.name);
+    const life = "sed 's/.*) //' /proc/1/stat | cut -d' ' -f20";
+    const lifeOf = async () =>
+      (await withNode(first.name, (node) => node.exec(life, [], {}, signal)).catch(() => undefined))?.stdout;
+    const was = await lifeOf();
+    await withNode(first.name, (node) => node.exec('systemctl reboot', [], {}, signal));
+    await eventually('another life', async () => ![was, undefined, ''].includes(await lifeOf()));
+    await bind().create(first, signal);
+    t.same(await machine(first.name), before);
   });
 
   await t.test('a machine that was removed and made again is another one', async (t) => {

@@ -50,6 +50,7 @@ const ports = {
   onState(_run: FaultRun, state: string) {
     if (state === strike) hit();
   },
+  power: provisioner.power!,
 };
 const { outcome, message } = await runFault(options.run, ports, stop.signal);
 writeSync(1, `${JSON.stringify({ outcome, message })}\n`);

@@ -197,7 +197,8 @@ export class FakeNode implements NodeHandle {
     if (run.tombstone) return 'refused the run is healed already\n';
     this.broken.set(name, this.#clock.now());
     if (this.mood.injectFails) return `failed 1\nended ${this.#uptime()}\n`;
-    return `notbefore ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
+    const due = this.#uptime(run.deadlineMs);
+    return `due ${due}\nnotbefore ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
   }
 
   #heal(name: string): string | undefined {
@@ -225,7 +226,7 @@ export class FakeNode implements NodeHandle {
     return shown && nowMs < this.mood.effectEndsMs ? 'active' : 'inactive';
   }
 
-  #uptime(): string {
-    return ((this.#clock.now() - bootMs) / 1000).toFixed(2);
+  #uptime(atMs = this.#clock.now()): string {
+    return ((atMs - bootMs) / 1000).toFixed(2);
   }
 }

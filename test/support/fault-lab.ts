@@ -187,7 +187,10 @@ export async function openMachines(
     const found = await gatherFacts(targets, await inventory(), { nodeNames, nodes }, signal);
     return { ...found, nodes: found.nodes.map((each) => ({ ...each, labels: { place: 'compute' } })) };
   };
-  const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => node(name) };
+  const ports: StepPorts = {
+    ...{ clock: systemClock, scripts, nodes: async (name) => node(name) },
+    power: provisioner.power!,
+  };
   const powerOff = async (name: string) => {
     node(name).close();
     await provisioner.power!.off(name, signal);

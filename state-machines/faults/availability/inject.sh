@@ -2,4 +2,4 @@
 # Drains a node of the swarm, from a manager, and keeps what its availability was.
 #   $1 the node's id in the swarm
 set -eu
-swarm_inject node "$1" drain
+swarm_inject availability "$1" drain

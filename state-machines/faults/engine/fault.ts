@@ -6,7 +6,7 @@ const params = z.strictObject({});
 
 /**
  * The chosen machines lose their engine, and with it every container; the machines themselves go on. It lasts 18 s at
- * least, whatever the hold: undo.sh says why.
+ * least, whatever the hold: common.sh says why.
  */
 export const stopEngine: FaultKind<z.output<typeof params>> = {
   name: 'stopEngine',

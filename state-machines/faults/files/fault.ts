@@ -13,7 +13,8 @@ const roots = [
   '/opt',
   '/tmp',
 ];
-const pathPattern = new RegExp(`^(${roots.join('|')})(/(?!\\.\\.?(/|$))[\\w.-]+)+$`);
+/** No part of a path leads up: at most one dot at its beginning. */
+const pathPattern = new RegExp(`^(${roots.join('|')})(/\\.?[\\w-][\\w.-]*)+$`);
 
 const params = z.strictObject({
   path: z

@@ -1,0 +1,65 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const pollMs = 50;
+/** The word by which a switch is found among the processes of this host, before the id of its container. */
+const mark = 'sf-power-switch';
+
+/**
+ * Kills a container and starts it again. It belongs to no controller: whatever becomes of that, it goes on, and tries
+ * until the container runs or is removed. TERM makes it hurry; a kill that is under way is over by then.
+ *   $1 container's id   $2 until when it stays off, epoch seconds
+ */
+const script = `
+trap 'hurry=1' TERM
+wait_for() { [ -n "\${hurry-}" ] || { sleep "$1" & wait $!; kill $! 2>/dev/null; }; }
+left=$(($2 - $(date +%s)))
+[ "$left" -gt 0 ] || exit 0
+docker kill "$1"
+wait_for "$left"
+hurry=
+until docker start "$1"; do
+  if docker inspect "$1" 2>&1 | grep -q 'o such'; then exit; fi
+  wait_for 2
+done`;
+
+/** Starts the switch, as a process of a session of its own; resolves when it exists. */
+export const throwPowerSwitch = async (containerId: string, untilMs: number): Promise<void> => {
+  const until = String(Math.ceil(untilMs / 1000));
+  const child = spawn('sh', ['-c', script, mark, containerId, until], { detached: true, stdio: 'ignore' });
+  await once(child, 'spawn');
+  child.unref();
+};
+
+/** Lets the switch of a container, if there is one, put it on again now; resolves when it has. */
+export const endPowerSwitch = async (containerId: string, signal: AbortSignal): Promise<void> => {
+  for (;;) {
+    const pids = await switchesOf(containerId);
+    if (pids.length === 0) return;
+    for (const pid of pids) tell(pid);
+    await sleep(pollMs, undefined, { signal });
+  }
+};
+
+const tell = (pid: number): void => {
+  try {
+    process.kill(pid, 'SIGTERM');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // ended meanwhile
+  }
+};
+
+/** From the world, not from memory: whoever started it may be dead. */
+const switchesOf = async (containerId: string): Promise<readonly number[]> => {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+      const at = words.indexOf(mark);
+      return at > 0 && words[at - 2] === '-c' && words[at + 1] === containerId ? [Number(pid)] : [];
+    }),
+  );
+  return found.flat();
+};

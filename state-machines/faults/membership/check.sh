@@ -1,0 +1,20 @@
+#!/bin/sh
+# demote: active when the managers do not count the node as one of them.
+# leave: on the node, active when its engine is in no swarm; on a witness (SF_RUN_DIR is empty), when the managers have
+# given it up.
+#   $1 demote | leave   $2 the node's id in the swarm
+set -eu
+if [ "$1" = demote ]; then
+  swarm_check role "$2" worker
+  exit
+fi
+if [ -n "${SF_RUN_DIR:-}" ]; then
+  state=$(timeout 4 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null) || state=
+else
+  state=$(timeout 4 docker node inspect --format '{{.Status.State}}' "$2" 2>/dev/null) || state=
+fi
+case $state in
+inactive | down) echo active ;;
+active | ready) echo inactive ;;
+*) echo unknown ;;
+esac

@@ -1,0 +1,86 @@
+import t from 'tap';
+import { type Facts, RefusedError } from '../state-machines/contract.ts';
+import { describePlan } from '../state-machines/describe-plan.ts';
+import { faultKinds } from '../state-machines/faults/catalog.ts';
+import { exampleFacts } from './contracts/fault-kind.ts';
+
+// Membership and power: what is planned for whom, where it runs, and who sees it.
+
+const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+const plan = (name: string, facts: Facts) => kindOf(name).plan(kindOf(name).params.parse({}), facts);
+const node = (name: string) => ({ kind: 'node', node: name }) as const;
+
+/** The example's nodes, of which these are managers, and the first `reached` of them can be reached. */
+const managedBy = (managers: readonly string[], reached = managers.length): Facts['nodes'] =>
+  exampleFacts('nodes').nodes.map((each) => {
+    const place = managers.indexOf(each.name);
+    const role = place < 0 ? ('worker' as const) : ('manager' as const);
+    return { ...each, swarm: { id: `id-of-${each.name}`, role, controls: place >= 0 && place < reached } };
+  });
+const facts = (targets: readonly string[], nodes: Facts['nodes']): Facts => ({
+  ...{ targets: targets.map(node), services: [], nodes },
+});
+const three = managedBy(['node1', 'node2', 'node3']);
+
+t.test('demoteManager', async (t) => {
+  t.test('is done, and undone, by a manager that stays one', async (t) => {
+    t.same(plan('demoteManager', facts(['node1'], three)), [
+      { node: 'node2', target: 'node1', mechanism: 'membership', args: ['demote', 'id-of-node1'] },
+    ]);
+  });
+
+  t.test('is refused for a worker, and where nobody could undo it', async (t) => {
+    t.throws(() => plan('demoteManager', facts(['node4'], three)), {
+      ...{ code: 'FAULT_REFUSED', message: /node4 is no manager/ },
+    });
+    t.throws(() => plan('demoteManager', facts(['node1'], managedBy(['node1']))), /no manager would be left/);
+    t.throws(
+      () => plan('demoteManager', facts(['node1'], managedBy(['node1', 'node2', 'node3'], 1))),
+      /no manager would be left/,
+    );
+  });
+});
+
+t.test('leaveSwarm', async (t) => {
+  t.test('is done by the node itself, and seen by a manager too', async (t) => {
+    const args = ['leave', 'id-of-node4'];
+    t.same(plan('leaveSwarm', facts(['node4'], three)), [
+      { node: 'node4', target: 'node4', mechanism: 'membership', args, witness: { node: 'node1', args } },
+    ]);
+    t.match(plan('leaveSwarm', facts(['node1'], three)), [{ node: 'node1', witness: { node: 'node2' } }]);
+  });
+
+  t.test('is refused for who is no member, and where no manager would be left', async (t) => {
+    const strangers = three.map(({ swarm: _swarm, ...each }) => each);
+    const some = three.map((each, index) => (each.name === 'node4' ? strangers[index]! : each));
+    t.throws(() => plan('leaveSwarm', facts(['node4'], some)), /does not list node4/);
+    t.throws(() => plan('leaveSwarm', facts(['node4'], strangers)), RefusedError);
+    t.throws(() => plan('leaveSwarm', facts(['node1'], managedBy(['node1']))), /no manager would be left/);
+  });
+});
+
+t.test('rebootNode and powerOffNode are seen by a node that stays', async (t) => {
+  const witness = { node: 'node2', args: ['off', '10.98.0.11'], alone: true };
+  const off = plan('powerOffNode', facts(['node1'], three));
+  t.same(off, [{ node: 'node1', target: 'node1', mechanism: 'power', args: ['off'], power: 'off', witness }]);
+  const reboot = plan('rebootNode', facts(['node1'], three));
+  t.match(reboot, [{ args: ['reboot'], witness: { args: ['reboot', '10.98.0.11'], alone: true } }]);
+  t.notOk(reboot[0]?.power, 'a reboot needs no switch');
+  for (const name of ['rebootNode', 'powerOffNode'])
+    t.throws(() => plan(name, facts(['node1'], three.slice(0, 1))), /no other node is left/);
+
+  const told = describePlan({
+    kind: 'powerOffNode',
+    steps: off,
+    instant: false,
+    holdMs: 1000,
+    graceMs: 1000,
+  });
+  t.match(told, /node node1: power off/);
+  t.match(told, /node node2: faults\/power\/check\.sh until it is in effect/);
+});
+
+t.test('none of them takes a parameter', async (t) => {
+  for (const name of ['demoteManager', 'leaveSwarm', 'rebootNode', 'powerOffNode'])
+    t.notOk(kindOf(name).params.safeParse({ force: true }).success, name);
+});

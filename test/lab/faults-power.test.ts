@@ -1,0 +1,297 @@
+import t, { type Test } from 'tap';
+import { RefusedError, type Target } from '../../state-machines/contract.ts';
+import {
+  armStep,
+  disarmStep,
+  healStep,
+  injectStep,
+  lookAt,
+  lookFromWitness,
+  type StepRun,
+} from '../../state-machines/dead-man/step-actions.ts';
+import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
+import { openFaultLab } from '../support/fault-lab.ts';
+
+// Faults of membership and of whole machines, on a swarm of three machines, all of them managers.
+
+const cluster = 'faults-power';
+const limitMs = 1_200_000;
+const lab = await openFaultLab(t, {
+  ...{ cluster, subnet: '10.93.25.0/24', nodes: 3, swarm: true, managers: 3, limitMs },
+});
+const { ports, signal, until, on } = lab;
+const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+const node = (name: string): Target => ({ kind: 'node', node: name });
+const tries = (name: string, script: string, ...args: string[]) =>
+  lab
+    .node(name)
+    .exec(script, args, {}, signal)
+    .catch(() => ({ code: null, stdout: '' }));
+const minute = 60_000;
+
+/** How one machine lists another: `active manager ready reachable`. */
+const listed = (from: string, name: string) =>
+  on(
+    from,
+    `docker node inspect "$1" --format '{{.Spec.Availability}} {{.Spec.Role}} {{.Status.State}} {{with .ManagerStatus}}{{.Reachability}}{{end}}'`,
+    name,
+  );
+const isWhole = async (name: string, from: string) =>
+  (await listed(from, name).catch(String)) === 'active manager ready reachable';
+const identity = (name: string) =>
+  on(name, "docker info --format '{{.ID}} {{.Swarm.NodeID}} {{.Swarm.ControlAvailable}}'");
+const spec = (from: string, name: string) =>
+  on(from, "docker node inspect --format '{{json .Spec}}' $1", name);
+const containers = async (name: string) =>
+  (await tries(name, 'docker ps --quiet --filter label=com.docker.swarm.task')).stdout.trim();
+const boot = (name: string) =>
+  on(name, "sed 's/.*) //' /proc/1/stat | cut -d' ' -f20; cat /etc/machine-id; cat /etc/ssh/*.pub");
+const members = (from: string) => on(from, 'docker node ls --quiet | sort');
+
+/** A run of one step, armed and injected, that nobody will ask about again; healed when the test is over. */
+async function abandon(
+  t: { teardown: (undo: () => Promise<void>) => void },
+  { kind, target, fuseMs }: { readonly kind: string; readonly target: Target; readonly fuseMs: number },
+): Promise<StepRun> {
+  const { needs, plan } = kindOf(kind);
+  const run = { name: `${kind}-${Date.now()}.0`, step: plan({}, await lab.facts([target]))[0]! };
+  t.teardown(async () => {
+    await healStep(ports, run, signal);
+    await disarmStep(ports, run, signal);
+  });
+  await armStep(ports, run, { fuseMs, needs }, signal);
+  await injectStep(ports, run, signal);
+  return run;
+}
+
+const looks = async (run: StepRun) => (await lookAt(ports, run, signal)).verdict;
+const peerLooks = async (run: StepRun) => (await lookFromWitness(ports, run, signal))?.verdict;
+const isHealed = async ({ name, step }: StepRun) =>
+  (await scanOrphans(lab.node(step.node), lab.scripts, signal).catch(() => [])).some(
+    (found) => found.kind === 'run' && found.run === name && found.state === 'healed',
+  );
+const says = (told: string, { result }: Awaited<ReturnType<typeof lab.run>>) => {
+  const { cmdMs = 0, effMs = 0, effResolutionMs, endMs = 0, endResolutionMs } = result.instants;
+  t.comment(
+    `${told}: in effect after ${effMs - cmdMs} ms (${effResolutionMs}), gone ${endMs - effMs} ms later, ${endResolutionMs} ms after the order`,
+  );
+};
+
+await on(
+  'node1',
+  'docker service create --quiet --detach --no-resolve-image --name everywhere --mode global --stop-grace-period 1s debian:trixie-slim sleep 3600',
+);
+for (const name of ['node1', 'node2', 'node3']) {
+  await on('node1', 'docker node update --label-add "kept=$1" "$1"', name);
+  await until(`a task runs on ${name}`, minute, async () => (await containers(name)) !== '');
+}
+
+await t.test('demoteManager', async (t) => {
+  await t.test('takes a manager, the leader too, out of the quorum, and makes it one again', async (t) => {
+    for (const name of ['node3', 'node1']) {
+      const from = name === 'node1' ? 'node2' : 'node1';
+      const [before, who, tasks] = [await spec(from, name), await identity(name), await containers(name)];
+      const during = async () => {
+        // A new leader has to hear of everybody first.
+        t.match(await listed(from, name), /^active worker (ready|unknown)$/);
+        await until('it knows itself', minute, async () => (await identity(name)).endsWith(' false'));
+        t.equal(await containers(name), tasks, 'its tasks go on');
+      };
+      const run = await lab.run({
+        ...{ kind: 'demoteManager', targets: [node(name)], holdMs: 5_000, during },
+      });
+      t.equal(run.result.outcome, 'Healed', run.result.message ?? '');
+      says(`demoteManager ${name}`, run);
+      t.ok(await isWhole(name, from));
+      t.equal(await spec(from, name), before);
+      await until('it is who it was', minute, async () => (await identity(name)) === who);
+    }
+  });
+
+  await t.test('is undone by the surviving manager alone', async (t) => {
+    const run = await abandon(t, { kind: 'demoteManager', target: node('node2'), fuseMs: 6_000 });
+    t.equal(run.step.node, 'node1');
+    await until('in effect', 20_000, async () => (await looks(run)) === 'active');
+    await until('healed', minute, () => isHealed(run));
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+    t.equal(await looks(run), 'inactive');
+  });
+
+  await t.test('leaves alone what somebody else has made of it meanwhile', async (t) => {
+    const run = await abandon(t, { kind: 'demoteManager', target: node('node2'), fuseMs: minute });
+    await on('node1', 'docker node promote node2');
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+    await healStep(ports, run, signal);
+    t.equal(await looks(run), 'inactive');
+  });
+});
+
+await t.test('leaveSwarm', async (t) => {
+  const kept = (name: string) => on(name, 'ls -d /var/lib/docker/sf-swarm-* 2>/dev/null || true');
+
+  const swarmState = (name: string) => on(name, "docker info --format '{{.Swarm.LocalNodeState}}'");
+  /** What is to be seen of it once it has left, by whatever means. */
+  const hasLeft = async (t: Test, name: string, id: string) => {
+    t.equal(await swarmState(name), 'inactive');
+    await until('down', minute, async () => / down/.test(await listed('node1', id)));
+    t.equal(await on(name, 'docker ps --all --quiet --filter label=com.docker.swarm.task'), '');
+    t.equal(await on(name, 'docker network ls --quiet --filter driver=overlay'), '');
+  };
+
+  await t.test('is what `docker swarm leave --force` does, and its undo makes the same member', async (t) => {
+    await on('node1', 'docker node demote node3');
+    await until('demoted', minute, async () => (await identity('node3')).endsWith(' false'));
+    for (const name of ['node3', 'node2']) {
+      const who = await identity(name);
+      const before = await spec('node1', name);
+      const [ids, token] = [await members('node1'), await on('node1', 'docker swarm join-token -q manager')];
+      const bystander = await on(name, 'docker run -d --stop-timeout 1 debian:trixie-slim sleep 3600');
+      const during = async () => {
+        await hasLeft(t, name, name);
+        t.equal(await on(name, 'docker inspect -f "{{.State.Running}}" "$1"', bystander), 'true');
+        t.not(await kept(name), '');
+        t.equal(await on(name, 'grep -rsl "$1" /var/lib/spark-failures || true', token), '');
+      };
+      const run = await lab.run({ kind: 'leaveSwarm', targets: [node(name)], holdMs: 8_000, during });
+      t.equal(run.result.outcome, 'Healed', run.result.message ?? '');
+      says(`leaveSwarm ${name}`, run);
+      t.notOk(JSON.stringify(run.records).includes(token), 'no token in the journal');
+      await until('it is who it was', minute, async () => (await identity(name)) === who);
+      t.equal(await spec('node1', name), before);
+      t.equal(await members('node1'), ids, 'no twin');
+      t.equal(await kept(name), '');
+      await until('its task is back', minute, async () => (await containers(name)) !== '');
+      await on(name, 'docker rm -f "$1"', bystander);
+    }
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+
+  await t.test('is left by hand with no other signs, and then come back to as somebody else', async (t) => {
+    const [, id = ''] = (await identity('node3')).split(' ');
+    await on('node3', 'docker swarm leave --force');
+    await hasLeft(t, 'node3', id);
+    const token = await on('node1', 'docker swarm join-token -q manager');
+    const join = 'docker swarm join --token "$1" --advertise-addr "$2" "$3:2377"';
+    await on('node3', join, token, lab.node('node3').address, lab.node('node1').address);
+    t.equal((await members('node1')).split('\n').length, 4, 'its twin stays, Down');
+    await on('node1', 'docker node rm --force "$1"', id);
+    await until('whole', minute, () => isWhole('node3', 'node1'));
+    await until('its task is back', minute, async () => (await containers('node3')) !== '');
+  });
+
+  await t.test('is undone when the engine did not leave although its state was away', async (t) => {
+    const who = await identity('node2');
+    const wrapper = '/usr/local/sbin/docker';
+    const text = '[ "$1" != swarm ] || exit 1\nexec /usr/bin/docker "$@"';
+    await on('node2', 'printf "#!/bin/sh\\n%s\\n" "$1" >"$2"; chmod +x "$2"', text, wrapper);
+    const { result } = await lab.run({ kind: 'leaveSwarm', targets: [node('node2')], holdMs: 1_000 });
+    await on('node2', 'rm "$1"', wrapper);
+    t.match(result, { outcome: 'Unknown', message: /inject\.sh failed/ });
+    t.equal(await identity('node2'), who);
+    t.equal(await kept('node2'), '');
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+
+  await t.test('is refused for another member than was planned for, and by a swarm that locks', async (t) => {
+    const [step] = kindOf('leaveSwarm').plan({}, await lab.facts([node('node2')]));
+    const other = { name: 'other.0', step: { ...step!, args: ['leave', 'somebody'] } };
+    const { needs } = kindOf('leaveSwarm');
+    await armStep(ports, other, { fuseMs: minute, needs }, signal);
+    await t.rejects(injectStep(ports, other, signal), RefusedError);
+    await healStep(ports, other, signal);
+    await disarmStep(ports, other, signal);
+    await on('node1', 'docker swarm update --autolock=true >/dev/null');
+    const { result } = await lab.run({ kind: 'leaveSwarm', targets: [node('node2')], holdMs: 1_000 });
+    await on('node1', 'docker swarm update --autolock=false >/dev/null');
+    t.match(result, { outcome: 'Refused', message: /locks its managers/ });
+    t.equal(await swarmState('node2'), 'active');
+  });
+
+  await t.test('is undone by the node alone', async (t) => {
+    const who = await identity('node2');
+    const run = await abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 4_000 });
+    t.equal(await looks(run), 'active');
+    await until('healed', minute, () => isHealed(run));
+    t.equal(await identity('node2'), who);
+    t.equal(await looks(run), 'inactive');
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+
+  await t.test('does not outlive a loss of power', async (t) => {
+    const who = await identity('node2');
+    const run = await abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 10 * minute });
+    await lab.powerCycle('node2');
+    await until('replayed', minute, () => isHealed(run));
+    t.equal(await identity('node2'), who);
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+
+  await t.test('is undone by its mark, without a directory of any run', async (t) => {
+    const who = await identity('node2');
+    const { name } = await abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 10 * minute });
+    await on('node2', 'systemctl stop "sf-$1.timer"; rm -rf "/var/lib/spark-failures/runs/$1"', name);
+    t.match(await scanOrphans(lab.node('node2'), lab.scripts, signal), [
+      { kind: 'mark', mechanism: 'membership', mark: /^sf-swarm-\d+$/ },
+    ]);
+    t.same(await healNode(lab.node('node2'), lab.scripts, signal), []);
+    t.equal(await identity('node2'), who);
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+});
+
+await t.test('rebootNode', async (t) => {
+  await t.test('ends one life of the machine, and is over when the next one has its engine', async (t) => {
+    const [before, who] = [await boot('node3'), await identity('node3')];
+    const run = await lab.run({ kind: 'rebootNode', targets: [node('node3')] });
+    t.equal(run.result.outcome, 'Healed', run.result.message ?? '');
+    says('rebootNode', run);
+    const after = await boot('node3');
+    t.not(after.split('\n')[0], before.split('\n')[0], 'another process 1');
+    t.same(after.split('\n').slice(1), before.split('\n').slice(1), 'with its keys');
+    t.equal(await identity('node3'), who, 'and its store');
+    t.same(await scanOrphans(lab.node('node3'), lab.scripts, signal), []);
+    await until('whole', minute, () => isWhole('node3', 'node1'));
+    await until('its task is back', minute, async () => (await containers('node3')) !== '');
+  });
+
+  await t.test('is closed by the boot itself when nobody asks', async (t) => {
+    const before = await boot('node3');
+    const run = await abandon(t, { kind: 'rebootNode', target: node('node3'), fuseMs: 10 * minute });
+    await until('replayed', minute, () => isHealed(run));
+    t.not((await boot('node3')).split('\n')[0], before.split('\n')[0]);
+    t.equal(await looks(run), 'active', 'it has been rebooted');
+    await until('whole', minute, () => isWhole('node3', 'node1'));
+  });
+});
+
+await t.test('powerOffNode', async (t) => {
+  const isOff = async (name: string) => (await tries(name, 'true')).code === null;
+
+  await t.test('is seen by a peer alone, and over when the next life has its engine', async (t) => {
+    const [before, who] = [await boot('node2'), await identity('node2')];
+    const during = async () => {
+      t.ok(await isOff('node2'));
+      await until('down', minute, async () => (await listed('node1', 'node2')).includes(' down '));
+    };
+    const run = await lab.run({
+      ...{ kind: 'powerOffNode', targets: [node('node2')], holdMs: 20_000, during },
+    });
+    t.equal(run.result.outcome, 'Healed', run.result.message ?? '');
+    says('powerOffNode', run);
+    t.not((await boot('node2')).split('\n')[0], before.split('\n')[0]);
+    t.equal(await identity('node2'), who);
+    t.same(await scanOrphans(lab.node('node2'), lab.scripts, signal), []);
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+
+  await t.test('is undone by the switch alone, and closed by the boot', async (t) => {
+    const before = await boot('node2');
+    const run = await abandon(t, { kind: 'powerOffNode', target: node('node2'), fuseMs: 12_000 });
+    await until('in effect', 20_000, async () => (await peerLooks(run)) === 'active');
+    await until('replayed', minute, () => isHealed(run));
+    t.not((await boot('node2')).split('\n')[0], before.split('\n')[0]);
+    t.equal(await peerLooks(run), 'inactive');
+    await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+});
