@@ -1,7 +1,7 @@
 #!/bin/sh
 # demote: active when the managers do not count the node as one of them.
 # leave: on the node, active when its engine is in no swarm; on a witness (SF_RUN_DIR is empty), when the managers have
-# given it up.
+# given it up, or, as their new leader, have not heard of it yet: it gives nobody up before half a minute.
 #   $1 demote | leave   $2 the node's id in the swarm
 set -eu
 if [ "$1" = demote ]; then
@@ -14,7 +14,7 @@ else
   state=$(timeout 4 docker node inspect --format '{{.Status.State}}' "$2" 2>/dev/null) || state=
 fi
 case $state in
-inactive | down) echo active ;;
+inactive | down | unknown | disconnected) echo active ;;
 active | ready) echo inactive ;;
 *) echo unknown ;;
 esac
