@@ -11,6 +11,7 @@ import { faultOf } from '../../crds/fault-schedule.ts';
 import { dockerOver, type EngineClient } from '../../provisioners/shared/docker-client.ts';
 import type { FaultKind, FaultRun } from '../../state-machines/contract.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { exampleCheckpoint } from '../support/example-checkpoint.ts';
 import { type FaultLab, openMachines } from '../support/fault-lab.ts';
 
 export const packageRoot = join(import.meta.dirname, '..', '..', '..');
@@ -85,6 +86,8 @@ export async function openLane(number: number, note: (line: string) => void): Pr
     for (const { name, labels } of nodes)
       for (const [key, value] of Object.entries(labels))
         await lab.on('node1', 'docker node update --label-add "$1" "$2" >/dev/null', `${key}=${value}`, name);
+    // One folder, which all nodes of the lane see: as a job would have left it there.
+    await lab.on(victimNode, exampleCheckpoint, '/var/lib/spark-failures/checkpoint/job', '20');
     await lab.on('node1', 'docker network create --driver overlay --attachable matrix_app >/dev/null');
     for (const { name, labels } of await victims())
       await lab.on(
