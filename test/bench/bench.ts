@@ -6,6 +6,7 @@ import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { ensureLocalEngine } from '../../provisioners/shared/install-engine.ts';
 import type { BenchSite, Measure } from './bench-site.ts';
+import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
 import { measureIdlePass } from './idle-pass.ts';
@@ -35,6 +36,7 @@ const measurements: readonly Measurement[] = [
   measurement(['idle-pass-writes', 'idle-pass-median', 'idle-pass-max'], measureIdlePass),
   measurement(['fault-latency-median', 'fault-latency-max'], measureFaultLatency),
   measurement(['operator-idle-cpu', 'operator-idle-rss'], measureOperatorIdle),
+  measurement(kindFigures, measureFaultKinds),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
 ];
 
@@ -71,8 +73,10 @@ async function printFigures({ figures, measure }: Measurement, site: BenchSite):
   note(`${figures.join(', ')}: ${machine()}`);
   try {
     const readings = await measure(site, stop.signal);
-    for (const name of figures.filter(isWanted))
-      process.stdout.write(`${JSON.stringify(toFigure(name, readings[name]!))}\n`);
+    for (const name of figures.filter(isWanted)) {
+      const reading = readings[name];
+      if (reading) process.stdout.write(`${JSON.stringify(toFigure(name, reading))}\n`);
+    }
     return true;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -12,7 +12,8 @@ export interface Reading {
   /** Measurements that the value was made of. */
   readonly n: number;
   readonly baseline: number;
-  readonly target: Target;
+  /** Absent where no limit was set. */
+  readonly target?: Target;
 }
 
 /** One line of the bench's answer. */
@@ -25,20 +26,24 @@ export interface Figure {
   /** Null when the baseline is nothing. */
   readonly ratio: number | null;
   readonly target: string;
-  readonly pass: boolean;
+  /** Null without a target. */
+  readonly pass: boolean | null;
 }
 
 /** A reading under its name, rounded for people, judged before that. */
 export function toFigure(name: string, { value, unit, n, baseline, target }: Reading): Figure {
   const ratio = baseline === 0 ? null : value / baseline;
-  const { of, sign, limit } = target;
-  const judged = of === 'value' ? value : (ratio ?? Number.POSITIVE_INFINITY);
   return {
     ...{ name, value: rounded(value), unit, n, baseline: rounded(baseline) },
     ratio: ratio === null ? null : rounded(ratio),
-    target: `${of} ${sign} ${limit}`,
-    pass: sign === '<' ? judged < limit : judged <= limit,
+    target: target ? `${target.of} ${target.sign} ${target.limit}` : 'none',
+    pass: target ? meets(target, value, ratio) : null,
   };
+}
+
+function meets({ of, sign, limit }: Target, value: number, ratio: number | null): boolean {
+  const judged = of === 'value' ? value : (ratio ?? Number.POSITIVE_INFINITY);
+  return sign === '<' ? judged < limit : judged <= limit;
 }
 
 const rounded = (value: number): number => Math.round(value * 1000) / 1000;

@@ -1,0 +1,105 @@
+import type { FaultRun, RunRecord } from '../../state-machines/contract.ts';
+import { runFault } from '../../state-machines/fault-runner.ts';
+import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { type Lane, openLane } from '../matrix/lane.ts';
+import type { Measure } from './bench-site.ts';
+import { median, type Reading } from './figure.ts';
+
+const holdMs = 500;
+const graceMs = 30_000;
+const settleMs = 120_000;
+
+/** `effect-isolateNode`, `gone-isolateNode` and so on, each as median and maximum; and how precise holds are. */
+export const kindFigures: readonly string[] = [
+  ...faultKinds.flatMap(({ name }) =>
+    ['effect', 'gone'].flatMap((what) => [`${what}-${name}-median`, `${what}-${name}-max`]),
+  ),
+  ...['hold-precision-median', 'hold-precision-max'],
+];
+
+interface Timed {
+  readonly effectMs: number;
+  /** Absent for a kind of which nothing is to be seen gone. */
+  readonly goneMs?: number;
+  /** How much later than asked for the undo began. */
+  readonly lateMs?: number;
+}
+
+/**
+ * For each kind, as its example aims it: from the order to the effect that an independent check sees, and from the order
+ * to undo to the look that sees nothing any more. Beside it the bare round trip of a command on the same machine. Kinds
+ * that the machines cannot do have no figures.
+ */
+export const measureFaultKinds: Measure<string> = async (site, signal) => {
+  const n = site.runs ?? 30;
+  const lane = await openLane(0, site.progress);
+  const readings: Record<string, Reading> = {};
+  const late: number[] = [];
+  try {
+    for (const kind of faultKinds) {
+      const node = lane.lab.node('node4');
+      const missing = await missingNeeds(node, kind.needs, lane.lab.scripts, signal);
+      if (missing.length > 0) {
+        site.progress(`${kind.name}: the machines lack ${missing.join()}`);
+        continue;
+      }
+      const timed: Timed[] = [];
+      const bare: number[] = [];
+      for (let run = 0; run < n; run++) {
+        const left = await lane.settled(settleMs);
+        if (left.length > 0) throw new Error(`before ${kind.name}: ${left.join('; ')}`);
+        const startMs = performance.now();
+        await lane.lab.node('node4').exec('true', [], {}, signal);
+        bare.push(performance.now() - startMs);
+        const one = await time(await lane.plan(kind, { holdMs, graceMs }), lane, signal);
+        if (typeof one === 'string') {
+          site.progress(`${kind.name}: ${one}`);
+          break;
+        }
+        timed.push(one);
+      }
+      if (timed.length < n) continue;
+      late.push(...timed.flatMap(({ lateMs }) => lateMs ?? []));
+      for (const what of ['effect', 'gone'] as const) {
+        const values = timed.flatMap((each) => each[`${what}Ms`] ?? []);
+        if (values.length < n) continue;
+        const reading = (of: (values: readonly number[]) => number): Reading => ({
+          ...{ value: of(values), unit: 'ms', n, baseline: of(bare) },
+        });
+        readings[`${what}-${kind.name}-median`] = reading(median);
+        readings[`${what}-${kind.name}-max`] = reading((all) => Math.max(...all));
+        site.progress(`${kind.name}: ${what} ${Math.round(median(values))} ms`);
+      }
+    }
+    const precision = (value: number, limit: number): Reading => ({
+      ...{ value, unit: 'ms', n: late.length, baseline: 0, target: { of: 'value', sign: '<', limit } },
+    });
+    if (late.length === 0) return readings;
+    return {
+      ...readings,
+      'hold-precision-median': precision(median(late), 10),
+      'hold-precision-max': precision(Math.max(...late), 60),
+    };
+  } finally {
+    await lane.close();
+  }
+};
+
+/** One run, or why there was none. */
+async function time(run: FaultRun, lane: Lane, signal: AbortSignal): Promise<Timed | string> {
+  const records: RunRecord[] = [];
+  const journal = {
+    write: async (record: RunRecord) => void records.push(record),
+    unfinished: async () => [],
+  };
+  const { outcome, instants, message } = await runFault(run, { ...lane.lab.ports, journal }, signal);
+  const { cmdMs, effMs, endMs, endResolutionMs } = instants;
+  if (outcome !== 'Healed' || cmdMs === undefined || effMs === undefined) return `${outcome}: ${message}`;
+  const undone = records.find(({ phase }) => phase === 'healing');
+  return {
+    effectMs: effMs - cmdMs,
+    ...(endMs !== undefined && { goneMs: endResolutionMs ?? 0 }),
+    ...(!run.instant && undone && { lateMs: undone.atMs - (effMs + run.holdMs) }),
+  };
+}
