@@ -51,7 +51,10 @@ async function healOne(
 ): Promise<NodeReport> {
   let handle: NodeHandle | undefined;
   try {
-    handle = await operator.access(cluster).nodes(node);
+    const { nodes, power } = operator.access(cluster);
+    // Being off may be the fault, and nothing else of ours can be found before it is on.
+    await power?.on(node, signal);
+    handle = await nodes(node);
     const found = await scanOrphans(handle, operator.scripts, signal);
     if (found.length === 0) return { cluster, node, state: 'clean', found };
     const left = await healNode(handle, operator.scripts, signal);

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { RefusedError, type Target } from '../../state-machines/contract.ts';
 import {
@@ -11,7 +14,7 @@ import {
 } from '../../state-machines/dead-man/step-actions.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
-import { openFaultLab } from '../support/fault-lab.ts';
+import { bindLab, openFaultLab } from '../support/fault-lab.ts';
 
 // Faults of membership and of whole machines, on a swarm of three machines, all of them managers.
 
@@ -72,9 +75,9 @@ const isHealed = async ({ name, step }: StepRun) =>
     (found) => found.kind === 'run' && found.run === name && found.state === 'healed',
   );
 const says = (told: string, { result }: Awaited<ReturnType<typeof lab.run>>) => {
-  const { cmdMs = 0, effMs = 0, effResolutionMs, endMs = 0, endResolutionMs } = result.instants;
+  const { cmdMs = 0, effMs = 0, effResolutionMs, endResolutionMs = 'no' } = result.instants;
   t.comment(
-    `${told}: in effect after ${effMs - cmdMs} ms (${effResolutionMs}), gone ${endMs - effMs} ms later, ${endResolutionMs} ms after the order`,
+    `${told}: in effect after ${effMs - cmdMs} ms (${effResolutionMs}), undone in ${endResolutionMs} ms`,
   );
 };
 
@@ -304,6 +307,23 @@ await t.test('powerOffNode', async (t) => {
     t.equal(await identity('node2'), who);
     t.same(await scanOrphans(lab.node('node2'), lab.scripts, signal), []);
     await until('whole', minute, () => isWhole('node2', 'node1'));
+  });
+
+  await t.test('comes back although whoever pulled the plug was killed at once', async (t) => {
+    const provisioner = bindLab(lab.access, () => {});
+    const machine = async () => (await provisioner.list(signal)).find(({ name }) => name === 'node3')!;
+    const { incarnation } = await machine();
+    const script = `
+      const { throwPowerSwitch } = await import(process.argv[1]);
+      await throwPowerSwitch(process.argv[2], Date.now() + 8000);
+      process.kill(process.pid, 'SIGKILL');`;
+    const file = join(import.meta.dirname, '..', '..', 'provisioners', 'lab', 'power-switch.js');
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script, '--', file, incarnation]);
+    const [, killedBy] = (await once(child, 'exit')) as [unknown, string];
+    t.equal(killedBy, 'SIGKILL');
+    await until('off', minute, async () => (await machine()).power === 'off');
+    await until('on', minute, async () => (await machine()).power === 'on');
+    await until('whole', minute, () => isWhole('node3', 'node1'));
   });
 
   await t.test('is undone by the switch alone, and closed by the boot', async (t) => {
