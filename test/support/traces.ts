@@ -15,7 +15,7 @@ find /var/lib/spark-failures -mindepth 2 2>/dev/null | sort
 find /var/lib/spark-failures/checkpoint -type f -exec cksum {} + 2>/dev/null | sort
 find /var/lib/docker/volumes -maxdepth 1 | sort
 find / -maxdepth 1 | sort
-find /var/lib/docker/overlay2 -mindepth 2 -maxdepth 2 -printf '%f\\n' | sort -u
+find /var/lib/docker/overlay2 -mindepth 2 -maxdepth 2 -not -path '*/l/*' -printf '%f\\n' | sort -u
 find / /tmp /run /dev/shm -xdev -type f -size +1M -newer /proc/1/cmdline 2>/dev/null | grep -v '^/\\(run\\|var\\)/log/' | sort
 awk '{ print $5, $9 }' /proc/self/mountinfo | grep -vE 'docker|/run/user|credentials' | sort
 grep -rs . /sys/fs/cgroup --include=freezer.state --include=cgroup.freeze --include=cpu.cfs_quota_us --include=cpu.max \\
