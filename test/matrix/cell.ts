@@ -108,9 +108,9 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
     const { strike, blow } = situation;
     const dirty = await lane.settled(settleMs);
     if (dirty.length > 0) return { left: ['before it: not as in the beginning', ...dirty] };
-    // Whoever is killed while it arms learns of no refusal.
-    const arms = strike !== 'hold' && strike.script === 'arm.sh';
-    let refused = arms ? await refusalOf(lane, kind) : undefined;
+    // Whoever is killed while it arms or injects learns of no refusal.
+    const isDeaf = strike !== 'hold' && ['arm.sh', 'inject.sh'].includes(strike.script);
+    let refused = isDeaf ? await refusalOf(lane, kind) : undefined;
     const problems: string[] = [];
     const run = await lane.plan(kind, timings[blow]);
     const signal = signals[blow];
