@@ -108,8 +108,11 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
     const { strike, blow } = situation;
     const dirty = await lane.settled(settleMs);
     if (dirty.length > 0) return { left: ['before it: not as in the beginning', ...dirty] };
-    // Whoever is killed while it arms or injects learns of no refusal.
-    const isDeaf = strike !== 'hold' && ['arm.sh', 'inject.sh'].includes(strike.script);
+    // Whoever is killed before it is answered learns of no refusal.
+    const isDeaf =
+      strike !== 'hold' &&
+      ['arm.sh', 'inject.sh'].includes(strike.script) &&
+      !(strike.script === 'inject.sh' && strike.when === 'after');
     let refused = isDeaf ? await refusalOf(lane, kind) : undefined;
     const problems: string[] = [];
     const run = await lane.plan(kind, timings[blow]);

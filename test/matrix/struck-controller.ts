@@ -79,8 +79,10 @@ function struck(node: NodeHandle): NodeHandle {
         await sleep(duringMs);
         hit();
       }
-      await answer.catch(() => undefined);
-      if (meant && strike.when === 'after') hit();
+      const said = await answer.catch(() => undefined);
+      // What was refused is no inject that could be struck: it tells, and ends.
+      const isRefused = /^(refused |failed 69$)/m.test(said?.stdout ?? '');
+      if (meant && strike.when === 'after' && !isRefused) hit();
       return answer;
     },
     dial: (target, within) => node.dial(target, within),
