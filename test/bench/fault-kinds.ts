@@ -6,7 +6,8 @@ import { type Lane, openLane } from '../matrix/lane.ts';
 import type { Measure } from './bench-site.ts';
 import { median, type Reading } from './figure.ts';
 
-const holdMs = 500;
+/** Longer than any check takes: by then a shorter one would be over before its effect was proven. */
+const holdMs = 2_000;
 const graceMs = 30_000;
 const settleMs = 120_000;
 
