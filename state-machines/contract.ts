@@ -138,8 +138,11 @@ export interface FaultKind<P = unknown> {
   readonly summary: string;
   readonly params: z.ZodType<P>;
   readonly needs: readonly Need[];
-  /** `crash` is noticed in seconds, `silence` only by timers: it decides how long recovery is watched (60 s, 240 s). */
-  readonly death: 'crash' | 'silence';
+  /**
+   * What others see of it, which decides how long recovery is watched: a `crash` is noticed in seconds, `silence` only by
+   * timers, and `slowness`, in which everybody still answers, by nobody once it is over (60 s, 240 s, 60 s).
+   */
+  readonly death: 'crash' | 'silence' | 'slowness';
   /** What it may be aimed at; never both tasks and services, which a manifest names in the same way. */
   readonly targets: readonly Aim[];
   /** True when the effect stays by itself (a dead process): there is nothing to hold or undo. */

@@ -54,8 +54,10 @@ t.test('a text that would match all, or not survive its way, is refused by the s
   t.notOk(kindOf('pauseContainer').params.safeParse({ process: 'java' }).success);
 });
 
-t.test('what stands still is silence, what dies is a crash', async (t) => {
+t.test('what stands still is silence, what dies is a crash, what still answers is slow', async (t) => {
   const shape = (name: string) => [kindOf(name).death, kindOf(name).instant];
+  t.same(shape('cpuLimit'), ['slowness', false]);
+  t.same(shape('loss'), ['silence', false], 'all may be lost');
   t.same(shape('pauseContainer'), ['silence', false]);
   t.same(shape('pauseProcess'), ['silence', false]);
   t.same(shape('killProcess'), ['crash', true]);

@@ -206,7 +206,8 @@ t.test('recovery', async (t) => {
 
   t.test('waits for a fault that was not noticed yet', async (t) => {
     const late = { age: withDips(dip(effAt + 120_000, 20_000)), endMs: 400_000 };
-    t.equal(judge(late, { death: 'crash' }).verdict.recovery, 'Masked', 'a crash is noticed within 60 s');
+    for (const death of ['crash', 'slowness'] as const)
+      t.equal(judge(late, { death }).verdict.recovery, 'Masked', `${death} is noticed within 60 s`);
     const silence = judge(late, { death: 'silence' });
     t.equal(silence.verdict.recovery, 'Recovered');
     t.ok(silence.figures.recovery!.ms > 140_000);

@@ -192,9 +192,10 @@ function toTrial(
   { runId }: Pick<StartedTrial, 'runId'>,
   plannings: readonly Planning[],
 ): Trial {
-  const isSilent = plannings.some(({ faultKind }) => faultKind.death === 'silence');
+  const deaths = plannings.map(({ faultKind }) => faultKind.death);
+  const death = (['silence', 'slowness'] as const).find((one) => deaths.includes(one)) ?? 'crash';
   return {
-    ...{ owner: ownerOf(schedule), runId, kind: { death: isSilent ? 'silence' : 'crash' } },
+    ...{ owner: ownerOf(schedule), runId, kind: { death } },
     plan: (signal) => planRuns(plannings, signal),
     ...(schedule.spec.preset !== 'none' && {
       measure: { ...measurementPlan(schedule.spec), triggerMs: cluster.triggerMs },

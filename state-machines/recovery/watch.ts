@@ -4,8 +4,8 @@ import type { Crossings } from './violations.ts';
 /** H: recovery is believed after so long without a violation. */
 const cleanMs = 30_000;
 
-/** How long a fault could still be noticed for the first time: seconds for a crash, timers for silence. */
-export const noticedWithinMs = { crash: 60_000, silence: 240_000 } as const;
+/** How long a fault could still be noticed for the first time: seconds for a crash, timers for silence, and no timer runs for slowness. */
+export const noticedWithinMs = { crash: 60_000, silence: 240_000, slowness: 60_000 } as const;
 
 /** Until when recovery is watched, on the observer's clock. */
 export interface WatchLimits {

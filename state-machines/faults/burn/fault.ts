@@ -6,7 +6,7 @@ import { stepsOnTasks } from '../steps-on-tasks.ts';
 const shared = {
   level: 'resource',
   mechanism: 'burn',
-  death: 'silence',
+  death: 'slowness',
   targets: ['tasks'],
   instant: false,
 } as const;

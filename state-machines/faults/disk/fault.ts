@@ -39,7 +39,7 @@ export const fillDisk: FaultKind<z.output<typeof params>> = {
     'Fills a file system of the chosen nodes, by default the one of their volumes, to a percentage or to what is left free.',
   params,
   needs: ['systemd', 'bounded-disk'],
-  death: 'silence',
+  death: 'slowness',
   targets: ['nodes'],
   instant: false,
   plan({ path, percent = 100, leave }, { targets }) {

@@ -6,7 +6,7 @@ import { stepsOnTasks } from '../steps-on-tasks.ts';
 const shared = {
   level: 'resource',
   mechanism: 'limit',
-  death: 'silence',
+  death: 'slowness',
   targets: ['tasks'],
   instant: false,
 } as const;

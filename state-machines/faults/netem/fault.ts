@@ -52,7 +52,7 @@ const emulated = {
   level: 'network',
   mechanism: 'netem',
   needs: ['systemd', 'netem', 'ping'],
-  death: 'silence',
+  death: 'slowness',
   targets: ['nodes', 'tasks'],
   instant: false,
 } as const;
@@ -107,6 +107,7 @@ const lossParams = z.strictObject({ percent: percentField('are lost').default(10
 export const loss: FaultKind<z.output<typeof lossParams>> = {
   name: 'loss',
   ...emulated,
+  death: 'silence', // up to all of them
   summary: 'Loses a share of what the chosen nodes or tasks send to others; ssh stays as it was.',
   params: lossParams,
   plan: ({ percent, correlation, to }, facts) =>

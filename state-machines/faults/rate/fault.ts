@@ -21,7 +21,7 @@ export const throttle: FaultKind<z.output<typeof params>> = {
     'Limits the rate at which the chosen nodes send to other nodes, containers included; ssh to them stays as fast as it was.',
   params,
   needs: ['systemd', 'htb', 'ping'],
-  death: 'silence',
+  death: 'slowness',
   targets: ['nodes'],
   instant: false,
   plan({ rate }, facts) {
