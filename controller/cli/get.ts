@@ -111,7 +111,8 @@ export function formatTrials(trials: readonly NamedTrial[]): string {
   return formatTable(head, rows);
 }
 
-function formatFigure(figure: Figure | undefined): string {
+/** Seconds with the bound of their error; a dash when there is no figure. */
+export function formatFigure(figure: Figure | undefined): string {
   if (!figure) return '-';
   return `${(figure.ms / 1000).toFixed(1)}s ±${(figure.errorMs / 1000).toFixed(1)}`;
 }

@@ -8,6 +8,8 @@ import { openStatusStores, type StatusStores } from '../../controller/status/sta
 import { API_VERSION } from '../../crds/group.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
+import type { FaultKind } from '../../state-machines/contract.ts';
+import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { endController, runController, startController } from '../support/controller-process.ts';
 import { type BenchSite, docker, until } from './bench-site.ts';
 
@@ -16,7 +18,7 @@ export interface LabLayout {
   readonly name: string;
   /** That no other lab on this machine uses. */
   readonly subnet: string;
-  /** Swarm labels of each node; the first one is the manager. */
+  /** Swarm labels of each node. */
   readonly nodes: readonly Readonly<Record<string, string>>[];
 }
 
@@ -89,13 +91,13 @@ export class BenchLab {
     this.save([]);
   }
 
-  /** Saves the manifest with these stacks and no others; may remove all services. */
-  save(stacks: readonly StackEntry[]): void {
+  /** Saves the manifest with these stacks and no others, which may remove all services; the first nodes are the managers. */
+  save(stacks: readonly StackEntry[], managers = 1): void {
     const { name, subnet, nodes } = this.#layout;
     const spec = {
       provisioner: { lab: { subnet } },
       nodes: nodes.map((labels, index) => {
-        return { name: `node${index + 1}`, role: index === 0 ? 'manager' : 'worker', labels };
+        return { name: `node${index + 1}`, role: index < managers ? 'manager' : 'worker', labels };
       }),
       checkpoint: { path: {} },
       stacks,
@@ -119,7 +121,7 @@ export class BenchLab {
   }
 
   /** Saves a FaultSchedule into the watched folder and waits until it is Complete. */
-  async runSchedule(name: string, spec: object): Promise<ScheduleOutcome> {
+  async runSchedule(name: string, spec: object, deadlineMs = 180_000): Promise<ScheduleOutcome> {
     const text = stringify({ apiVersion: API_VERSION, kind: 'FaultSchedule', metadata: { name }, spec });
     const savedMs = Date.now();
     writeFileSync(join(this.folder, `${name}.yaml`), text);
@@ -127,7 +129,7 @@ export class BenchLab {
       const { status } = await this.statuses.schedules.read(name);
       return status && isTrue(status.conditions, 'Complete', status.observedGeneration) ? status : undefined;
     };
-    const wait = { what: `${name} Complete`, everyMs: 100, deadlineMs: 180_000 };
+    const wait = { what: `${name} Complete`, everyMs: 100, deadlineMs };
     const { trials } = await until(wait, look, this.#signal);
     return { savedMs, trials };
   }
@@ -137,6 +139,15 @@ export class BenchLab {
     const main = join(import.meta.dirname, '..', '..', 'controller', 'main.js');
     const args = [main, 'doctor', '-f', this.manifest, '-o', 'json', ...this.#common];
     return JSON.parse(await runCommand(process.execPath, args, {}, this.#signal));
+  }
+
+  /** Those that `controller doctor` does not call impossible on these nodes. */
+  async possibleKinds(): Promise<readonly FaultKind[]> {
+    const about = (await this.doctor()).filter(({ check }) => check.startsWith(`${this.#layout.name}/`));
+    return faultKinds.filter(
+      ({ name }) =>
+        !about.some(({ message }) => new RegExp(`not possible here: .*\\b${name}\\b`).test(message)),
+    );
   }
 
   /** Waits for the cluster's condition, in the generation that was last looked at. */

@@ -1,5 +1,12 @@
+import { mkdtempSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ensureImages } from '../../compose/images/ensure-images.ts';
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { ensureLocalEngine } from '../../provisioners/shared/install-engine.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
+import { packageRoot } from '../support/examples.ts';
 import type { Reading } from './figure.ts';
 
 /** What every measurement gets. */
@@ -15,6 +22,19 @@ export interface BenchSite {
   readonly runs: number | undefined;
   /** One line for people. */
   readonly progress: (line: string) => void;
+}
+
+/** Makes everything ready that is no part of any figure: what has to be installed, built or pulled. */
+export async function openSite(
+  { runs, progress }: Pick<BenchSite, 'runs' | 'progress'>,
+  signal: AbortSignal,
+): Promise<BenchSite> {
+  const cacheDir = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'spark-failures');
+  const images = await resolveImageNames(packageRoot);
+  await ensureLocalEngine(progress, signal);
+  await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress }, signal);
+  const workDir = mkdtempSync(join(tmpdir(), 'spark-failures-bench-'));
+  return { packageRoot, cacheDir, workDir, images, runs, progress };
 }
 
 /** Measures one or more figures that come from the same runs; rejects when that cannot be done. */

@@ -1,11 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, homedir, loadavg, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { ensureImages } from '../../compose/images/ensure-images.ts';
-import { resolveImageNames } from '../../compose/images/resolve-images.ts';
-import { ensureLocalEngine } from '../../provisioners/shared/install-engine.ts';
-import type { BenchSite, Measure } from './bench-site.ts';
+import { type BenchSite, type Measure, openSite } from './bench-site.ts';
 import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
@@ -56,18 +52,6 @@ const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.on(signal, () => stop.abort(new Error(`ended by ${signal}`)));
 
-async function openSite(): Promise<BenchSite> {
-  const packageRoot = join(import.meta.dirname, '..', '..', '..');
-  const cacheDir = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'spark-failures');
-  const images = await resolveImageNames(packageRoot);
-  const runs = values.runs === undefined ? undefined : Number(values.runs);
-  await ensureLocalEngine(note, stop.signal);
-  // What has to be built or pulled is no part of any figure.
-  await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress: note }, stop.signal);
-  const workDir = mkdtempSync(join(tmpdir(), 'spark-failures-bench-'));
-  return { packageRoot, cacheDir, workDir, images, runs, progress: note };
-}
-
 /** True when there was something to print. */
 async function printFigures({ figures, measure }: Measurement, site: BenchSite): Promise<boolean> {
   note(`${figures.join(', ')}: ${machine()}`);
@@ -94,7 +78,10 @@ if (unknown.length > 0) {
   for (const { figures } of measurements) for (const figure of figures) note(`  ${figure}`);
   process.exitCode = 2;
 } else {
-  const site = await openSite();
+  const site = await openSite(
+    { runs: values.runs === undefined ? undefined : Number(values.runs), progress: note },
+    stop.signal,
+  );
   let measured = 0;
   for (const each of wanted) {
     if (stop.signal.aborted) break;

@@ -1,10 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parse } from 'yaml';
-import { type FaultEntry, faultOf } from '../../crds/fault-schedule.ts';
-import type { FaultKind } from '../../state-machines/contract.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
+import { exampleOf } from '../support/examples.ts';
 import { tracesScript } from '../support/traces.ts';
 import { type BenchLab, withLab } from './bench-lab.ts';
 import { type Measure, until } from './bench-site.ts';
@@ -33,14 +28,15 @@ export const measureSoak: Measure<Name> = (site, signal) =>
       await lab.apply();
       await lab.watch();
       await lab.untilReady();
-      const kinds = await possibleKinds(lab, site.packageRoot);
-      site.progress(`soak: ${kinds.length} kinds: ${kinds.map(({ kind }) => kind.name).join(', ')}`);
+      const kinds = await lab.possibleKinds();
+      site.progress(`soak: ${kinds.length} kinds: ${kinds.map(({ name }) => name).join(', ')}`);
       const before = await look(lab);
       const random = seededRandom(seed);
       const n = site.runs ?? 50;
       let unhealed = 0;
       for (let run = 1; run <= n; run++) {
-        const { kind, entry } = kinds[Math.floor(random() * kinds.length)]!;
+        const kind = kinds[Math.floor(random() * kinds.length)]!;
+        const [entry] = (await exampleOf(kind)).spec.faults;
         const hold = kind.instant ? '0s' : '2s';
         const spec = {
           ...{ clusterRef: { name: cluster }, seed: seed + run, when: { now: {} }, preset: 'none' },
@@ -82,35 +78,6 @@ function worker(node: number): object {
     },
   );
   return { ...service, entrypoint: ['bash', '-c', command] };
-}
-
-interface Possible {
-  readonly kind: FaultKind;
-  /** Of its example. */
-  readonly entry: FaultEntry;
-}
-
-/** What `controller doctor` does not call impossible on these nodes, each with its example's entry. */
-async function possibleKinds(lab: BenchLab, packageRoot: string): Promise<readonly Possible[]> {
-  const findings = await lab.doctor();
-  const about = findings.filter(({ check }) => check.startsWith(`${cluster}/`)).map(({ message }) => message);
-  const folder = join(packageRoot, 'manifests', 'examples', 'faults');
-  const files = (await readdir(folder)).filter((file) => file.endsWith('.yaml'));
-  const entries = await Promise.all(
-    files.map(async (file) => {
-      const { spec } = parse(await readFile(join(folder, file), 'utf8')) as {
-        spec: { faults: FaultEntry[] };
-      };
-      return spec.faults[0]!;
-    }),
-  );
-  return faultKinds.flatMap((kind) => {
-    const entry = entries.find((one) => faultOf(one).kind === kind.name);
-    const isImpossible = about.some((message) =>
-      new RegExp(`not possible here: .*\\b${kind.name}\\b`).test(message),
-    );
-    return entry && !isImpossible ? [{ kind, entry }] : [];
-  });
 }
 
 async function look(

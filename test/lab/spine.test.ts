@@ -13,13 +13,13 @@ import {
   runController,
   startController,
 } from '../support/controller-process.ts';
+import { packageRoot } from '../support/examples.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
 
 // One real lab for the whole file, driven as users drive it: through the built command line and the files it watches.
 // The order of the tests is the life of a cluster; each leaves it Ready for the next.
 
 const cluster = 'spine-test';
-const packageRoot = join(import.meta.dirname, '..', '..', '..');
 const work = mkdtempSync(join(tmpdir(), 'spark-failures-spine-'));
 const state = join(work, 'state');
 const manifests = join(work, 'manifests');

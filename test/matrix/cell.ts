@@ -7,8 +7,9 @@ import { openRunJournal } from '../../controller/status/run-journal.ts';
 import { type FaultKind, type FaultRun, RefusedError } from '../../state-machines/contract.ts';
 import { healUnfinished, runFault } from '../../state-machines/fault-runner.ts';
 import { loadScripts } from '../../state-machines/load-scripts.ts';
+import { exampleOf, packageRoot } from '../support/examples.ts';
 import { blows, iptables } from './blows.ts';
-import { exampleOf, type Lane, openLane, packageRoot } from './lane.ts';
+import { type Lane, openLane } from './lane.ts';
 import { type Blow, closings, type Situation } from './situations.ts';
 import { startController } from './start-controller.ts';
 

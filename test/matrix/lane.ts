@@ -1,20 +1,14 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parse } from 'yaml';
-import { resourceKinds } from '../../controller/resource-kinds.ts';
 import { gatherInventory } from '../../controller/schedule/gather-facts.ts';
 import { planRun } from '../../controller/schedule/plan-run.ts';
 import { createClaims } from '../../controller/status/claims.ts';
 import { swarmGateway } from '../../controller/swarm/docker-gateways.ts';
-import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import { faultOf } from '../../crds/fault-schedule.ts';
 import { dockerOver, type EngineClient } from '../../provisioners/shared/docker-client.ts';
 import type { FaultKind, FaultRun } from '../../state-machines/contract.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { exampleCheckpoint } from '../support/example-checkpoint.ts';
+import { exampleOf } from '../support/examples.ts';
 import { type FaultLab, openMachines } from '../support/fault-lab.ts';
-
-export const packageRoot = join(import.meta.dirname, '..', '..', '..');
 
 /** Machines and services of its own, on which cells are run one after another. */
 export interface Lane {
@@ -53,13 +47,6 @@ for id; do
   *) exit 1 ;;
   esac
 done 2>/dev/null`;
-
-/** The schedule that shows how a kind is used. */
-export async function exampleOf({ name }: Pick<FaultKind, 'name'>): Promise<FaultSchedule> {
-  const kebab = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  const text = await readFile(join(packageRoot, 'manifests', 'examples', 'faults', `${kebab}.yaml`), 'utf8');
-  return resourceKinds.FaultSchedule.parse(parse(text));
-}
 
 /** Boots the machines of lane `number`, 0 to 3, and starts on them whatever services the kinds' examples are aimed at. */
 export async function openLane(number: number, note: (line: string) => void): Promise<Lane> {

@@ -9,8 +9,8 @@ import { parseArgs } from 'node:util';
 import { ensureLocalEngine } from '../../provisioners/shared/install-engine.ts';
 import type { FaultKind } from '../../state-machines/contract.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { packageRoot } from '../support/examples.ts';
 import { type Cell, openMatrix, versionOf } from './cell.ts';
-import { packageRoot } from './lane.ts';
 import { type Situation, situations, situationsOf } from './situations.ts';
 import { table } from './table.ts';
 
