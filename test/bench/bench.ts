@@ -5,6 +5,7 @@ import { type BenchSite, type Measure, openSite } from './bench-site.ts';
 import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
+import { measureHolds } from './holds.ts';
 import { measureIdlePass } from './idle-pass.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
@@ -33,6 +34,7 @@ const measurements: readonly Measurement[] = [
   measurement(['fault-latency-median', 'fault-latency-max'], measureFaultLatency),
   measurement(['operator-idle-cpu', 'operator-idle-rss'], measureOperatorIdle),
   measurement(kindFigures, measureFaultKinds),
+  measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
 ];
 

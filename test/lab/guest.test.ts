@@ -294,3 +294,25 @@ for (const [kind, params, file] of [
     t.same(await scanOrphans(guest.node('node1'), scripts, signal), []);
   });
 }
+
+await t.test(
+  'a clock is off by what was asked, and right again, as this computer tells the time',
+  async (t) => {
+    const ahead = async () => {
+      const startMs = Date.now();
+      const seconds = Number(await guest.on('node1', 'date +%s.%N'));
+      return seconds * 1000 - (startMs + Date.now()) / 2;
+    };
+    const before = await ahead();
+    const { result } = await guest.run({
+      ...{ kind: 'clockSkew', params: { offset: '-30s' }, targets: nodes, holdMs: 5_000 },
+      during: async () => {
+        const off = (await ahead()) - before;
+        t.comment(`off by ${off.toFixed(0)} ms`);
+        t.ok(Math.abs(off + 30_000) < 500);
+      },
+    });
+    t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+    t.ok(Math.abs((await ahead()) - before) < 500);
+  },
+);

@@ -1,25 +1,18 @@
 // `npm run matrix [-- [-o table|json] [--kind NAME]... [--situation TEXT]... [--fresh] [--lanes N] [--write]]`: the
 // crash-safety matrix. Every fault kind is struck at every transition of its machine and in other trouble; then nothing
-// may be left on any node that was not there before, nor be missing, the run is closed, and the next one is clean. Goes on where it was
-// cut off; what failed, and what has changed since, is run again. `--write` puts the table of all that is known into
-// test/matrix/README.md.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+// may be left on any node that was not there before, nor be missing, the run is closed, and the next one is clean. Goes on
+// where it, or the whole test, was cut off; what failed, and what has changed since, is run again. `--write` puts the
+// table of all that is known into test/matrix/README.md.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureLocalEngine } from '../../provisioners/shared/install-engine.ts';
-import type { FaultKind } from '../../state-machines/contract.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { packageRoot } from '../support/examples.ts';
-import { type Cell, openMatrix, versionOf } from './cell.ts';
-import { type Situation, situations, situationsOf } from './situations.ts';
+import { openMatrix } from './cell.ts';
+import { type KnownCell, openKnownCells } from './known-cells.ts';
+import { situations, situationsOf } from './situations.ts';
 import { table } from './table.ts';
-
-/** As it is kept: with what it was shown of, when, and where. */
-interface KnownCell extends Cell {
-  readonly version: string;
-  readonly date: string;
-  readonly about: string;
-}
 
 const { values } = parseArgs({
   options: {
@@ -34,44 +27,35 @@ const { values } = parseArgs({
 const note = (line: string) => void process.stderr.write(`${line}\n`);
 const isWanted = (given: readonly string[], name: string) =>
   given.length === 0 || given.some((text) => name.includes(text));
-const keyOf = ({ kind, situation }: Pick<Cell, 'kind' | 'situation'>) => `${kind}/${situation}`;
 
-const folder = join(packageRoot, '.cache');
-const file = join(folder, 'matrix.json');
-const known = new Map(readCells().map((cell) => [keyOf(cell), cell]));
-const wanted: { readonly kind: FaultKind; readonly situation: Situation; readonly version: string }[] = [];
-for (const kind of faultKinds.filter(({ name }) => isWanted(values.kind, name)))
-  for (const situation of situationsOf(kind))
-    if (isWanted(values.situation, situation.name))
-      wanted.push({ kind, situation, version: await versionOf(kind, situation) });
-const due = wanted.filter(({ kind, situation, version }) => {
-  const cell = known.get(keyOf({ kind: kind.name, situation: situation.name }));
-  return values.fresh || !cell?.ok || cell.version !== version;
-});
+const known = openKnownCells();
+const all = faultKinds.flatMap((kind) => situationsOf(kind).map((situation) => ({ kind, situation })));
+const wanted = all.filter(
+  ({ kind, situation }) => isWanted(values.kind, kind.name) && isWanted(values.situation, situation.name),
+);
+const due: typeof wanted = [];
+for (const one of wanted) if (values.fresh || !(await known.get(one.kind, one.situation))?.ok) due.push(one);
 
 if (due.length > 0) {
   await ensureLocalEngine(note, AbortSignal.timeout(300_000));
   const matrix = await openMatrix(note, Math.min(Number(values.lanes), due.length, 4));
   try {
     let count = 0;
-    const run = async ({ kind, situation, version }: (typeof due)[number]) => {
+    const run = async ({ kind, situation }: (typeof due)[number]) => {
       const cell = await matrix.run(kind, situation);
-      known.set(keyOf(cell), { ...cell, version, date: new Date().toISOString(), about: matrix.about });
-      mkdirSync(folder, { recursive: true });
-      writeFileSync(file, JSON.stringify([...known.values()], undefined, 2));
+      await known.keep(kind, situation, cell, matrix.about);
       count += 1;
       const word = cell.ok ? (cell.refused === undefined ? 'ok     ' : 'refused') : 'NOT OK ';
       const why = cell.left.length > 0 ? `: ${cell.left.join('; ')}` : '';
-      note(`${count}/${due.length} ${word} ${keyOf(cell)} (${(cell.tookMs / 1000).toFixed(1)} s)${why}`);
+      const key = `${kind.name}/${situation.name}`;
+      note(`${count}/${due.length} ${word} ${key} (${(cell.tookMs / 1000).toFixed(1)} s)${why}`);
     };
     await Promise.all(due.map(run));
   } finally {
     await matrix.close();
   }
 }
-const cells = wanted.map(
-  ({ kind, situation }) => known.get(keyOf({ kind: kind.name, situation: situation.name }))!,
-);
+const cells = await cellsOf(wanted);
 if (values.output === 'json') {
   const shown = cells.map(({ kind, situation, ok, left, refused }) => ({
     kind,
@@ -86,26 +70,17 @@ if (values.write) {
   const marker = '<!-- generated by npm run matrix -- --write -->\n';
   const page = join(packageRoot, 'test', 'matrix', 'README.md');
   const [words] = readFileSync(page, 'utf8').split(marker);
-  const all: KnownCell[] = [];
-  for (const kind of faultKinds)
-    for (const situation of situationsOf(kind)) {
-      const cell = known.get(keyOf({ kind: kind.name, situation: situation.name }));
-      if (cell && cell.version === (await versionOf(kind, situation))) all.push(cell);
-    }
-  writeFileSync(page, `${words}${marker}\n${tableOf(all)}`);
+  writeFileSync(page, `${words}${marker}\n${tableOf(await cellsOf(all))}`);
 }
 process.exitCode = cells.every(({ ok }) => ok) ? 0 : 1;
+
+async function cellsOf(of: typeof all): Promise<readonly KnownCell[]> {
+  const cells = of.map(({ kind, situation }) => known.get(kind, situation));
+  return (await Promise.all(cells)).flatMap((cell) => cell ?? []);
+}
 
 function tableOf(of: readonly KnownCell[]): string {
   const days = [...new Set(of.map(({ date }) => date.slice(0, 10)))].sort();
   const about = [...new Set(of.map((cell) => cell.about))].join(' or ');
   return table(of, situations, { about, date: [...new Set([days[0], days.at(-1)])].join(' to ') });
-}
-
-function readCells(): readonly KnownCell[] {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as KnownCell[];
-  } catch {
-    return []; // none yet, or cut off while it was written
-  }
 }

@@ -1,15 +1,21 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { access, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { Test } from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { buildImage, inspectImage, RECIPE_LABEL } from '../../compose/images/local-engine.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { systemClock } from '../../controller/clock.ts';
-import type { NodeHandle } from '../../provisioners/contract.ts';
+import { gatherFacts, gatherInventory } from '../../controller/schedule/gather-facts.ts';
+import type { Inventory } from '../../controller/schedule/select-targets.ts';
+import { swarmGateway } from '../../controller/swarm/docker-gateways.ts';
+import { type NodeHandle, OVERLAY_POOL, type PowerSwitch } from '../../provisioners/contract.ts';
+import { dockerOver } from '../../provisioners/shared/docker-client.ts';
 import {
   gatherPackageFacts,
   installPackages,
@@ -17,7 +23,7 @@ import {
 } from '../../provisioners/shared/install-packages.ts';
 import { generateKeyPair, pinOf } from '../../provisioners/shared/keys.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
-import { SshNode } from '../../provisioners/shared/ssh-node.ts';
+import { SshNode, type SshTarget } from '../../provisioners/shared/ssh-node.ts';
 import type { Facts, Target, TaskTarget } from '../../state-machines/contract.ts';
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { loadScripts, type Scripts } from '../../state-machines/load-scripts.ts';
@@ -26,16 +32,21 @@ import { engineOrSkip } from './lab-engine.ts';
 
 /**
  * A virtual machine with Debian's stock kernel, all of it emulated: a node like the lab's, `node1`, which shares no kernel
- * with anybody, under cgroup version 2. `node2` and `node3` are network namespaces in it, with addresses of their own.
+ * with anybody, under cgroup version 2. `node2` and `node3` are network namespaces in it, with addresses of their own; with
+ * a swarm there is in their place `outside`, this computer, which sees whether the guest's sshd answers.
  */
 export interface Guest {
   readonly scripts: Scripts;
   readonly ports: StepPorts;
+  /** Of the whole machine: `off` is the end of its processor, and what was not on its disk by then is lost. */
+  readonly power: PowerSwitch;
   /** Ends with the test file's own limit. */
   readonly signal: AbortSignal;
   node(name: string): NodeHandle;
   /** Standard output of a shell script run as root; rejects when it fails. */
   on(name: string, script: string, ...args: string[]): Promise<string>;
+  /** What the swarm runs, or else what was started here. */
+  inventory(): Promise<Inventory>;
   facts(targets: readonly Target[]): Promise<Facts>;
   /**
    * Starts a shell script as the first process of its own namespaces, in a cgroup that is named as a container's: what
@@ -48,6 +59,8 @@ export interface Guest {
 }
 
 interface GuestLayout {
+  /** Its engine runs, and makes a swarm of one; there are no peers inside. */
+  readonly swarm?: boolean;
   readonly limitMs?: number;
   readonly memoryMib?: number;
 }
@@ -60,7 +73,7 @@ const diskSize = '2G';
 /** Boots a guest for a test file; skipped, or failed, where that is not possible. It is gone after the teardown. */
 export async function openGuest(
   t: Test,
-  { limitMs = 600_000, memoryMib = 1024 }: GuestLayout = {},
+  { limitMs = 600_000, memoryMib = 1024, swarm = false }: GuestLayout = {},
 ): Promise<Guest> {
   t.setTimeout(limitMs);
   await engineOrSkip(t);
@@ -71,19 +84,19 @@ export async function openGuest(
   const parts = await ensureDisk(assetsDir, progress, signal);
   const startedMs = Date.now();
   const work = await mkdtemp(join(tmpdir(), 'sf-guest-'));
-  const { child, target } = await boot(parts, join(work, 'console'), memoryMib);
-  const node = new SshNode(target);
+  const machine = await boot(parts, work, memoryMib, signal);
+  const node = new SshNode(machine.target);
   t.teardown(async () => {
     node.close();
-    await end(child);
+    await machine.power.off('node1', AbortSignal.timeout(10_000));
     await rm(work, { recursive: true, force: true });
   });
-  await logIn(node, child, join(work, 'console'), signal);
+  await logIn(node, machine, signal);
   progress(`the guest has booted after ${Math.round((Date.now() - startedMs) / 1000)} s`);
 
-  const handles: Readonly<Record<string, NodeHandle>> = {
-    ...{ node1: node, node2: peer(node, 'node2'), node3: peer(node, 'node3') },
-  };
+  const handles: Readonly<Record<string, NodeHandle>> = swarm
+    ? { node1: node, outside: outside(machine.target) }
+    : { node1: node, node2: peer(node, 'node2'), node3: peer(node, 'node3') };
   const nodeOf = (name: string) => {
     const handle = handles[name];
     if (!handle) throw new Error(`the guest has no ${name}`);
@@ -95,21 +108,27 @@ export async function openGuest(
     return stdout.trim();
   };
   const tasks: TaskTarget[] = [];
-  const facts = async (targets: readonly Target[]): Promise<Facts> => ({
-    targets,
-    services: tasks.map((task) => ({
+  const inventory = async (): Promise<Inventory> => {
+    const services = tasks.map((task) => ({
       ...{ name: task.service, id: `id-of-${task.service}`, replicated: true, labels: {}, tasks: [task] },
-    })),
-    nodes: await Promise.all(
-      Object.values(handles).map(async ({ name, address }) => ({
-        ...{ name, address, controllerAddress: await node.controllerAddress(signal), labels: {} },
-      })),
-    ),
-  });
+    }));
+    if (!swarm) return { nodes: [], services };
+    const { docker, close } = await dockerOver(node, undefined, signal);
+    try {
+      return await gatherInventory(swarmGateway(docker), signal);
+    } finally {
+      close();
+    }
+  };
+  const nodes = async (name: string) => nodeOf(name);
+  const facts = async (targets: readonly Target[]) =>
+    gatherFacts(targets, await inventory(), { nodeNames: Object.keys(handles), nodes }, signal);
   const scripts = await loadScripts(join(assetsDir, 'state-machines'));
-  const ports: StepPorts = { clock: systemClock, scripts, nodes: async (name) => nodeOf(name) };
+  const { power } = machine;
+  const ports: StepPorts = { clock: systemClock, scripts, nodes, power };
+  if (swarm) await on('node1', startSwarmScript, peers.node1, OVERLAY_POOL);
   return {
-    ...{ scripts, ports, signal, on, facts },
+    ...{ scripts, ports, power, signal, on, inventory, facts },
     node: nodeOf,
     async startProcess(script = 'exec sleep 3600') {
       const containerId = randomBytes(32).toString('hex');
@@ -143,6 +162,30 @@ do sleep 0.1; done
 ip link add "$3" master overlay type veth peer name eth0 netns "$pid"
 ip link set "$3" up
 nsenter -t "$pid" -n sh -c 'ip addr add "$1" dev eth0; until ip link show eth0 | grep -q "state UP"; do sleep 0.1; done' sh "$4"`;
+
+/** $1 its address  $2 where overlay networks are taken from. The engine comes back by itself after a loss of power. */
+const startSwarmScript = `
+systemctl enable --now --quiet docker.service docker.socket containerd.service
+docker swarm init --advertise-addr "$1" --default-addr-pool "$2" --default-addr-pool-mask-length 24 >/dev/null`;
+
+/** This computer, as a machine that sees the guest from outside: the guest's sshd is behind a port of its own here. */
+function outside({ host, port }: SshTarget): NodeHandle {
+  const ofGuest = (text: string) => text.replaceAll('/dev/tcp/$1/22', `/dev/tcp/${host}/${port}`);
+  return {
+    ...{ name: 'outside', address: '10.0.2.2' },
+    async exec(script, args, { stdin = '' }, signal) {
+      const child = spawn('sh', ['-c', script, 'sh', ...args], { stdio: 'pipe', signal });
+      child.stdin.end(ofGuest(String(stdin)));
+      const closed = once(child, 'close');
+      const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+      const [code] = (await closed) as [number | null];
+      return { code, signal: null, stdout, stderr };
+    },
+    dial: () => Promise.reject(new Error('nothing of this computer is dialled')),
+    controllerAddress: async () => '10.0.2.2',
+    close: () => {},
+  };
+}
 
 /** A name space of the guest, as a machine: its scripts run there. */
 function peer(node: NodeHandle, name: keyof typeof peers): NodeHandle {
@@ -250,27 +293,66 @@ async function makeDisk(tag: string, dir: string, signal: AbortSignal): Promise<
   await rm(root, { recursive: true });
 }
 
-async function boot({ disk, kernel, initrd }: BootParts, console: string, memoryMib: number) {
+interface GuestMachine {
+  readonly target: SshTarget;
+  /** Where it says what it does while it boots. */
+  readonly console: string;
+  readonly power: PowerSwitch;
+  isOff(): boolean;
+}
+
+/** A copy of the disk, and a processor that can be ended and started again; the first time it is on at the end. */
+async function boot(
+  parts: BootParts,
+  work: string,
+  memoryMib: number,
+  signal: AbortSignal,
+): Promise<GuestMachine> {
   const [host, client] = [generateKeyPair('guest'), generateKeyPair('test')];
   const port = await freePort();
+  const [console, disk] = [join(work, 'console'), join(work, 'disk')];
+  await runCommand('cp', ['--sparse=always', '--reflink=auto', parts.disk, disk], {}, signal);
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const keys = `sf.host_key=${base64(host.privateKey)} sf.authorized_key=${base64(client.publicKey)}`;
   const args = [
     ...['-accel', 'tcg,thread=multi', '-machine', 'q35', '-cpu', 'max', '-smp', '2', '-m', String(memoryMib)],
-    ...['-nodefaults', '-display', 'none', '-no-reboot', '-serial', `file:${console}`],
-    ...['-drive', `file=${disk},format=raw,if=virtio,snapshot=on`],
+    ...['-nodefaults', '-display', 'none', '-serial', `file:${console}`],
+    ...['-drive', `file=${disk},format=raw,if=virtio`],
     ...['-netdev', `user,id=net,hostfwd=tcp:127.0.0.1:${port}-:22`, '-device', 'virtio-net-pci,netdev=net'],
-    ...['-kernel', kernel, '-initrd', initrd],
+    ...['-kernel', parts.kernel, '-initrd', parts.initrd],
     '-append',
     `root=/dev/vda rw init=/init.sh console=ttyS0 net.ifnames=0 mitigations=off random.trust_cpu=on ${keys}`,
   ];
-  const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  const start = () =>
+    spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  const isOff = () => child.exitCode !== null || child.signalCode !== null;
+  let child = start();
+  let due: NodeJS.Timeout | undefined;
+  const power: PowerSwitch = {
+    async off() {
+      clearTimeout(due);
+      if (isOff()) return;
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    },
+    async on() {
+      clearTimeout(due);
+      if (!isOff()) return;
+      child = start();
+      if (child.pid !== undefined) await hurry(child.pid);
+    },
+    async offUntil(name, untilMs, within) {
+      await power.off(name, within);
+      due = setTimeout(() => power.on(name, signal), Math.max(0, untilMs - Date.now()));
+    },
+  };
   if (child.pid !== undefined) await hurry(child.pid);
   const target = {
     ...{ name: 'node1', address: peers.node1, host: '127.0.0.1', port, user },
     ...{ privateKey: client.privateKey, hostKey: pinOf(host.publicKey), readyTimeoutMs: 60_000 },
   };
-  return { child, target };
+  return { target, console, power, isOff };
 }
 
 /**
@@ -285,31 +367,19 @@ async function hurry(pid: number): Promise<void> {
 }
 
 /** Its port answers from the first moment, and hangs up until an sshd listens behind it. */
-async function logIn(
-  node: SshNode,
-  child: ChildProcess,
-  console: string,
-  signal: AbortSignal,
-): Promise<void> {
+async function logIn(node: SshNode, { console, isOff }: GuestMachine, signal: AbortSignal): Promise<void> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(bootLimitMs)]);
   for (;;) {
     try {
       return await node.connect(limit);
     } catch (error) {
-      if (limit.aborted || child.exitCode !== null) {
+      if (limit.aborted || isOff()) {
         const said = await readFile(console, 'utf8').catch(() => '');
         throw new Error(`the guest did not boot: ${said.slice(-2000)}`, { cause: error });
       }
     }
     await systemClock.sleep(200, limit);
   }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGKILL');
-  await ended;
 }
 
 async function freePort(): Promise<number> {
