@@ -1,5 +1,6 @@
 import { type FaultEntry, type FaultGroup, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
 import { parseDuration } from '../../crds/parse-duration.ts';
+import type { PowerSwitch } from '../../provisioners/contract.ts';
 import {
   type Facts,
   type FaultKind,
@@ -40,6 +41,8 @@ export interface Planning {
   readonly cluster: {
     readonly nodeNames: readonly string[];
     readonly nodes: Nodes;
+    /** Absent where nobody can pull the plug of a machine. */
+    readonly power?: Pick<PowerSwitch, 'offUntil'>;
     readonly claims: Pick<TargetClaims, 'conflicts'>;
     swarm(signal: AbortSignal): Promise<SwarmGateway>;
   };
@@ -128,6 +131,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   signal.throwIfAborted();
   reasons.push(
     ...nodesOf(steps, targets).flatMap((node) => lacking.get(node) ?? []),
+    ...withoutSwitch(steps, cluster).map((node) => `${node}: its provisioner has no power switch`),
     ...cluster.claims.conflicts(ownerOf(schedule), held),
   );
   if (reasons.length > 0 || !steps) throw new RefusedError([...new Set(reasons)]);
@@ -235,6 +239,11 @@ async function askNeeds(
     }
   });
   return new Map(await Promise.all(asked));
+}
+
+/** Machines that are to lose their power, and nobody there could take it. */
+function withoutSwitch(steps: readonly FaultStep[] = [], { power }: Planning['cluster']): readonly string[] {
+  return power ? [] : steps.filter((step) => step.power).map(({ node }) => node);
 }
 
 /** Where the run would act; as far as can be told when its kind has no plan. */

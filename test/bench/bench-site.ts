@@ -20,21 +20,24 @@ export interface BenchSite {
   readonly images: ReadonlyMap<string, string>;
   /** How often to measure, instead of as often as the figure's definition says. */
   readonly runs: number | undefined;
+  /** Whether anybody asked for the figure: what nobody asked for need not be measured. */
+  readonly isWanted: (figure: string) => boolean;
   /** One line for people. */
   readonly progress: (line: string) => void;
 }
 
 /** Makes everything ready that is no part of any figure: what has to be installed, built or pulled. */
 export async function openSite(
-  { runs, progress }: Pick<BenchSite, 'runs' | 'progress'>,
+  asked: Pick<BenchSite, 'runs' | 'isWanted' | 'progress'>,
   signal: AbortSignal,
 ): Promise<BenchSite> {
+  const { progress } = asked;
   const cacheDir = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'spark-failures');
   const images = await resolveImageNames(packageRoot);
   await ensureLocalEngine(progress, signal);
   await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress }, signal);
   const workDir = mkdtempSync(join(tmpdir(), 'spark-failures-bench-'));
-  return { packageRoot, cacheDir, workDir, images, runs, progress };
+  return { packageRoot, cacheDir, workDir, images, ...asked };
 }
 
 /** Measures one or more figures that come from the same runs; rejects when that cannot be done. */

@@ -81,7 +81,7 @@ if (unknown.length > 0) {
   process.exitCode = 2;
 } else {
   const site = await openSite(
-    { runs: values.runs === undefined ? undefined : Number(values.runs), progress: note },
+    { runs: values.runs === undefined ? undefined : Number(values.runs), isWanted, progress: note },
     stop.signal,
   );
   let measured = 0;

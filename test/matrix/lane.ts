@@ -138,6 +138,7 @@ export async function openLane(number: number, note: (line: string) => void): Pr
           cluster: {
             nodeNames: nodes.map(({ name }) => name),
             nodes: lab.ports.nodes,
+            ...(lab.ports.power && { power: lab.ports.power }),
             swarm,
             claims: createClaims(),
           },

@@ -40,7 +40,7 @@ const due = faultKinds
   .filter(({ name }) => values.fresh || !known.has(name))
   .sort((one, other) => last.indexOf(one.name) - last.indexOf(other.name));
 
-const site = await openSite({ runs: undefined, progress: note }, stop.signal);
+const site = await openSite({ runs: undefined, isWanted: () => true, progress: note }, stop.signal);
 await withLab(
   site,
   { name: cluster, subnet: '10.94.7.0/24', nodes: sixNodes },
