@@ -22,13 +22,14 @@ import type { Facts, Target, TaskTarget } from '../../state-machines/contract.ts
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { loadScripts, type Scripts } from '../../state-machines/load-scripts.ts';
 import { type FaultLab, faultRuns } from './fault-lab.ts';
+import { type FaultSteps, faultSteps } from './fault-steps.ts';
 import { engineOrSkip } from './lab-engine.ts';
 
 /**
  * A virtual machine with Debian's stock kernel, all of it emulated: a node like the lab's, `node1`, which shares no kernel
  * with anybody, under cgroup version 2. `node2` and `node3` are network namespaces in it, with addresses of their own.
  */
-export interface Guest {
+export interface Guest extends FaultSteps {
   readonly scripts: Scripts;
   readonly ports: StepPorts;
   /** Ends with the test file's own limit. */
@@ -121,6 +122,7 @@ export async function openGuest(
       return tasks.at(-1)!;
     },
     run: faultRuns({ cluster: 'guest', ports, facts, signal }),
+    ...faultSteps({ ports, facts, signal }),
     async until(what, withinMs, holds) {
       const deadlineMs = Date.now() + withinMs;
       while (!(await holds())) {
