@@ -1,271 +1,28 @@
-import fc from 'fast-check';
 import t from 'tap';
-import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts';
 import { ActiveRuns } from '../controller/schedule/active-runs.ts';
-import type { ClusterAccess } from '../controller/schedule/cluster-access.ts';
-import { gatherFacts, gatherInventory } from '../controller/schedule/gather-facts.ts';
-import { guardRun } from '../controller/schedule/guard-run.ts';
-import {
-  type RunScheduleDeps,
-  type ScheduledRun,
-  scheduleRunner,
-} from '../controller/schedule/run-schedule.ts';
+import type { ScheduledRun } from '../controller/schedule/run-schedule.ts';
 import { ended, notHealed, withConditions } from '../controller/schedule/schedule-conditions.ts';
 import { RUN_AT_ANNOTATION, ScheduleReconciler } from '../controller/schedule/schedule-reconciler.ts';
-import { type Inventory, selectTargets } from '../controller/schedule/select-targets.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
-import { createClaims } from '../controller/status/claims.ts';
 import { findCondition } from '../controller/status/conditions.ts';
 import { StateError } from '../controller/status/state-error.ts';
-import type { StatusStore } from '../controller/status/status-store.ts';
-import { NODE_LABEL } from '../controller/swarm/labels.ts';
-import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../crds/status.ts';
-import {
-  type FaultKind,
-  type Outcome,
-  type RunRecord,
-  targetName,
-  type Workload,
-} from '../state-machines/contract.ts';
-import { loadScripts } from '../state-machines/load-scripts.ts';
+import type { Outcome, RunRecord, Workload } from '../state-machines/contract.ts';
 import { exampleRun } from './support/example-run.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
-import { FakeNode } from './support/fake-node.ts';
-import { FakeSwarm } from './support/fake-swarm.ts';
+import {
+  completeOf,
+  crash,
+  MemoryStatuses,
+  makeSchedule,
+  ScheduleLab,
+  silence,
+  workers,
+} from './support/schedule-lab.ts';
 
-const scripts = await loadScripts('state-machines');
 const never = new AbortController().signal;
-
-const worker = (slot: number, tasks = 1) => ({
-  name: `streaming_spark-worker-${slot}`,
-  ...{ id: `worker-${slot}`, replicated: true },
-  labels: { role: 'spark-worker' },
-  tasks: Array.from({ length: tasks }, (_, i) => ({
-    node: `node${slot + 3}`,
-    taskId: `t${slot}${i}`,
-    containerId: `c${slot}${i}`,
-  })),
-});
-
-const inventory: Inventory = {
-  nodes: [1, 2, 3, 4, 5, 6].map((i) => ({
-    name: `node${i}`,
-    ...{ id: `id-${i}`, role: i === 1 ? 'manager' : 'worker', controls: i === 1 },
-    labels: { place: i > 3 ? 'compute' : 'other' },
-  })),
-  services: [
-    worker(1),
-    worker(2),
-    worker(3),
-    {
-      name: 'streaming_kafka',
-      ...{ id: 'kafka', replicated: true },
-      labels: {},
-      tasks: [{ node: 'node2', taskId: 'tk', containerId: 'ck' }],
-    },
-  ],
-};
-
-type Service = Inventory['services'][number];
-
-const workers = { services: { matchLabels: { role: 'spark-worker' } } };
-
-t.test('the same seed and the same world give the same targets, in whatever order they were listed', (t) => {
-  const draw = () => 0.7;
-  const reversed = { ...inventory, services: [...inventory.services].reverse() };
-  t.same(selectTargets(workers, inventory, draw), selectTargets(workers, reversed, draw));
-  t.equal(selectTargets(workers, inventory, draw).length, 1, 'one when nothing is said');
-  t.end();
-});
-
-t.test('a service answers to its full name and to the one in its compose file', (t) => {
-  for (const name of ['kafka', 'streaming_kafka']) {
-    const targets = selectTargets({ services: { matchNames: [name] } }, inventory, () => 0);
-    t.same(targets.map(targetName), ['node2/streaming_kafka']);
-  }
-  t.same(
-    selectTargets({ services: { matchNames: ['afka'] } }, inventory, () => 0),
-    [],
-  );
-  t.end();
-});
-
-t.test('a kind that is aimed at services gets each one whole, however many tasks it has', (t) => {
-  const services = [worker(1, 2), { ...worker(2, 0), replicated: false }];
-  const chosen = selectTargets(
-    { ...workers, pick: 'all', whole: true },
-    { ...inventory, services },
-    () => 0.9,
-  );
-  t.same(
-    [...chosen].sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1)),
-    [
-      { kind: 'service', service: 'streaming_spark-worker-1', serviceId: 'worker-1', replicated: true },
-      { kind: 'service', service: 'streaming_spark-worker-2', serviceId: 'worker-2', replicated: false },
-    ],
-  );
-  const nodes = { nodes: { matchLabels: { place: 'compute' } }, pick: 'all', whole: true } as const;
-  t.same(
-    selectTargets(nodes, inventory, () => 0).map(({ kind }) => kind),
-    ['node', 'node', 'node'],
-  );
-  t.end();
-});
-
-t.test('pick and count say how many, and too few candidates give none', (t) => {
-  const many = (selector: object) => selectTargets({ ...workers, ...selector }, inventory, () => 0.3).length;
-  t.equal(many({ pick: 'all' }), 3);
-  t.equal(many({ pick: 'minority' }), 1);
-  t.equal(many({ pick: 'majority' }), 2);
-  t.equal(many({ count: 2 }), 2);
-  t.equal(many({ count: 4 }), 0);
-  t.end();
-});
-
-t.test('a choice is always a set of distinct candidates that match', (t) => {
-  const label = (name: string) => inventory.nodes.find((node) => node.name === name)?.labels.place;
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 1, max: 3 }),
-      fc.infiniteStream(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })),
-      (count, draws) => {
-        const random = () => draws.next().value as number;
-        const chosen = selectTargets(
-          { nodes: { matchLabels: { place: 'compute' } }, count },
-          inventory,
-          random,
-        );
-        const names = chosen.map(targetName);
-        return new Set(names).size === count && names.every((name) => label(name) === 'compute');
-      },
-    ),
-  );
-  t.end();
-});
-
-t.test(
-  'a node-wide fault may not hit what the measurement depends on, nor take the quorum, unless it is said',
-  (t) => {
-    const strict = { allowQuorumLoss: false, allowMeasurementNodes: false };
-    const at = (node: string) => [{ kind: 'node', node } as const];
-    t.same(guardRun(at('node4'), inventory, strict), []);
-    t.match(guardRun(at('node2'), inventory, strict), [/^node2 runs streaming_kafka/]);
-    const permitted = { allowQuorumLoss: true, allowMeasurementNodes: true };
-    t.same(guardRun(at('node2'), inventory, permitted), []);
-    t.equal(guardRun(at('node2'), inventory, strict).length, 2, 'all reasons at once');
-    t.match(guardRun(at('node1'), inventory, strict), [/^0 of 1 swarm managers/]);
-    t.same(guardRun(at('node1'), inventory, { ...strict, allowQuorumLoss: true }), []);
-    const managers = (...reached: readonly number[]): Inventory => ({
-      services: [],
-      nodes: inventory.nodes.map((node, index) => ({
-        ...node,
-        ...(index < 3 && { role: 'manager' as const, controls: reached.includes(index + 1) }),
-      })),
-    });
-    t.same(guardRun(at('node1'), managers(1, 2, 3), strict), []);
-    t.match(guardRun(at('node1'), managers(1, 2), strict), [/^1 of 3 swarm managers/], 'one is lost already');
-    t.same(guardRun(at('node4'), managers(1, 2), strict), []);
-    const task = (called: string) =>
-      selectTargets({ services: { matchNames: [called] } }, inventory, () => 0);
-    t.same(guardRun(task('spark-worker-1'), inventory, strict), [], 'a task beside the measurement');
-    const whole = (called: string) =>
-      selectTargets({ services: { matchNames: [called] }, whole: true }, inventory, () => 0);
-    t.same(guardRun(whole('spark-worker-1'), inventory, strict), []);
-    t.match(guardRun(whole('kafka'), inventory, strict), [/^streaming_kafka is what the measurement/]);
-    t.same(guardRun(whole('kafka'), inventory, permitted), []);
-    t.end();
-  },
-);
-
-t.test('a quorum of ZooKeeper, or the in-sync replicas of Kafka, is not taken by accident', (t) => {
-  const strict = { allowQuorumLoss: false, allowMeasurementNodes: true };
-  const service = (name: string, nodes: readonly string[], desired = nodes.length): Service => ({
-    ...{ name, id: name, replicated: true, labels: {}, desired },
-    tasks: nodes.map((node, i) => ({ node, taskId: `${name}.${i}`, containerId: `${name}.${i}` })),
-  });
-  const world = (...services: readonly Service[]): Inventory => ({ nodes: inventory.nodes, services });
-  const tasksHit = (from: Inventory, called: string, count: number) =>
-    guardRun(
-      selectTargets({ services: { matchNames: [called] }, count }, from, () => 0),
-      from,
-      strict,
-    );
-  const nodesHit = (from: Inventory, ...names: readonly string[]) =>
-    guardRun(
-      names.map((node) => ({ kind: 'node', node })),
-      from,
-      strict,
-    );
-
-  const one = world(service('streaming_zookeeper', ['node4']), service('streaming_kafka', ['node5']));
-  t.same(tasksHit(one, 'zookeeper', 1), [
-    '0 of 1 servers of streaming_zookeeper would be left: no quorum (allowQuorumLoss: true permits it)',
-  ]);
-  t.same(tasksHit(one, 'kafka', 1), [
-    '0 of 1 brokers of streaming_kafka would be left: no in-sync replicas (allowQuorumLoss: true permits it)',
-  ]);
-  t.equal(nodesHit(one, 'node4', 'node5').length, 2);
-  t.same(nodesHit(one, 'node6'), []);
-
-  const three = world(service('a_zookeeper', ['node4', 'node5', 'node6']));
-  t.same(tasksHit(three, 'zookeeper', 1), []);
-  t.match(tasksHit(three, 'zookeeper', 2), [/^1 of 3 servers of a_zookeeper/]);
-  const numbered = world(
-    ...[1, 2, 3].map((i) => service(`a_zookeeper-${i}`, [`node${i + 3}`])),
-    service('b_zookeeper', ['node4']),
-  );
-  t.same(nodesHit(numbered, 'node5'), [], 'three services, one ensemble');
-  t.match(nodesHit(numbered, 'node5', 'node6'), [/^1 of 3 servers of a_zookeeper/]);
-  t.match(nodesHit(numbered, 'node4'), [/^0 of 1 servers of b_zookeeper/], 'each stack has its own');
-  const lame = world(service('a_zookeeper', ['node4', 'node5'], 3), service('a_app', ['node4', 'node6']));
-  t.match(tasksHit(lame, 'zookeeper', 1), [/^1 of 3 servers/], 'one is lost already');
-  t.same(nodesHit(lame, 'node6'), [], 'a fault that hits none of them is not to blame');
-
-  const brokers = (count: number) =>
-    world(
-      service(
-        'a_kafka',
-        Array.from({ length: count }, (_, i) => `node${i + 1}`),
-      ),
-    );
-  t.match(tasksHit(brokers(2), 'kafka', 1), [/^1 of 2 brokers/]);
-  t.same(tasksHit(brokers(3), 'kafka', 1), []);
-  t.match(tasksHit(brokers(5), 'kafka', 2), [/^3 of 5 brokers/], 'both may hold the same partition');
-  const ui = world(service('a_kafka-ui', ['node4']), service('a_my-zookeeper-exporter', ['node4']));
-  t.same(nodesHit(ui, 'node4'), [], 'what only sounds like it');
-  t.end();
-});
-
-t.test('facts say what the swarm knows of each node, and nothing of a stale twin', async (t) => {
-  const swarm = new FakeSwarm();
-  for (const i of [1, 2]) swarm.addNode(`node${i}`, 'manager', { [NODE_LABEL]: `node${i}` });
-  const twin = swarm.addNode('node3', 'worker', { [NODE_LABEL]: 'node3' });
-  swarm.editNode(twin.ID, (node) => ({ ...node, Status: { State: 'down' } }));
-  const current = swarm.addNode('node3', 'worker', { [NODE_LABEL]: 'node3' });
-  const deaf = [...swarm.nodes.values()].find(({ Description }) => Description.Hostname === 'node2')!;
-  swarm.editNode(deaf.ID, (node) => ({
-    ...node,
-    ManagerStatus: { Reachability: 'unreachable', Addr: '10.0.0.2:2377' },
-  }));
-  const seen = await gatherInventory(swarm.gateway, never);
-  t.same(
-    seen.nodes.map((node) => node.name),
-    ['node1', 'node2', 'node3'],
-  );
-  const nodeNames = ['node1', 'node2', 'node3', 'node4'];
-  const nodes = async (of: string) => new FakeNode(of, new FakeClock(), scripts);
-  const facts = await gatherFacts([], seen, { nodeNames, nodes }, never);
-  t.match(
-    facts.nodes.map((node) => node.swarm),
-    [
-      { role: 'manager', controls: true },
-      { role: 'manager', controls: false },
-      { id: current.ID, role: 'worker', controls: false },
-      undefined,
-    ],
-  );
-});
+const { name } = makeSchedule().metadata;
+const key = `FaultSchedule/${name}`;
 
 t.test('active runs start once, hand their key back when settled, and stop only when healed', async (t) => {
   const settled: string[] = [];
@@ -301,68 +58,9 @@ t.test('active runs start once, hand their key back when settled, and stop only 
   t.match(errors, [/a bug/], 'and is told');
 });
 
-const name = 'worker-crash';
-const key = `FaultSchedule/${name}`;
-
-const crash = {
-  name: 'crash',
-  target: { services: { matchLabels: { role: 'spark-worker' } }, pick: 'one' },
-  killContainer: {},
-};
-const silence = {
-  name: 'silence',
-  target: { nodes: { matchNames: ['node4'] } },
-  hold: '20s',
-  isolateNode: {},
-};
-
-/** A schedule as its file would give it. */
-function makeSchedule(spec: object = {}, annotations: Record<string, string> = {}): FaultSchedule {
-  return resourceKinds.FaultSchedule.parse({
-    apiVersion: 'spark-failures.io/v1alpha1',
-    kind: 'FaultSchedule',
-    metadata: { name, annotations },
-    spec: {
-      ...{ clusterRef: { name: 'six-nodes' }, seed: 42, when: { now: {} }, preset: 'none', faults: [crash] },
-      ...spec,
-    },
-  });
-}
-
 function stored(change: Partial<StoredResource> = {}): StoredResource {
   const identity = { key, kind: 'FaultSchedule', name, uid: 'uid-1', generation: 1, specHash: 'hash' };
   return { ...identity, deleting: false, resource: makeSchedule(), file: 'a.yaml', problems: [], ...change };
-}
-
-/** Statuses in memory; `writes` counts what would have gone to the disk. */
-class MemoryStatuses implements StatusStore<ScheduleStatus> {
-  readonly all = new Map<string, ScheduleStatus>();
-  writes = 0;
-  /** Fails writes, as a full disk does. */
-  failure: Error | undefined;
-
-  async read(of: string) {
-    const status = this.all.get(of);
-    return status ? { status } : {};
-  }
-
-  async list() {
-    return { found: this.all, unreadable: [] };
-  }
-
-  async write(of: string, status: ScheduleStatus) {
-    if (this.failure) throw this.failure;
-    this.writes++;
-    this.all.set(of, JSON.parse(JSON.stringify(status)));
-  }
-
-  async tellFull(of: string, status: ScheduleStatus) {
-    this.all.set(of, status);
-  }
-
-  async remove(of: string) {
-    this.all.delete(of);
-  }
 }
 
 /** The reconciler over runs that go on until a test ends them. */
@@ -669,118 +367,9 @@ t.test('a run that a kill cut off', async (t) => {
   });
 });
 
-/** The real kinds; a fake node cannot be the witness of what another one suffers. */
-const kinds: RunScheduleDeps['kinds'] = Object.fromEntries(
-  Object.entries(faultKindsByName).map(([kindName, kind]) => {
-    const plan: FaultKind['plan'] = (params, facts) =>
-      kind.plan(params, facts).map(({ witness: _witness, ...step }) => step);
-    return [kindName, { ...kind, plan }];
-  }),
-);
-
-/** Six nodes as faults see them, three Spark workers, and the runner over them. */
-class Lab {
-  readonly clock = new FakeClock();
-  readonly statuses = new MemoryStatuses();
-  readonly claims = createClaims();
-  readonly records: RunRecord[] = [];
-  readonly nodes = [1, 2, 3, 4, 5, 6].map(
-    (i) => new FakeNode(`node${i}`, this.clock, scripts, `10.0.0.${i}`),
-  );
-  readonly swarm = new FakeSwarm();
-  readonly said: string[] = [];
-  readonly samples: string[] = [];
-  readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[], bounds: [] as unknown[] };
-  workload = silentJob(this.clock);
-
-  async prepare(): Promise<this> {
-    for (const { name } of this.nodes) this.swarm.addNode(name, name === 'node1' ? 'manager' : 'worker');
-    const service = (name: string, node: string, role: string) =>
-      this.swarm.gateway.createService(
-        {
-          ...{ Name: `streaming_${name}`, Labels: { role }, Mode: { Replicated: { Replicas: 1 } } },
-          TaskTemplate: {
-            ContainerSpec: { Image: 'any:1' },
-            Placement: { Constraints: [`node.hostname == ${node}`] },
-          },
-          EndpointSpec: { Mode: 'dnsrr' },
-        },
-        never,
-      );
-    await service('kafka', 'node2', 'kafka');
-    for (const slot of [1, 2, 3]) await service(`spark-worker-${slot}`, `node${slot + 3}`, 'spark-worker');
-    return this;
-  }
-
-  /** Runs a schedule to its end, by the clock of the world. */
-  async run(schedule: FaultSchedule, signal: AbortSignal = never): Promise<ScheduleStatus> {
-    const conditions: ScheduleStatus['conditions'] = [];
-    const status = { uid: 'uid-1', observedGeneration: 1, conditions, trials: [], runKey: 'uid-1/1/' };
-    const { name: called } = schedule.metadata;
-    const started = { name: called, generation: 1, schedule, seed: 42, status };
-    const run = scheduleRunner(this.#deps())(started, signal);
-    let isOver = false;
-    const over = () => {
-      isOver = true;
-    };
-    void run.then(over, over);
-    for (;;) {
-      await settle();
-      if (isOver) break;
-      const { nextWakeMs } = this.clock;
-      if (nextWakeMs !== undefined) await this.clock.advance(nextWakeMs - this.clock.now());
-    }
-    await run;
-    return this.statuses.all.get(called)!;
-  }
-
-  get isHealthy(): boolean {
-    return this.nodes.every(({ runs, broken }) => runs.size === 0 && broken.size === 0);
-  }
-
-  get touched(): readonly string[] {
-    const isQuestion = (call: string) => ['lacks.sh', 'ask.sh'].includes(call);
-    return this.nodes.filter(({ calls }) => !calls.every(isQuestion)).map((node) => node.name);
-  }
-
-  #deps(): RunScheduleDeps {
-    const { clock, claims, workload, metrics } = this;
-    const cluster: ClusterAccess = {
-      ...{ claims, workload, triggerMs: 1_000, settings: { 'streaming.PROFILE': 'defaults' } },
-      nodeNames: this.nodes.map((node) => node.name),
-      nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
-      swarm: async () => this.swarm.gateway,
-    };
-    return {
-      ...{ clock, scripts, kinds, cluster: () => cluster, status: this.statuses },
-      journal: { write: async (record) => void this.records.push(record), unfinished: async () => [] },
-      metrics: {
-        scheduleFaults: () => {},
-        faultActive: (_schedule, _fault, target, active) => void (active && metrics.active.push(target)),
-        phaseEnded: () => {},
-        runEnded: (_fault, outcome) => void metrics.ended.push(outcome),
-        trialEnded: () => void metrics.trials++,
-        orphaned: () => {},
-      },
-      workloadMetrics: {
-        sample: () => {},
-        silent: () => {},
-        clockBound: (...bound) => void metrics.bounds.push(bound),
-      },
-      openSamples: (runId) => {
-        this.samples.push(runId);
-        return { path: `samples/${runId}.ndjson`, write: () => {}, close: async () => {} };
-      },
-      progress: (_schedule, line) => void this.said.push(line),
-    };
-  }
-}
-
-const completeOf = ({ conditions }: ScheduleStatus) => findCondition(conditions, 'Complete');
-
 t.test('the run of a schedule', async (t) => {
   t.test('leaves a trial with its targets, seed and settings, and nothing else behind', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     const { trials, conditions } = await lab.run(makeSchedule({ faults: [crash, silence] }));
     t.match(
       trials.map(({ number, fault, outcome, seed }) => [number, fault, outcome, seed]),
@@ -813,7 +402,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('of faults that are together is one trial, which begins at one moment', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     const pause = { name: 'pause', target: workers, hold: '20s', pauseContainer: {} };
     const faults = [crash, { ...silence, hold: '10s' }, pause];
     const { trials } = await lab.run(makeSchedule({ faults, together: ['silence', 'pause'] }));
@@ -835,7 +424,7 @@ t.test('the run of a schedule', async (t) => {
 
   t.test('follows a task that restarts, when it is asked to', async (t) => {
     for (const onRestart of ['sticky', 'follow'] as const) {
-      const lab = await new Lab().prepare();
+      const lab = await new ScheduleLab().prepare();
       const named = { services: { matchNames: ['spark-worker-1'] } };
       const pause = { name: 'pause', target: named, hold: '60s', onRestart, pauseContainer: {} };
       const [, , , node] = lab.nodes;
@@ -858,7 +447,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('holds its claim as long as the trial lasts', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     let owner: string | undefined;
     lab.nodes[3]!.mood.before = async (script) => {
       if (script === 'heal.sh') owner = lab.claims.heldBy('node4');
@@ -868,7 +457,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('of a whole service is armed on the manager, and the service is held', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     const held = new Map<string, string | undefined>();
     lab.nodes[0]!.mood.before = async (script) => {
       for (const target of ['streaming_spark-worker-1', 'node1']) held.set(target, lab.claims.heldBy(target));
@@ -889,88 +478,10 @@ t.test('the run of a schedule', async (t) => {
     t.ok(lab.isHealthy);
   });
 
-  t.test('that a guard refuses is recorded, and touches no node', async (t) => {
-    const lab = await new Lab().prepare();
-    const target = { nodes: { matchNames: ['node2'] } };
-    const status = await lab.run(makeSchedule({ faults: [{ ...silence, target }] }));
-    t.match(status.trials, [{ outcome: 'Refused', targets: [], message: /node2 runs streaming_kafka/ }]);
-    t.match(completeOf(status), { reason: 'Refused', message: /allowMeasurementNodes: true permits it/ });
-    t.same(lab.touched, []);
-    t.same(lab.records, []);
-    const faults = [{ ...silence, target }];
-    const permitted = { faults, allowMeasurementNodes: true, allowQuorumLoss: true };
-    t.match((await lab.run(makeSchedule(permitted))).trials, [{ outcome: 'Healed' }]);
-  });
-
-  t.test('whose target is not there is refused, too', async (t) => {
-    const lab = await new Lab().prepare();
-    const target = { services: { matchNames: ['no-such-service'] } };
-    const { trials } = await lab.run(makeSchedule({ faults: [{ ...crash, target }] }));
-    t.match(trials, [{ outcome: 'Refused', message: /nothing that runs now matches/ }]);
-  });
-
-  t.test('is refused for every reason that there is, before any node is touched', async (t) => {
-    const lab = await new Lab().prepare();
-    lab.nodes[1]!.mood.lacks = ['iptables', 'systemd'];
-    lab.nodes[3]!.mood.lacks = ['iptables'];
-    lab.claims.hold('FaultSchedule/other', ['node4/streaming_spark-worker-1']);
-    const both = { ...silence, target: { nodes: { matchNames: ['node2', 'node4'] }, pick: 'all' } };
-    const status = await lab.run(makeSchedule({ faults: [both, crash] }));
-    t.match(completeOf(status), { reason: 'Refused' });
-    const message = completeOf(status)?.message ?? '';
-    for (const reason of [
-      'node2 runs streaming_kafka, which the measurement depends on',
-      '0 of 1 brokers of streaming_kafka would be left',
-      'node2 lacks systemd, iptables',
-      'node4 lacks iptables',
-      'node4/streaming_spark-worker-1 is held by FaultSchedule/other',
-    ])
-      t.ok(message.includes(reason), reason);
-    t.same(lab.touched, []);
-    t.same(lab.records, []);
-    t.same(
-      status.trials.map(({ fault, outcome }) => [fault, outcome]),
-      [['silence', 'Refused']],
-      'nor is what could be done begun',
-    );
-  });
-
-  t.test('tells also what the kind itself refuses, beside what the nodes lack', async (t) => {
-    const lab = await new Lab().prepare();
-    lab.nodes[3]!.mood.lacks = ['iptables'];
-    const partition = { from: { nodes: { matchNames: ['node9'] } } };
-    const { isolateNode: _isolate, ...rest } = silence;
-    const { trials } = await lab.run(makeSchedule({ faults: [{ ...rest, partition }] }));
-    t.equal(trials[0]?.message, 'partition: the cluster has no node "node9"; node4 lacks iptables');
-  });
-
-  t.test('names every node that is out of reach', async (t) => {
-    const lab = await new Lab().prepare();
-    for (const node of lab.nodes.slice(3, 5)) node.mood.unreachable = true;
-    const target = { nodes: { matchNames: ['node4', 'node5'] }, pick: 'all' };
-    const { trials } = await lab.run(makeSchedule({ faults: [{ ...silence, target }] }));
-    t.equal(trials[0]?.message, 'node4: connection lost; node5: connection lost');
-    t.same(lab.touched, []);
-  });
-
-  t.test('leaves alone what another schedule holds, and says whose it is', async (t) => {
-    const lab = await new Lab().prepare();
-    const hold = async (targets: readonly string[]) => {
-      lab.claims.release('FaultSchedule/other');
-      lab.claims.hold('FaultSchedule/other', targets);
-      return (await lab.run(makeSchedule({ faults: [silence] }))).trials[0];
-    };
-    t.match(await hold(['node4']), { outcome: 'Refused', message: 'node4 is held by FaultSchedule/other' });
-    t.match(await hold(['node4/streaming_kafka']), { outcome: 'Refused' }, 'a part of it');
-    t.match(await hold(['node5', 'streaming_kafka']), { outcome: 'Healed' });
-    t.equal(lab.claims.heldBy('node4'), undefined);
-    t.equal(lab.claims.heldBy('node5'), 'FaultSchedule/other', 'whose claim stays');
-  });
-
   t.test(
     'that meets another on its target at the same instant gives way, and never comes to the node',
     async (t) => {
-      const lab = await new Lab().prepare();
+      const lab = await new ScheduleLab().prepare();
       const one = makeSchedule({ faults: [silence] });
       const other = { ...one, metadata: { ...one.metadata, name: 'other' } };
       const ends = await Promise.all([lab.run(one), lab.run(other)]);
@@ -990,7 +501,7 @@ t.test('the run of a schedule', async (t) => {
   );
 
   t.test('is quiet between its trials, and not before the first or after the last', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     const faults = ['a', 'b', 'c'].map((called) => ({ ...silence, name: called }));
     const startMs = lab.clock.now();
     const { trials } = await lab.run(makeSchedule({ faults, gap: '90s' }));
@@ -1006,7 +517,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('aborted in its quiet gap ends there', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     const abort = new AbortController();
     void lab.clock.sleep(60_000, never).then(() => abort.abort(new Error('the schedule was removed')));
     const { trials } = await lab.run(makeSchedule({ faults: [silence, crash], gap: '10m' }), abort.signal);
@@ -1016,7 +527,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('that its node refuses is recorded, and never counts as active', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     lab.nodes[3]!.mood.before = async (script) => {
       lab.nodes[3]!.mood.unreachable ||= script === 'arm.sh';
     };
@@ -1027,7 +538,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('aborted in its hold is healed first, and nothing more is injected', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     const abort = new AbortController();
     void lab.clock.sleep(5_000, never).then(() => abort.abort(new Error('the schedule was removed')));
     const status = await lab.run(makeSchedule({ faults: [silence, crash] }), abort.signal);
@@ -1038,7 +549,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('ends with the first fault that nobody can heal', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     lab.nodes[3]!.mood.undoFails = 1_000;
     const status = await lab.run(makeSchedule({ faults: [silence, crash] }));
     t.match(status.trials, [{ outcome: 'Stuck' }]);
@@ -1047,7 +558,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('rejects when its status cannot be kept, and leaves nothing broken', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     lab.statuses.failure = new Error('disk full');
     await t.rejects(lab.run(makeSchedule({ faults: [silence, crash] })), /disk full/);
     t.ok(lab.isHealthy);
@@ -1055,7 +566,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('of a job that gives no rows is Invalid, says what it waits for, and injects nothing', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     const status = await lab.run(makeSchedule({ preset: 'smoke' }));
     t.match(status.trials, [
       { outcome: 'Refused', verdict: { recovery: 'Invalid', correctness: 'Unknown' } },
@@ -1069,7 +580,7 @@ t.test('the run of a schedule', async (t) => {
   });
 
   t.test('calibrates once for all of its trials', async (t) => {
-    const lab = await new Lab().prepare();
+    const lab = await new ScheduleLab().prepare();
     lab.workload = steadyJob(lab.clock);
     const settings = { preset: 'smoke', trials: 2, calibration: '12s', gate: '10s' };
     const { trials, calibration } = await lab.run(makeSchedule(settings));
@@ -1093,84 +604,6 @@ t.test('the run of a schedule', async (t) => {
     );
   });
 });
-
-t.test('the leader', async (t) => {
-  const manifest = (target: object, kind: object = { killContainer: {} }, spec: object = {}) =>
-    makeSchedule({ faults: [{ name: 'lost', target, ...kind }], ...spec });
-  const worker = (slot: number) => `streaming_spark-worker-${slot}`;
-  const master = (status: string) => `HTTP/1.1 200 OK\r\n\r\n{\n  "status" : "${status}"\n}`;
-  const masters = {
-    ...{ services: { matchLabels: { role: 'spark-worker' } }, pick: 'leader', leads: { sparkMaster: {} } },
-  };
-
-  t.test('of the services is the one that says so', async (t) => {
-    const lab = await new Lab().prepare();
-    for (const [i, status] of ['STANDBY', 'ALIVE', 'STANDBY'].entries())
-      lab.nodes[i + 3]!.answers.set(8080, master(status));
-    const { trials } = await lab.run(manifest(masters));
-    t.match(trials, [{ outcome: 'Healed', targets: [`node5/${worker(2)}`] }]);
-    const stopped = await lab.run(manifest(masters, { hold: '20s', stopService: {} }));
-    t.match(
-      stopped.trials,
-      [{ outcome: 'Healed', targets: [worker(2)] }],
-      'or the service that it belongs to',
-    );
-  });
-
-  t.test('is asked where the manifest says, and a silent one does not hide it', async (t) => {
-    const lab = await new Lab().prepare();
-    lab.nodes[4]!.answers.set(2182, 'Zookeeper version: 3.9.5\nMode: leader\nNode count: 5\n');
-    const target = { ...masters, leads: { zookeeper: { port: 2182 } } };
-    const { trials } = await lab.run(manifest(target));
-    t.match(trials, [{ targets: [`node5/${worker(2)}`] }]);
-  });
-
-  t.test('that nobody is, or that two claim to be, refuses the run with what each said', async (t) => {
-    const lab = await new Lab().prepare();
-    lab.nodes[3]!.answers.set(8080, master('STANDBY'));
-    lab.nodes[4]!.answers.set(8080, 'HTTP/1.1 404 Not Found\r\n\r\n');
-    const none = await lab.run(manifest(masters));
-    t.equal(
-      none.trials[0]?.message,
-      `nobody leads Spark's masters: node4/${worker(1)} follows, ` +
-        `node5/${worker(2)} is not clear (what answers is no Spark master), ` +
-        `node6/${worker(3)} is not clear (ask.sh failed)`,
-    );
-    t.match(none.trials, [{ outcome: 'Refused' }]);
-    for (const i of [3, 4]) lab.nodes[i]!.answers.set(8080, master('ALIVE'));
-    const two = await lab.run(manifest(masters));
-    t.match(two.trials[0]?.message, /^several claim to lead .*: node4\/\S+ leads, node5\/\S+ leads$/);
-    t.same(lab.touched, []);
-  });
-
-  t.test('of the swarm is a node, if it is among those of the target', async (t) => {
-    const lab = await new Lab().prepare();
-    const silenced = { hold: '20s', isolateNode: {} };
-    const target = { nodes: { matchNames: ['node1', 'node3'] }, pick: 'leader' };
-    const { trials } = await lab.run(manifest(target, silenced, { allowQuorumLoss: true }));
-    t.match(trials, [{ outcome: 'Healed', targets: ['node1'] }]);
-    const others = { nodes: { matchNames: ['node3'] }, pick: 'leader' };
-    const refused = await lab.run(manifest(others, silenced));
-    t.match(refused.trials, [
-      { message: /^node1 leads the swarm, and is not among the nodes of the target$/ },
-    ]);
-    for (const { ID } of lab.swarm.nodes.values())
-      lab.swarm.editNode(ID, ({ ManagerStatus: _lost, ...node }) => node);
-    const headless = await lab.run(manifest(target, silenced));
-    t.match(headless.trials, [{ message: 'nobody leads the swarm' }]);
-  });
-});
-
-/** A job whose observer gives no rows. */
-function silentJob(clock: FakeClock): Workload {
-  return {
-    clockBound: () => Promise.reject(new Error('no observer')),
-    // biome-ignore lint/correctness/useYield: there is no row to give
-    async *samples(signal) {
-      await clock.sleep(3_600_000, signal);
-    },
-  };
-}
 
 /** A job that commits once a second and that nothing disturbs. */
 function steadyJob(clock: FakeClock): Workload {

@@ -1,25 +1,16 @@
 import t from 'tap';
-import type { FaultKind, TaskTarget } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-  type StepRun,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { cpuPressure, memoryPressure } from '../../state-machines/faults/burn/fault.ts';
+import type { TaskTarget } from '../../state-machines/contract.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
+import type { LabStep } from '../support/fault-steps.ts';
 
 // The burn mechanism on real machines: felt by the container, by nobody else, and ended whatever becomes of its parts.
 
 const lab = await openFaultLab(t, { cluster: 'faults-burn', subnet: '10.93.2.128/25' });
-const { ports, scripts, signal, until } = lab;
+const { scripts, signal, until } = lab;
 const output = (script: string, ...args: string[]) => lab.on('node1', script, ...args);
 /** The engine's bridge has a carrier throughout. */
 const bystander = await lab.startTask('node1');
-const minute = 60_000;
 const remove = ({ containerId }: TaskTarget) => output('docker rm -f "$1"', containerId);
 /** Percent of a core, and bytes, that the engine says the container uses. */
 const stats = async ({ containerId }: TaskTarget) => {
@@ -33,21 +24,7 @@ const burning = () =>
   output('ps -eo args | grep -E "[i]nject.sh (cpu|memory)|[d]d if=/dev/zero bs=" || true');
 const marks = async () =>
   (await scanOrphans(lab.node('node1'), scripts, signal)).filter(({ kind }) => kind === 'mark');
-
-async function armed<P>(kind: FaultKind<P>, params: object, task: TaskTarget, name: string, fuseMs = minute) {
-  const step = kind.plan(kind.params.parse(params), await lab.facts([task]))[0]!;
-  const run: StepRun = { name, step };
-  await armStep(ports, run, { fuseMs, needs: kind.needs }, signal);
-  return run;
-}
-
-const inEffect = (run: StepRun) =>
-  until('in effect', 5_000, async () => (await lookAt(ports, run, signal)).verdict === 'active');
-
-async function closed(run: StepRun): Promise<void> {
-  await healStep(ports, run, signal);
-  await disarmStep(ports, run, signal);
-}
+const inEffect = (run: LabStep) => until('in effect', 5_000, async () => (await run.looks()) === 'active');
 
 await t.test('cpuPressure: takes CPU time of the container, which sees no process of ours', async (t) => {
   const task = await lab.startTask('node1', '--cpus 0.5');
@@ -76,12 +53,12 @@ await t.test('cpuPressure: takes CPU time of the container, which sees no proces
 
 await t.test('cpuPressure: a load is a share of a core', async (t) => {
   const task = await lab.startTask('node1');
-  const run = await armed(cpuPressure, { load: 20 }, task, 'share.0');
-  await injectStep(ports, run, signal);
+  const run = await lab.arm({ kind: 'cpuPressure', params: { load: 20 }, target: task });
+  await run.inject();
   await inEffect(run);
   const { cpu } = await stats(task);
   t.ok(cpu > 5 && cpu < 40, `${cpu} %`);
-  await closed(run);
+  await run.close();
   t.equal(await burning(), '');
   await remove(task);
 });
@@ -142,18 +119,18 @@ await t.test('a container that is killed takes its burners with it', async (t) =
   const task = await lab.startTask('node1', '--memory 256m');
   const other = await lab.startTask('node1', '--memory 256m');
   const runs = [
-    await armed(cpuPressure, {}, task, 'killed.0'),
-    await armed(memoryPressure, { size: '128Mi' }, other, 'killed.1'),
+    await lab.arm({ kind: 'cpuPressure', target: task }),
+    await lab.arm({ kind: 'memoryPressure', params: { size: '128Mi' }, target: other }),
   ];
   for (const run of runs) {
-    await injectStep(ports, run, signal);
+    await run.inject();
     await inEffect(run);
     await output('docker kill "$1"', run.step.args[3]!);
     await until('burnt out', 5_000, async () => (await burning()) === '');
-    t.equal((await lookAt(ports, run, signal)).verdict, 'active', 'it died under it');
-    await healStep(ports, run, signal);
-    t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
-    await closed(run);
+    t.equal(await run.looks(), 'active', 'it died under it');
+    await run.heal();
+    t.equal(await run.looks(), 'inactive');
+    await run.close();
   }
   t.equal(await output('find /sys/fs/cgroup -name "*$1*"', task.containerId), '', 'its cgroups are gone');
   await Promise.all([task, other].map(remove));
@@ -162,22 +139,16 @@ await t.test('a container that is killed takes its burners with it', async (t) =
 await t.test('nobody comes back: the node ends it by itself', async (t) => {
   const task = await lab.startTask('node1', '--memory 256m');
   const before = await lab.traces('node1');
-  for (const [kind, params] of [
-    [cpuPressure, { workers: 3, load: 50 }],
-    [memoryPressure, { size: '128Mi' }],
-  ] as const) {
-    const run = await armed<never>(
-      kind as unknown as FaultKind<never>,
-      params,
-      task,
-      `abandoned-${kind.name}.0`,
-      5_000,
-    );
-    await injectStep(ports, run, signal);
+  for (const fault of [
+    { kind: 'cpuPressure', params: { workers: 3, load: 50 } },
+    { kind: 'memoryPressure', params: { size: '128Mi' } },
+  ]) {
+    const run = await lab.arm({ ...fault, target: task, fuseMs: 5_000 });
+    await run.inject();
     await until('burning', 5_000, async () => (await burning()) !== '');
     await until('ended', 20_000, async () => (await burning()) === '');
-    t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
-    await closed(run);
+    t.equal(await run.looks(), 'inactive');
+    await run.close();
   }
   t.equal(await lab.traces('node1'), before);
   await remove(task);
@@ -187,8 +158,8 @@ await t.test(
   'burners that outlive their unit, or an inject that was cut short, are found and ended',
   async (t) => {
     const task = await lab.startTask('node1');
-    const run = await armed(cpuPressure, { workers: 2 }, task, 'astray.0');
-    await injectStep(ports, run, signal);
+    const run = await lab.arm({ kind: 'cpuPressure', params: { workers: 2 }, target: task });
+    await run.inject();
     await inEffect(run);
     // As in cgroup version 2, where they leave the unit's cgroup with their move: systemd knows none of them.
     const units = () => output('systemctl list-units --plain --no-legend "sf-burn-*" | cut -d" " -f1');
@@ -202,17 +173,17 @@ await t.test(
     );
     await output('systemctl kill --kill-whom=main -s KILL "$1"', unit);
     t.not(await burning(), '');
-    await healStep(ports, run, signal);
+    await run.heal();
     t.equal(await burning(), '');
-    await disarmStep(ports, run, signal);
+    await run.disarm();
 
-    const late = await armed(cpuPressure, {}, task, 'late.0');
+    const late = await lab.arm({ kind: 'cpuPressure', target: task, name: 'late.0' });
     const dir = '/var/lib/spark-failures/runs/late.0';
     // Its inject was still on its way when the heal came and went: what starts now, ends at once.
-    await healStep(ports, late, signal);
+    await late.heal();
     await output('cd "$1" && SF_RUN_DIR=$1 sh ./inject.sh cpu 1 100 "$2"', ...[dir, task.containerId]);
     await until('ended', 5_000, async () => (await units()) + (await burning()) === '');
-    await disarmStep(ports, late, signal);
+    await late.disarm();
     await remove(task);
   },
 );
@@ -220,12 +191,12 @@ await t.test(
 await t.test('is healed without its directory, and without any journal', async (t) => {
   const task = await lab.startTask('node1');
   const before = await lab.traces('node1');
-  const run = await armed(cpuPressure, {}, task, 'lost.0');
-  await injectStep(ports, run, signal);
+  const run = await lab.arm({ kind: 'cpuPressure', target: task, name: 'lost.0' });
+  await run.inject();
   await inEffect(run);
   await output('rm -r /var/lib/spark-failures/runs/lost.0');
   await until('ended by itself', 5_000, async () => (await burning()) === '');
-  await healStep(ports, run, signal);
+  await run.heal();
   await output('systemctl stop sf-lost.0.timer; rm -f /var/lib/spark-failures/locks/*');
   // One that nothing can tell to end: only its mark is left.
   await output(

@@ -1,27 +1,16 @@
 import t from 'tap';
-import type { FaultKind, TaskTarget } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-  type StepRun,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { ioPressure } from '../../state-machines/faults/burn/fault.ts';
-import { fillDisk } from '../../state-machines/faults/disk/fault.ts';
-import { ioLimit } from '../../state-machines/faults/limit/fault.ts';
+import type { TaskTarget } from '../../state-machines/contract.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
+import type { LabStep } from '../support/fault-steps.ts';
 
 // What takes a node's disk, or the way to it, on real machines: felt by a container, and given back to the last byte.
 
 const lab = await openFaultLab(t, { cluster: 'faults-disk', subnet: '10.93.23.0/24', limitMs: 900_000 });
-const { ports, scripts, signal, until } = lab;
+const { scripts, signal, until } = lab;
 const output = (script: string, ...args: string[]) => lab.on('node1', script, ...args);
 const node1 = { kind: 'node', node: 'node1' } as const;
 const volumes = '/var/lib/docker/volumes';
-const minute = 60_000;
 const mib = 1024 ** 2;
 /** The engine's bridge has a carrier, and its database of volumes has one, throughout. */
 const writer = await lab.startTask('node1', '--volume data:/data');
@@ -37,21 +26,10 @@ const usedPercent = async () =>
 const marks = async () =>
   (await scanOrphans(lab.node('node1'), scripts, signal)).filter(({ kind }) => kind === 'mark');
 
-async function armed<P>(
-  kind: FaultKind<P>,
-  params: object,
-  target: TaskTarget | typeof node1,
-  { name, fuseMs = minute }: { readonly name: string; readonly fuseMs?: number },
-): Promise<StepRun> {
-  const step = kind.plan(kind.params.parse(params), await lab.facts([target]))[0]!;
-  await armStep(ports, { name, step }, { fuseMs, needs: kind.needs }, signal);
-  return { name, step };
-}
-
-async function closed(run: StepRun): Promise<void> {
-  await healStep(ports, run, signal);
-  t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
-  await disarmStep(ports, run, signal);
+async function closed(run: LabStep): Promise<void> {
+  await run.heal();
+  t.equal(await run.looks(), 'inactive');
+  await run.disarm();
 }
 
 /** A small file system of a file, mounted at a folder; gone again after `work`. */
@@ -144,8 +122,8 @@ await t.test('fillDisk: a full disk below the run itself keeps it from nothing',
     await withFileSystem(type, '/var/lib/spark-failures/runs', async () => {
       const path = '/var/lib/spark-failures/runs';
       const free = await freeBytes(path);
-      const run = await armed(fillDisk, { path }, node1, { name: `under-${type}.0`, fuseMs: 5_000 });
-      t.equal((await injectStep(ports, run, signal)).look.verdict, 'active', type);
+      const run = await lab.arm({ kind: 'fillDisk', params: { path }, target: node1, fuseMs: 5_000 });
+      t.equal(await run.inject(), 'active', type);
       t.equal(await freeBytes(path), 0);
       const more = 'dd if=/dev/zero of="$1/more" bs=4k count=1 2>&1 || true; rm -f "$1/more"';
       t.match(await output(more, path), 'No space left');
@@ -159,14 +137,14 @@ await t.test('fillDisk: a full disk below the run itself keeps it from nothing',
 
 await t.test('fillDisk: is undone without its directory, and without any journal', async (t) => {
   const [before, free] = [await lab.traces('node1'), await freeBytes()];
-  const run = await armed(fillDisk, {}, node1, { name: 'lost.0' });
-  await injectStep(ports, run, signal);
+  const run = await lab.arm({ kind: 'fillDisk', target: node1, name: 'lost.0' });
+  await run.inject();
   await output(
     'systemctl stop sf-lost.0.timer; rm -r /var/lib/spark-failures/runs/lost.0; rm -f /var/lib/spark-failures/locks/*',
   );
-  t.equal((await lookAt(ports, run, signal)).verdict, 'active');
-  await healStep(ports, run, signal);
-  t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
+  t.equal(await run.looks(), 'active');
+  await run.heal();
+  t.equal(await run.looks(), 'inactive');
   // One of whose run nothing at all is left, and that somebody has open.
   await output(
     'fallocate -l 1G "$1/.sf-fill-12345"; (sleep 30 <"$1/.sf-fill-12345" >/dev/null 2>&1 &)',
@@ -181,13 +159,8 @@ await t.test('fillDisk: is undone without its directory, and without any journal
 await t.test('fillDisk: a power cut during the hold is undone at boot', async (t) => {
   const fill = () => lab.on('node2', `stat -f -c %a ${volumes}`);
   const free = Number(await fill());
-  const step = fillDisk.plan(
-    fillDisk.params.parse({}),
-    await lab.facts([{ kind: 'node', node: 'node2' }]),
-  )[0]!;
-  const run = { name: 'power.0', step };
-  await armStep(ports, run, { fuseMs: minute, needs: fillDisk.needs }, signal);
-  t.equal((await injectStep(ports, run, signal)).look.verdict, 'active');
+  const run = await lab.arm({ kind: 'fillDisk', target: { kind: 'node', node: 'node2' } });
+  t.equal(await run.inject(), 'active');
   await lab.powerCycle('node2');
   await until('undone', 30_000, async () => Number(await fill()) > free - 1024);
   await closed(run);
@@ -269,11 +242,9 @@ await t.test('ioPressure: the container has to share its disk, and finds nothing
 
 await t.test('nobody comes back: the node ends both by itself', async (t) => {
   const before = await lab.traces('node1');
-  for (const kind of [ioLimit, ioPressure] as const) {
-    const run = await armed(kind as unknown as FaultKind<never>, {}, writer, {
-      ...{ name: `abandoned-${kind.name}.0`, fuseMs: 6_000 },
-    });
-    await injectStep(ports, run, signal);
+  for (const kind of ['ioLimit', 'ioPressure']) {
+    const run = await lab.arm({ kind, target: writer, fuseMs: 6_000 });
+    await run.inject();
     await until('healed', 30_000, async () =>
       (await output('ls /var/lib/spark-failures/runs/*')).includes('healed'),
     );

@@ -1,6 +1,4 @@
 import t from 'tap';
-import { armStep, disarmStep, healStep, injectStep } from '../../state-machines/dead-man/step-actions.ts';
-import { blockPort, partition } from '../../state-machines/faults/drop/fault.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
 import { type Answer, type Asker, networkProbes } from '../support/network-probes.ts';
 
@@ -8,7 +6,7 @@ import { type Answer, type Asker, networkProbes } from '../support/network-probe
 
 const lab = await openFaultLab(t, { cluster: 'faults-net', subnet: '10.93.3.0/24', nodes: 3 });
 const { listen, listening, connect, arrives, ping, datagram } = networkProbes(lab);
-const { ports, signal } = lab;
+const { signal } = lab;
 const names = ['node1', 'node2', 'node3'];
 for (const name of names) {
   await listen(name, 8080);
@@ -192,21 +190,16 @@ await t.test('datagrams to a blocked port arrive nowhere, others do', async (t) 
 });
 
 await t.test('nobody comes back: the node heals itself of either kind', async (t) => {
-  const facts = await lab.facts(targets);
-  const steps = [
-    partition.plan({ direction: 'both', action: 'reject' }, facts)[0]!,
-    blockPort.plan({ protocol: 'tcp', ports: [8080], direction: 'both', action: 'drop' }, facts)[0]!,
-  ];
   const before = await lab.on('node1', 'iptables -S');
-  for (const [index, step] of steps.entries()) {
-    const run = { name: `left-${index}.0`, step };
-    await armStep(ports, run, { fuseMs: 8_000, needs: ['systemd', 'iptables'] }, signal);
-    const { look } = await injectStep(ports, run, signal);
-    t.equal(look.verdict, 'active');
+  for (const fault of [
+    { kind: 'partition', params: { direction: 'both', action: 'reject' } },
+    { kind: 'blockPort', params: { protocol: 'tcp', ports: [8080], direction: 'both', action: 'drop' } },
+  ]) {
+    const run = await lab.arm({ ...fault, target: targets[0], fuseMs: 8_000 });
+    t.equal(await run.inject(), 'active');
     t.not(await connect(two, 'node1', 8080), 'open');
     await lab.until('healed', 30_000, async () => (await connect(two, 'node1', 8080)) === 'open');
     t.equal(await lab.on('node1', 'iptables -S'), before);
-    await healStep(ports, run, signal);
-    await disarmStep(ports, run, signal);
+    await run.close();
   }
 });

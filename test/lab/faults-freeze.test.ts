@@ -1,14 +1,5 @@
-import t, { type Test } from 'tap';
+import t from 'tap';
 import type { TaskTarget } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-  type StepRun,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
@@ -16,11 +7,10 @@ import { openFaultLab } from '../support/fault-lab.ts';
 // pauseContainer, pauseProcess and killProcess on a real machine, felt from inside the container and from outside.
 
 const lab = await openFaultLab(t, { cluster: 'faults-freeze', subnet: '10.93.1.0/24', nodes: 1 });
-const { ports, signal, until } = lab;
+const { signal, until } = lab;
 const on = (script: string, ...args: string[]) => lab.on('node1', script, ...args);
 const start = (command?: string) => lab.startTask('node1', '', command);
 const remnants = () => scanOrphans(lab.node('node1'), lab.scripts, signal);
-const minute = 60_000;
 const unified = '/sys/fs/cgroup/unified';
 const isHybrid = (await on(`stat -fc %T ${unified} 2>&1 || true`)) === 'cgroup2fs';
 const skip = isHybrid ? false : 'no second hierarchy beside that of the other tests';
@@ -53,22 +43,6 @@ const beats = async (task: TaskTarget, name: string) => {
 };
 const mainPid = (task: TaskTarget) => on(`docker inspect -f '{{.State.Pid}}' "$1"`, task.containerId);
 const stateOf = (pid: string) => on(`ps -o stat= -p "$1" | cut -c1`, pid);
-
-/** A run of one step, armed and injected, without anybody who would end it. */
-const inject = async (t: Test, kindName: string, task: TaskTarget, params: object, fuseMs = minute) => {
-  const kind = faultKinds.find(({ name }) => name === kindName)!;
-  const step = kind.plan(kind.params.parse(params), await lab.facts([task]))[0]!;
-  const run: StepRun = { name: `${task.service}.0`, step };
-  await armStep(ports, run, { fuseMs, needs: kind.needs }, signal);
-  t.teardown(async () => {
-    await healStep(ports, run, signal);
-    await disarmStep(ports, run, signal);
-  });
-  const { look } = await injectStep(ports, run, signal);
-  t.equal(look.verdict, 'active');
-  return run;
-};
-const verdict = async (run: StepRun) => (await lookAt(ports, run, signal)).verdict;
 
 await t.test('the machine has a freezer', async (t) => {
   t.same(await missingNeeds(lab.node('node1'), ['freezer'], lab.scripts, signal), []);
@@ -104,10 +78,10 @@ await t.test('frozen containers keep their sockets, answer nobody, and answer la
 
 await t.test('a busy container stands still: its CPU time says so', async (t) => {
   const busy = await start(`sh -c 'while :; do :; done'`);
-  const run = await inject(t, 'pauseContainer', busy, {});
+  const run = await lab.abandon(t, { kind: 'pauseContainer', target: busy, sees: 'active' });
   t.not(await stateOf(await mainPid(busy)), 'R');
-  await healStep(ports, run, signal);
-  t.equal(await verdict(run), 'inactive');
+  await run.heal();
+  t.equal(await run.looks(), 'inactive');
   t.equal(await stateOf(await mainPid(busy)), 'R');
   await on('docker kill "$1"', busy.containerId);
 });
@@ -156,11 +130,11 @@ await t.test('a container that is killed while it is frozen can die once it is l
 
 await t.test('a container that was restarted by hand is another one: who pauses it may', async (t) => {
   const task = await start();
-  const run = await inject(t, 'pauseContainer', task, {});
+  const run = await lab.abandon(t, { kind: 'pauseContainer', target: task, sees: 'active' });
   await on('docker restart -t 0 "$1"', task.containerId);
-  t.equal(await verdict(run), 'inactive');
+  t.equal(await run.looks(), 'inactive');
   await on('docker pause "$1"', task.containerId);
-  await healStep(ports, run, signal);
+  await run.heal();
   t.equal(await on(`docker inspect -f '{{.State.Paused}}' "$1"`, task.containerId), 'true');
   await on('docker unpause "$1"', task.containerId);
 });
@@ -227,14 +201,15 @@ await t.test('a process that somebody else has stopped is left to them', async (
 
 await t.test('a container restarted by hand while its process is stopped starts clean', async (t) => {
   const task = await start('sleep 3601');
-  const run = await inject(t, 'pauseProcess', task, { process: 'sleep 3601' });
+  const params = { process: 'sleep 3601' };
+  const run = await lab.abandon(t, { kind: 'pauseProcess', params, target: task, sees: 'active' });
   t.equal(await stateOf(await mainPid(task)), 'T');
   await on('docker restart -t 0 "$1"', task.containerId);
   const fresh = await mainPid(task);
   t.equal(await stateOf(fresh), 'S');
-  t.equal(await verdict(run), 'inactive');
+  t.equal(await run.looks(), 'inactive');
   await on('kill -STOP "$1"', fresh);
-  await healStep(ports, run, signal);
+  await run.heal();
   t.equal(await stateOf(fresh), 'T', 'only what was stopped by the run is continued');
   await on('kill -CONT "$1"', fresh);
 });
@@ -252,25 +227,27 @@ await t.test('a container that is removed takes its stopped process with it', as
 await t.test('nobody comes back: the machine lets all go by the deadline', async (t) => {
   const [frozen, stopped] = [await start(), await start('sleep 3603')];
   await beat(frozen, 'frozen');
+  const [params, ends] = [{ process: 'sleep 3603' }, { fuseMs: 10_000, sees: 'active' } as const];
   const runs = [
-    await inject(t, 'pauseContainer', frozen, {}, 10_000),
-    await inject(t, 'pauseProcess', stopped, { process: 'sleep 3603' }, 10_000),
+    await lab.abandon(t, { kind: 'pauseContainer', target: frozen, ...ends }),
+    await lab.abandon(t, { kind: 'pauseProcess', params, target: stopped, ...ends }),
   ];
   t.equal(await beats(frozen, 'frozen'), false);
   t.equal(await stateOf(await mainPid(stopped)), 'T');
   await until('it beats', 30_000, () => beats(frozen, 'frozen'));
   await until('it runs', 30_000, async () => (await stateOf(await mainPid(stopped))) === 'S');
-  for (const run of runs) t.equal(await verdict(run), 'inactive');
+  for (const run of runs) t.equal(await run.looks(), 'inactive');
 });
 
 await t.test('a run that died between saving and stopping is undone without harm', async (t) => {
   const task = await start();
   await beat(task, 'victim');
-  const run = await inject(t, 'pauseProcess', task, { process: 'victim' });
+  const params = { process: 'victim' };
+  const run = await lab.abandon(t, { kind: 'pauseProcess', params, target: task, sees: 'active' });
   const held = `/var/lib/spark-failures/runs/${run.name}/held`;
   await on(`while read -r pid _; do kill -CONT "$pid"; done <"$1"; echo '1 1' >>"$1"`, held);
-  await healStep(ports, run, signal);
-  await healStep(ports, run, signal);
+  await run.heal();
+  await run.heal();
   t.equal(await beats(task, 'victim'), true);
 });
 

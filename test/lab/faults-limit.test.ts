@@ -1,19 +1,11 @@
 import t from 'tap';
 import type { TaskTarget } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { cpuLimit } from '../../state-machines/faults/limit/fault.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
 
 // The limit mechanism on real machines: felt inside the container, and exactly undone.
 
 const lab = await openFaultLab(t, { cluster: 'faults-limit', subnet: '10.93.2.0/25' });
-const { ports, signal, until } = lab;
+const { until } = lab;
 const output = (script: string, ...args: string[]) => lab.on('node1', script, ...args);
 /** Beside every target: a fault is of one container alone, and the engine's bridge has a carrier throughout. */
 await lab.startTask('node1');
@@ -191,15 +183,12 @@ await t.test('nobody comes back: the node puts the limit back by itself', async 
   const before = await lab.traces('node1');
   const quota = () => read(task, 'cpu.cfs_quota_us', 'cpu.max');
   const own = await quota();
-  const step = cpuLimit.plan(cpuLimit.params.parse({}), await lab.facts([task]))[0]!;
-  const run = { name: 'abandoned.0', step };
-  await armStep(ports, run, { fuseMs: 4_000, needs: cpuLimit.needs }, signal);
-  t.equal((await injectStep(ports, run, signal)).look.verdict, 'active');
+  const run = await lab.arm({ kind: 'cpuLimit', target: task, fuseMs: 4_000 });
+  t.equal(await run.inject(), 'active');
   t.not(await quota(), own);
   await until('put back', 20_000, async () => (await quota()) === own);
-  t.equal((await lookAt(ports, run, signal)).verdict, 'inactive');
-  await healStep(ports, run, signal);
-  await disarmStep(ports, run, signal);
+  t.equal(await run.looks(), 'inactive');
+  await run.close();
   t.equal(await lab.traces('node1'), before);
   await remove(task);
 });

@@ -3,16 +3,6 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { RefusedError, type Target } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-  lookFromWitness,
-  type StepRun,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { bindLab, openFaultLab } from '../support/fault-lab.ts';
 
@@ -23,8 +13,7 @@ const limitMs = 1_200_000;
 const lab = await openFaultLab(t, {
   ...{ cluster, subnet: '10.93.25.0/24', nodes: 3, swarm: true, managers: 3, limitMs },
 });
-const { ports, signal, until, on } = lab;
-const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+const { signal, until, on } = lab;
 const node = (name: string): Target => ({ kind: 'node', node: name });
 const tries = (name: string, script: string, ...args: string[]) =>
   lab
@@ -52,28 +41,6 @@ const boot = (name: string) =>
   on(name, "sed 's/.*) //' /proc/1/stat | cut -d' ' -f20; cat /etc/machine-id; cat /etc/ssh/*.pub");
 const members = (from: string) => on(from, 'docker node ls --quiet | sort');
 
-/** A run of one step, armed and injected, that nobody will ask about again; healed when the test is over. */
-async function abandon(
-  t: { teardown: (undo: () => Promise<void>) => void },
-  { kind, target, fuseMs }: { readonly kind: string; readonly target: Target; readonly fuseMs: number },
-): Promise<StepRun> {
-  const { needs, plan } = kindOf(kind);
-  const run = { name: `${kind}-${Date.now()}.0`, step: plan({}, await lab.facts([target]))[0]! };
-  t.teardown(async () => {
-    await healStep(ports, run, signal);
-    await disarmStep(ports, run, signal);
-  });
-  await armStep(ports, run, { fuseMs, needs }, signal);
-  await injectStep(ports, run, signal);
-  return run;
-}
-
-const looks = async (run: StepRun) => (await lookAt(ports, run, signal)).verdict;
-const peerLooks = async (run: StepRun) => (await lookFromWitness(ports, run, signal))?.verdict;
-const isHealed = async ({ name, step }: StepRun) =>
-  (await scanOrphans(lab.node(step.node), lab.scripts, signal).catch(() => [])).some(
-    (found) => found.kind === 'run' && found.run === name && found.state === 'healed',
-  );
 const says = (told: string, { result }: Awaited<ReturnType<typeof lab.run>>) => {
   const { cmdMs = 0, effMs = 0, effResolutionMs, endResolutionMs = 'no' } = result.instants;
   t.comment(
@@ -115,30 +82,30 @@ await t.test('demoteManager', async (t) => {
     const names = ['node1', 'node2', 'node3'];
     const leads = await Promise.all(names.map((name) => on(name, isLeader)));
     const leader = names[leads.indexOf('true')]!;
-    const run = await abandon(t, { kind: 'demoteManager', target: node(leader), fuseMs: 3 * minute });
+    const run = await lab.abandon(t, { kind: 'demoteManager', target: node(leader), fuseMs: 3 * minute });
     // Up to several rounds of five seconds: the new leader demotes nobody before it knows who is left.
-    await until('in effect', 2 * minute, async () => (await looks(run)) === 'active');
+    await until('in effect', 2 * minute, async () => (await run.looks()) === 'active');
     t.match(await listed(run.step.node, leader), /^active worker (ready|unknown)$/);
-    await healStep(ports, run, signal);
-    await until('over', 2 * minute, async () => (await looks(run)) === 'inactive');
+    await run.heal();
+    await until('over', 2 * minute, async () => (await run.looks()) === 'inactive');
     await until('it knows itself', minute, async () => (await identity(leader)).endsWith(' true'));
   });
 
   await t.test('is undone by the surviving manager alone', async (t) => {
-    const run = await abandon(t, { kind: 'demoteManager', target: node('node2'), fuseMs: 6_000 });
+    const run = await lab.abandon(t, { kind: 'demoteManager', target: node('node2'), fuseMs: 6_000 });
     t.equal(run.step.node, 'node1');
-    await until('in effect', 20_000, async () => (await looks(run)) === 'active');
-    await until('healed', minute, () => isHealed(run));
+    await until('in effect', 20_000, async () => (await run.looks()) === 'active');
+    await until('healed', minute, run.isHealed);
     await until('whole', minute, () => isWhole('node2', 'node1'));
-    t.equal(await looks(run), 'inactive');
+    t.equal(await run.looks(), 'inactive');
   });
 
   await t.test('leaves alone what somebody else has made of it meanwhile', async (t) => {
-    const run = await abandon(t, { kind: 'demoteManager', target: node('node2'), fuseMs: minute });
+    const run = await lab.abandon(t, { kind: 'demoteManager', target: node('node2') });
     await on('node1', 'docker node promote node2');
     await until('whole', minute, () => isWhole('node2', 'node1'));
-    await healStep(ports, run, signal);
-    t.equal(await looks(run), 'inactive');
+    await run.heal();
+    t.equal(await run.looks(), 'inactive');
   });
 });
 
@@ -218,13 +185,9 @@ await t.test('leaveSwarm', async (t) => {
   });
 
   await t.test('is refused for another member than was planned for, and by a swarm that locks', async (t) => {
-    const [step] = kindOf('leaveSwarm').plan({}, await lab.facts([node('node2')]));
-    const other = { name: 'other.0', step: { ...step!, args: ['leave', 'somebody'] } };
-    const { needs } = kindOf('leaveSwarm');
-    await armStep(ports, other, { fuseMs: minute, needs }, signal);
-    await t.rejects(injectStep(ports, other, signal), RefusedError);
-    await healStep(ports, other, signal);
-    await disarmStep(ports, other, signal);
+    const other = await lab.arm({ kind: 'leaveSwarm', target: node('node2'), args: ['leave', 'somebody'] });
+    await t.rejects(other.inject(), RefusedError);
+    await other.close();
     await on('node1', 'docker swarm update --autolock=true >/dev/null');
     const { result } = await lab.run({ kind: 'leaveSwarm', targets: [node('node2')], holdMs: 1_000 });
     await on('node1', 'docker swarm update --autolock=false >/dev/null');
@@ -234,26 +197,26 @@ await t.test('leaveSwarm', async (t) => {
 
   await t.test('is undone by the node alone', async (t) => {
     const who = await identity('node2');
-    const run = await abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 4_000 });
-    t.equal(await looks(run), 'active');
-    await until('healed', minute, () => isHealed(run));
+    const run = await lab.abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 4_000 });
+    t.equal(await run.looks(), 'active');
+    await until('healed', minute, run.isHealed);
     t.equal(await identity('node2'), who);
-    t.equal(await looks(run), 'inactive');
+    t.equal(await run.looks(), 'inactive');
     await until('whole', minute, () => isWhole('node2', 'node1'));
   });
 
   await t.test('does not outlive a loss of power', async (t) => {
     const who = await identity('node2');
-    const run = await abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 10 * minute });
+    const run = await lab.abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 10 * minute });
     await lab.powerCycle('node2');
-    await until('replayed', minute, () => isHealed(run));
+    await until('replayed', minute, run.isHealed);
     t.equal(await identity('node2'), who);
     await until('whole', minute, () => isWhole('node2', 'node1'));
   });
 
   await t.test('is undone by its mark, without a directory of any run', async (t) => {
     const who = await identity('node2');
-    const { name } = await abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 10 * minute });
+    const { name } = await lab.abandon(t, { kind: 'leaveSwarm', target: node('node2'), fuseMs: 10 * minute });
     await on('node2', 'systemctl stop "sf-$1.timer"; rm -rf "/var/lib/spark-failures/runs/$1"', name);
     t.match(await scanOrphans(lab.node('node2'), lab.scripts, signal), [
       { kind: 'mark', mechanism: 'membership', mark: /^sf-swarm-\d+$/ },
@@ -281,10 +244,10 @@ await t.test('rebootNode', async (t) => {
 
   await t.test('is closed by the boot itself when nobody asks', async (t) => {
     const before = await boot('node3');
-    const run = await abandon(t, { kind: 'rebootNode', target: node('node3'), fuseMs: 10 * minute });
-    await until('replayed', minute, () => isHealed(run));
+    const run = await lab.abandon(t, { kind: 'rebootNode', target: node('node3'), fuseMs: 10 * minute });
+    await until('replayed', minute, run.isHealed);
     t.not((await boot('node3')).split('\n')[0], before.split('\n')[0]);
-    t.equal(await looks(run), 'active', 'it has been rebooted');
+    t.equal(await run.looks(), 'active', 'it has been rebooted');
     await until('whole', minute, () => isWhole('node3', 'node1'));
   });
 });
@@ -328,11 +291,11 @@ await t.test('powerOffNode', async (t) => {
 
   await t.test('is undone by the switch alone, and closed by the boot', async (t) => {
     const before = await boot('node2');
-    const run = await abandon(t, { kind: 'powerOffNode', target: node('node2'), fuseMs: 12_000 });
-    await until('in effect', 20_000, async () => (await peerLooks(run)) === 'active');
-    await until('replayed', minute, () => isHealed(run));
+    const run = await lab.abandon(t, { kind: 'powerOffNode', target: node('node2'), fuseMs: 12_000 });
+    await until('in effect', 20_000, async () => (await run.looksFromWitness()) === 'active');
+    await until('replayed', minute, run.isHealed);
     t.not((await boot('node2')).split('\n')[0], before.split('\n')[0]);
-    t.equal(await peerLooks(run), 'inactive');
+    t.equal(await run.looksFromWitness(), 'inactive');
     await until('whole', minute, () => isWhole('node2', 'node1'));
   });
 });

@@ -1,5 +1,4 @@
 import t from 'tap';
-import { armStep, disarmStep, healStep, injectStep } from '../../state-machines/dead-man/step-actions.ts';
 import { throttle } from '../../state-machines/faults/rate/fault.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
@@ -10,17 +9,17 @@ import { networkProbes } from '../support/network-probes.ts';
 
 const lab = await openFaultLab(t, { cluster: 'faults-net', subnet: '10.93.3.0/24' });
 const { listen, bandwidth } = networkProbes(lab);
-const { scripts, ports, signal } = lab;
+const { scripts, signal } = lab;
 await listen('node1', 8080);
 await listen('node2', 8080);
 const one = { node: 'node1' };
 const two = { node: 'node2' };
 const boxed = { node: 'node1', container: (await lab.startTask('node1')).containerId };
 const targets = [{ kind: 'node', node: 'node1' }] as const;
+const thin = { kind: 'throttle', params: { rate: '1mbit' }, target: targets[0] };
 const megabyte = 1_000_000;
 const mbit = 1e6;
 
-const step = async (rate: string) => throttle.plan({ rate }, await lab.facts(targets))[0]!;
 const queues = () => lab.on('node1', 'tc qdisc show dev eth0; cat /sys/class/net/eth0/tx_queue_len');
 const marks = async () =>
   (await scanOrphans(lab.node('node1'), scripts, signal)).filter(({ kind }) => kind === 'mark');
@@ -68,27 +67,21 @@ for (const rate of ['256kbit', '1mbit', '20mbit', '100mbit', '1gbit']) {
 
 await t.test('nobody comes back: the node heals itself, and keeps its own queues', async (t) => {
   const before = await queues();
-  const run = { name: 'left.0', step: await step('1mbit') };
-  await armStep(ports, run, { fuseMs: 3_000, needs: throttle.needs }, signal);
-  t.equal((await injectStep(ports, run, signal)).look.verdict, 'active');
+  const run = await lab.arm({ ...thin, fuseMs: 3_000 });
+  t.equal(await run.inject(), 'active');
   t.equal((await marks()).length, 1);
   await lab.until('healed', 15_000, async () => (await queues()) === before);
-  await healStep(ports, run, signal);
-  await disarmStep(ports, run, signal);
+  await run.close();
 });
 
 await t.test('a machine that restarts during the hold comes back without a trace of it', async (t) => {
   const before = await queues();
-  const run = { name: 'restarted.0', step: await step('1mbit') };
-  await armStep(ports, run, { fuseMs: 600_000, needs: throttle.needs }, signal);
-  await injectStep(ports, run, signal);
+  const run = await lab.arm({ ...thin, fuseMs: 600_000 });
+  await run.inject();
   await lab.powerCycle('node1');
-  const state = async () =>
-    (await scanOrphans(lab.node('node1'), scripts, signal)).map((found) => 'state' in found && found.state);
-  await lab.until('replayed', 60_000, async () => (await state()).join() === 'healed');
+  await lab.until('replayed', 60_000, run.isHealed);
   t.equal(await queues(), before);
-  await healStep(ports, run, signal);
-  await disarmStep(ports, run, signal);
+  await run.close();
 });
 
 await t.test('a queue of somebody else is left alone, and refused before anything is changed', async (t) => {
@@ -97,19 +90,16 @@ await t.test('a queue of somebody else is left alone, and refused before anythin
   const before = await queues();
   const { result } = await lab.run({ kind: 'throttle', targets, holdMs: 500 });
   t.equal(result.outcome, 'Refused', result.message ?? 'no message');
-  const run = { name: 'foreign.0', step: await step('1mbit') };
-  await armStep(ports, run, { fuseMs: 60_000, needs: throttle.needs }, signal);
-  await t.rejects(injectStep(ports, run, signal), /has a queue of its own/);
-  await healStep(ports, run, signal);
-  await disarmStep(ports, run, signal);
+  const run = await lab.arm(thin);
+  await t.rejects(run.inject(), /has a queue of its own/);
+  await run.close();
   t.equal(await queues(), before);
 });
 
 await t.test('is healed without its directory, and without any journal', async (t) => {
   const before = await lab.on('node1', 'tc qdisc show dev eth0');
-  const run = { name: 'lost.0', step: await step('1mbit') };
-  await armStep(ports, run, { fuseMs: 60_000, needs: throttle.needs }, signal);
-  await injectStep(ports, run, signal);
+  const run = await lab.arm({ ...thin, name: 'lost.0' });
+  await run.inject();
   await lab.on('node1', 'rm -r /var/lib/spark-failures/runs/lost.0; systemctl stop sf-lost.0.timer');
   t.same(await healNode(lab.node('node1'), scripts, signal), []);
   t.equal(await lab.on('node1', 'tc qdisc show dev eth0'), before);

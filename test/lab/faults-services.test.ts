@@ -1,14 +1,7 @@
 import t, { type Test } from 'tap';
 import { selectTargets } from '../../controller/schedule/select-targets.ts';
 import type { Target, TaskTarget } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
+import { injectStep } from '../../state-machines/dead-man/step-actions.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
 import { type Answer, type Asker, networkProbes, toAnswer } from '../support/network-probes.ts';
 
@@ -21,7 +14,6 @@ const { connect, arrives, ping, listening } = networkProbes(lab);
 const { ports, signal, on, until } = lab;
 const minute = 60_000;
 const manager = (script: string, ...args: string[]) => on('node1', script, ...args);
-const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
 
 /** `victim` and `kafka` on machines of their own, `near` beside the victim, `other` on the third; all listen on port 80. */
 await manager('docker network create --driver overlay app');
@@ -268,23 +260,18 @@ await t.test(
 );
 
 await t.test('nobody comes back: a node heals its tasks itself', async (t) => {
-  const target: Target = await taskOf('victim');
-  const facts = await lab.facts([target]);
+  const target = await taskOf('victim');
   for (const kind of ['partition', 'dns']) {
-    const { needs, plan, params } = kindOf(kind);
-    const run = { name: `left-${kind}.0`, step: plan(params.parse({}), facts)[0]! };
     const before = await lab.traces('node2');
-    await armStep(ports, run, { fuseMs: 8_000, needs }, signal);
-    const { look } = await injectStep(ports, run, signal);
-    t.equal(look.verdict, 'active');
-    await until('healed', 30_000, async () => (await lookAt(ports, run, signal)).verdict === 'inactive');
+    const run = await lab.arm({ kind, target, fuseMs: 8_000 });
+    t.equal(await run.inject(), 'active');
+    await until('healed', 30_000, async () => (await run.looks()) === 'inactive');
     await until(
       'unpinned',
       5_000,
       async () => (await on('node2', 'grep -c spark-failures/runs /proc/self/mountinfo || true')) === '0',
     );
-    await healStep(ports, run, signal);
-    await disarmStep(ports, run, signal);
+    await run.close();
     t.equal(await lab.traces('node2'), before);
   }
 });
@@ -332,13 +319,9 @@ await t.test(
 );
 
 /** An armed and injected linkDown that no controller will heal. */
-const unplug = async (
-  name: string,
-  { fuseMs, holdMs }: { readonly fuseMs: number; readonly holdMs: number },
-) => {
-  const { needs, plan } = kindOf('linkDown');
-  const run = { name, step: plan({}, await lab.facts([node3]))[0]! };
-  await armStep(ports, run, { fuseMs, holdMs, needs }, signal);
+const unplug = async (fuse: { readonly name: string; readonly fuseMs: number; readonly holdMs: number }) => {
+  const run = await lab.arm({ kind: 'linkDown', target: node3, ...fuse });
+  // Its answer is lost with the link.
   await injectStep(ports, run, AbortSignal.any([signal, AbortSignal.timeout(2_000)])).catch(() => undefined);
   await until('gone', 10_000, async () => !(await reaches('node1', 'node3')));
   return run;
@@ -348,19 +331,18 @@ await t.test(
   'nobody comes back: the link is up when its hold is over, or at the latest by the switch',
   async (t) => {
     const before = await lab.traces('node3');
-    for (const [name, fuse] of [
-      ['held.0', { fuseMs: 10 * minute, holdMs: 5_000 }],
-      ['fused.0', { fuseMs: 8_000, holdMs: 10 * minute }],
-    ] as const) {
-      const run = await unplug(name, fuse);
+    for (const fuse of [
+      { name: 'held.0', fuseMs: 10 * minute, holdMs: 5_000 },
+      { name: 'fused.0', fuseMs: 8_000, holdMs: 10 * minute },
+    ]) {
+      const run = await unplug(fuse);
       await until('back', 30_000, () => reaches('node1', 'node3'));
       t.equal(
-        await on('node3', 'cd /var/lib/spark-failures/runs/"$1" && ls tombstone healed', name),
+        await on('node3', 'cd /var/lib/spark-failures/runs/"$1" && ls tombstone healed', run.name),
         'healed\ntombstone',
       );
-      await healStep(ports, run, signal);
-      await disarmStep(ports, run, signal);
-      t.equal(await lab.traces('node3'), before, name);
+      await run.close();
+      t.equal(await lab.traces('node3'), before, run.name);
     }
   },
 );
@@ -375,23 +357,20 @@ await t.test('a link that the controller does not need is seen down, and taken u
     await on(name, `${link} && ip addr add 192.168.77.${own}/24 dev side0`, lab.node(other).address);
   }
   const before = await lab.traces('node3');
-  const step = { node: 'node3', target: 'node3', mechanism: 'link', args: ['192.168.77.2'] };
-  const run = { name: 'side.0', step };
+  const fault = { kind: 'linkDown', target: node3 };
   await until('the side link carries', 10_000, () => reaches('node3', '192.168.77.2'));
-  const { verdict } = await armStep(ports, run, { fuseMs: minute, holdMs: minute, needs: [] }, signal);
-  t.equal(verdict, 'inactive');
-  t.equal((await injectStep(ports, run, signal)).look.verdict, 'active');
+  const run = await lab.arm({ ...fault, args: ['192.168.77.2'] });
+  t.equal(await run.looks(), 'inactive');
+  t.equal(await run.inject(), 'active');
   t.equal(await reaches('node2', '192.168.77.3'), false);
-  await healStep(ports, run, signal);
-  await until('seen up', 10_000, async () => (await lookAt(ports, run, signal)).verdict === 'inactive');
-  await disarmStep(ports, run, signal);
+  await run.heal();
+  await until('seen up', 10_000, async () => (await run.looks()) === 'inactive');
+  await run.disarm();
   t.equal(await lab.traces('node3'), before);
 
-  const odd = { name: 'odd.0', step: { ...step, args: ['192.168.77.2', lab.node('node1').address] } };
-  await armStep(ports, odd, { fuseMs: minute, needs: [] }, signal);
-  await t.rejects(injectStep(ports, odd, signal), /is not reached by side0 as 192\.168\.77\.2 is/);
-  await healStep(ports, odd, signal);
-  await disarmStep(ports, odd, signal);
+  const odd = await lab.arm({ ...fault, args: ['192.168.77.2', lab.node('node1').address] });
+  await t.rejects(odd.inject(), /is not reached by side0 as 192\.168\.77\.2 is/);
+  await odd.close();
   t.equal(await lab.traces('node3'), before);
 });
 

@@ -1,14 +1,5 @@
 import t from 'tap';
 import type { Target, TaskTarget } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-  type StepRun,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { exampleCheckpoint } from '../support/example-checkpoint.ts';
@@ -20,39 +11,11 @@ import { openFaultLab } from '../support/fault-lab.ts';
 const zookeeperImage = 'zookeeper:3.9.5';
 const layout = { cluster: 'faults-state', subnet: '10.93.24.0/24', images: [zookeeperImage] };
 const lab = await openFaultLab(t, layout);
-const { ports, signal, until, on } = lab;
+const { signal, until, on } = lab;
 const minute = 60_000;
 const node = (name: string): Target => ({ kind: 'node', node: name });
-const verdict = async (run: StepRun) => (await lookAt(ports, run, signal)).verdict;
 /** The engine's bridge has a carrier throughout. */
 await lab.startTask('node1');
-
-interface Abandoned {
-  readonly kind: string;
-  readonly params?: object;
-  readonly target: Target;
-  readonly fuseMs?: number;
-}
-
-let runs = 0;
-/** A run of one step, armed and injected, that nobody will ask about again; healed when the test is over. */
-const abandon = async (
-  t: { teardown: (undo: () => Promise<void>) => void },
-  { kind: name, params = {}, target, fuseMs = minute }: Abandoned,
-): Promise<StepRun> => {
-  const kind = faultKinds.find((each) => each.name === name)!;
-  const step = kind.plan(kind.params.parse(params), await lab.facts([target]))[0]!;
-  runs += 1;
-  const run: StepRun = { name: `abandoned-${runs}.0`, step };
-  t.teardown(async () => {
-    await healStep(ports, run, signal);
-    await disarmStep(ports, run, signal);
-  });
-  await armStep(ports, run, { fuseMs, holdMs: fuseMs, needs: kind.needs }, signal);
-  const { look } = await injectStep(ports, run, signal);
-  if (look.verdict !== 'active') throw new Error(`${name}: ${look.verdict}`);
-  return run;
-};
 
 await t.test('loseCheckpoint', async (t) => {
   const job = '/var/lib/spark-failures/checkpoint/job';
@@ -97,11 +60,12 @@ await t.test('loseCheckpoint', async (t) => {
 
   await t.test('is undone by the node alone, and after its power was away', async (t) => {
     const before = await count('node2', 'state');
-    const run = await abandon(t, { kind: 'loseCheckpoint', target: node('node1'), fuseMs: 6_000 });
+    const fault = { kind: 'loseCheckpoint', sees: 'active' } as const;
+    const run = await lab.abandon(t, { ...fault, target: node('node1'), fuseMs: 6_000 });
     t.equal(await count('node2', 'state'), '0');
     await until('back', 30_000, async () => (await count('node2', 'state')) === before);
-    t.equal(await verdict(run), 'inactive');
-    await abandon(t, { kind: 'loseCheckpoint', target: node('node2') });
+    t.equal(await run.looks(), 'inactive');
+    await lab.abandon(t, { ...fault, target: node('node2') });
     t.equal(await count('node1', 'state'), '0');
     await lab.powerCycle('node2');
     await until('back at boot', minute, async () => (await count('node1', 'state')) === before);
@@ -135,6 +99,7 @@ await t.test('expireSession', async (t) => {
       word,
     );
   await until('ZooKeeper answers', minute, async () => /Mode: standalone/.test(await says('srvr')));
+  let clients = 0;
   const connect = async (): Promise<TaskTarget> => {
     const containerId = await container(
       '-i -e ZK_CLIENT_HEAP=64',
@@ -142,8 +107,9 @@ await t.test('expireSession', async (t) => {
     );
     const own = await addressOf(containerId);
     await until('a session', minute, async () => (await sessionOf(own)) !== undefined);
-    runs += 1;
-    return { kind: 'task', node: 'node1', service: `client${runs}`, taskId: own, containerId, addresses: [] };
+    clients += 1;
+    const service = `client${clients}`;
+    return { kind: 'task', node: 'node1', service, taskId: own, containerId, addresses: [] };
   };
   const sessionOf = async (own: string) =>
     new RegExp(`/${own}:\\d+\\[.*sid=(0x[0-9a-f]+)`).exec(await says('cons'))?.[1];
@@ -152,6 +118,7 @@ await t.test('expireSession', async (t) => {
     on('node1', `ps -o stat= -p "$(docker inspect -f '{{.State.Pid}}' "$1")" | cut -c1`, containerId);
   const log = ({ containerId }: TaskTarget) => on('node1', 'docker logs "$1" 2>&1', containerId);
   const params = { process: 'org.apache.zookeeper.ZooKeeperMain' };
+  const abandoned = { kind: 'expireSession', params, sees: 'active' } as const;
 
   await t.test('needs a hold that is long enough, and a server that tells', async (t) => {
     const client = await connect();
@@ -197,27 +164,27 @@ await t.test('expireSession', async (t) => {
   await t.test('is not believed to have worked where the server cannot be asked', async (t) => {
     const client = await connect();
     const session = await sessionOf(client.taskId);
-    const run = await abandon(t, { kind: 'expireSession', params, target: client });
+    const run = await lab.abandon(t, { ...abandoned, target: client });
     const due = `/var/lib/spark-failures/runs/${run.name}/expired`;
     await on('node1', 'echo 1 >"$1"', due);
-    const early = await verdict(run);
+    const early = await run.looks();
     if (await isListed(session!)) t.equal(early, 'unknown', 'overdue, and listed still');
     await on('node1', 'docker pause "$1"', server);
-    t.equal(await verdict(run), 'unknown');
+    t.equal(await run.looks(), 'unknown');
     await on('node1', 'docker unpause "$1"', server);
     await until('expired', 20_000, async () => !(await isListed(session!)));
-    t.equal(await verdict(run), 'active');
-    await healStep(ports, run, signal);
-    t.equal(await verdict(run), 'inactive');
+    t.equal(await run.looks(), 'active');
+    await run.heal();
+    t.equal(await run.looks(), 'inactive');
     await on('node1', 'docker rm -f "$1"', client.containerId);
   });
 
   await t.test('lets the client go on by the deadline, whatever becomes of the controller', async (t) => {
     const client = await connect();
-    const run = await abandon(t, { kind: 'expireSession', params, target: client, fuseMs: 14_000 });
+    const run = await lab.abandon(t, { ...abandoned, target: client, fuseMs: 14_000 });
     t.equal(await stateOf(client), 'T');
     await until('it goes on', 30_000, async () => (await stateOf(client)) !== 'T');
-    t.equal(await verdict(run), 'inactive');
+    t.equal(await run.looks(), 'inactive');
     await on('node1', 'docker rm -f "$1"', client.containerId);
   });
 

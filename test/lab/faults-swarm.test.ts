@@ -1,25 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import t from 'tap';
 import type { Target } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-  type StepRun,
-} from '../../state-machines/dead-man/step-actions.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
-import { scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
 
 // Faults of engines and of the swarm itself, on a swarm of three machines: node1 is its only manager.
 
 const cluster = 'faults-swarm';
 const lab = await openFaultLab(t, { cluster, subnet: '10.93.4.0/24', nodes: 3, swarm: true });
-const { ports, signal, until, on } = lab;
-const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
+const { signal, until, on } = lab;
 const node = (name: string): Target => ({ kind: 'node', node: name });
 const tries = (name: string, script: string, ...args: string[]) =>
   lab.node(name).exec(script, args, {}, signal);
@@ -42,28 +31,6 @@ const specOf = (type: 'node' | 'service', name: string) =>
   manager(`docker ${type} inspect --format '{{json .Spec}}' "$1"`, name);
 const runs = (name: string) =>
   until(`${name} runs`, minute, async () => /^([1-9]\d*)\/\1\b/.test(await replicasOf(name)));
-
-/** A run of one step, armed and injected, that nobody will ask about again; healed when the test is over. */
-async function abandon(
-  t: { teardown: (undo: () => Promise<void>) => void },
-  { kind, target, fuseMs }: { readonly kind: string; readonly target: Target; readonly fuseMs: number },
-): Promise<StepRun> {
-  const { needs, plan } = kindOf(kind);
-  const run = { name: `${kind}-${Date.now()}.0`, step: plan({}, await lab.facts([target]))[0]! };
-  t.teardown(async () => {
-    await healStep(ports, run, signal);
-    await disarmStep(ports, run, signal);
-  });
-  await armStep(ports, run, { fuseMs, needs }, signal);
-  await injectStep(ports, run, signal);
-  return run;
-}
-
-const looks = async (run: StepRun) => (await lookAt(ports, run, signal)).verdict;
-const isHealed = async ({ name, step }: StepRun) =>
-  (await scanOrphans(lab.node(step.node), lab.scripts, signal)).some(
-    (found) => found.kind === 'run' && found.run === name && found.state === 'healed',
-  );
 
 await t.test('stopEngine', async (t) => {
   const ping = 'curl --silent --max-time 2 --unix-socket /run/docker.sock http://engine/_ping';
@@ -101,11 +68,11 @@ await t.test('stopEngine', async (t) => {
   await t.test('is undone by the node alone, also in the midst of the stop', async (t) => {
     await runs('pinned');
     // Healed at the instant at which its managers give it up, it would stay Down in their list.
-    const run = await abandon(t, { kind: 'stopEngine', target: node('node2'), fuseMs: 3_000 });
-    t.equal(await looks(run), 'unknown', 'its container has a grace period of 10 s');
-    await until('healed', minute, () => isHealed(run));
+    const run = await lab.abandon(t, { kind: 'stopEngine', target: node('node2'), fuseMs: 3_000 });
+    t.equal(await run.looks(), 'unknown', 'its container has a grace period of 10 s');
+    await until('healed', minute, run.isHealed);
     t.equal(await on('node2', ping), 'OK');
-    t.equal(await looks(run), 'inactive');
+    t.equal(await run.looks(), 'inactive');
     await until('its managers know', minute, async () => (await stateOf('node2')) === 'ready');
     await until('its task is back', minute, async () => (await containers('node2')) !== '');
   });
@@ -122,10 +89,10 @@ await t.test('stopEngine', async (t) => {
   });
 
   await t.test('does not outlive a reboot, and is closed by it', async (t) => {
-    const run = await abandon(t, { kind: 'stopEngine', target: node('node2'), fuseMs: 10 * minute });
-    await until('in effect', 20_000, async () => (await looks(run)) === 'active');
+    const run = await lab.abandon(t, { kind: 'stopEngine', target: node('node2'), fuseMs: 10 * minute });
+    await until('in effect', 20_000, async () => (await run.looks()) === 'active');
     await lab.powerCycle('node2');
-    await until('replayed', minute, () => isHealed(run));
+    await until('replayed', minute, run.isHealed);
     await until('answers', minute, async () => (await tries('node2', ping)).stdout === 'OK');
   });
 
@@ -170,21 +137,21 @@ await t.test('drainNode', async (t) => {
   });
 
   await t.test('is undone by the manager alone, again and again until that can be done', async (t) => {
-    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: 4_000 });
+    const run = await lab.abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: 4_000 });
     t.equal(await availability('node3'), 'drain');
     await on('node1', 'systemctl stop docker.socket docker.service');
     const failures = `journalctl --quiet -u "sf-$1.service" -g 'Failed with result' | wc -l`;
     await until('a heal has failed', minute, async () => Number(await manager(failures, run.name)) > 0);
-    t.notOk(await isHealed(run), 'loudly not healed');
+    t.notOk(await run.isHealed(), 'loudly not healed');
     await on('node1', 'systemctl start docker.socket docker.service');
-    await until('healed', minute, () => isHealed(run));
+    await until('healed', minute, run.isHealed);
     t.equal(await availability('node3'), 'active');
   });
 
   await t.test('is undone when its manager has been rebooted', async (t) => {
-    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: 10 * minute });
+    const run = await lab.abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: 10 * minute });
     await lab.powerCycle('node1');
-    await until('replayed', minute, () => isHealed(run));
+    await until('replayed', minute, run.isHealed);
     t.equal(await availability('node3'), 'active');
   });
 
@@ -194,20 +161,20 @@ await t.test('drainNode', async (t) => {
     t.match(result, { outcome: 'Refused', message: /before the fault its check says/ });
     t.equal(await availability('node3'), 'drain');
     await manager('docker node update --availability active node3');
-    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: minute });
+    const run = await lab.abandon(t, { kind: 'drainNode', target: node('node3') });
     await manager('docker node update --availability pause node3');
-    await healStep(ports, run, signal);
+    await run.heal();
     t.equal(await availability('node3'), 'pause');
     await manager('docker node update --availability active node3');
   });
 
   await t.test('is gone with a node that is no member any more', async (t) => {
-    const run = await abandon(t, { kind: 'drainNode', target: node('node3'), fuseMs: minute });
+    const run = await lab.abandon(t, { kind: 'drainNode', target: node('node3') });
     await on('node3', 'docker swarm leave');
     await until('down', minute, async () => (await stateOf('node3')) === 'down');
     await manager('docker node rm node3');
-    await healStep(ports, run, signal);
-    t.equal(await looks(run), 'inactive');
+    await run.heal();
+    t.equal(await run.looks(), 'inactive');
   });
 });
 
@@ -235,22 +202,22 @@ await t.test('stopService', async (t) => {
   });
 
   await t.test('is undone by the manager alone', async (t) => {
-    const run = await abandon(t, { kind: 'stopService', target: web, fuseMs: 4_000 });
-    await until('in effect', 20_000, async () => (await looks(run)) === 'active');
-    await until('healed', minute, () => isHealed(run));
-    t.equal(await looks(run), 'inactive');
+    const run = await lab.abandon(t, { kind: 'stopService', target: web, fuseMs: 4_000 });
+    await until('in effect', 20_000, async () => (await run.looks()) === 'active');
+    await until('healed', minute, run.isHealed);
+    t.equal(await run.looks(), 'inactive');
     await runs('web');
     t.equal(await replicasOf('web'), '2/2');
   });
 
   await t.test('is gone with its service, and never touches another one of that name', async (t) => {
-    const run = await abandon(t, { kind: 'stopService', target: web, fuseMs: minute });
+    const run = await lab.abandon(t, { kind: 'stopService', target: web });
     await manager('docker service rm web');
-    t.equal(await looks(run), 'inactive');
+    t.equal(await run.looks(), 'inactive');
     await startService('web', '--replicas 1 --constraint node.role==worker');
     const spec = await specOf('service', 'web');
-    await healStep(ports, run, signal);
+    await run.heal();
     t.equal(await specOf('service', 'web'), spec);
-    t.equal(await looks(run), 'inactive');
+    t.equal(await run.looks(), 'inactive');
   });
 });

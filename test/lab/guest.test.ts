@@ -1,12 +1,5 @@
 import t from 'tap';
 import type { Target, TaskTarget } from '../../state-machines/contract.ts';
-import {
-  armStep,
-  disarmStep,
-  healStep,
-  injectStep,
-  lookAt,
-} from '../../state-machines/dead-man/step-actions.ts';
 import { delay } from '../../state-machines/faults/netem/fault.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
@@ -16,7 +9,7 @@ import { openGuest } from '../support/guest.ts';
 // overtaken, measured between network stacks past all of ours.
 
 const guest = await openGuest(t);
-const { scripts, ports, signal } = guest;
+const { scripts, signal } = guest;
 const nodes = [{ kind: 'node', node: 'node1' }] as const;
 const only = { to: { matchNames: ['node2'] } };
 
@@ -215,18 +208,14 @@ await t.test(
   'nobody comes back: the machine heals itself; and without its directory, by its mark',
   async (t) => {
     const before = await queues();
-    const step = delay.plan(delay.params.parse(only), await guest.facts(nodes))[0]!;
-    const left = { name: 'left.0', step };
-    await armStep(ports, left, { fuseMs: 20_000, needs: delay.needs }, signal);
-    await injectStep(ports, left, signal);
-    const isActive = async () => (await lookAt(ports, left, signal)).verdict === 'active';
-    await guest.until('in effect', 15_000, isActive);
+    const fault = { kind: 'delay', params: only, target: nodes[0] };
+    const left = await guest.arm({ ...fault, fuseMs: 20_000 });
+    await left.inject();
+    await guest.until('in effect', 15_000, async () => (await left.looks()) === 'active');
     await guest.until('healed', 60_000, async () => (await queues()) === before);
-    await healStep(ports, left, signal);
-    await disarmStep(ports, left, signal);
-    const lost = { name: 'lost.0', step };
-    await armStep(ports, lost, { fuseMs: 600_000, needs: delay.needs }, signal);
-    await injectStep(ports, lost, signal);
+    await left.close();
+    const lost = await guest.arm({ ...fault, name: 'lost.0', fuseMs: 600_000 });
+    await lost.inject();
     await guest.on('node1', 'rm -r /var/lib/spark-failures/runs/lost.0; systemctl stop sf-lost.0.timer');
     t.equal((await scanOrphans(guest.node('node1'), scripts, signal)).length, 1);
     t.same(await healNode(guest.node('node1'), scripts, signal), []);

@@ -1,7 +1,4 @@
 import t from 'tap';
-import type { FaultStep } from '../../state-machines/contract.ts';
-import { armStep, injectStep, type StepRun } from '../../state-machines/dead-man/step-actions.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { findLeader } from '../../state-machines/leaders/find-leader.ts';
 import { healOrphans, type Remnant, type Standing, scanOrphans } from '../../state-machines/scan-orphans.ts';
 import { openFaultLab } from '../support/fault-lab.ts';
@@ -11,15 +8,11 @@ import { openFaultLab } from '../support/fault-lab.ts';
 const lab = await openFaultLab(t, { cluster: 'faults-guards', subnet: '10.93.26.0/24' });
 const { scripts, ports, signal } = lab;
 const node = () => lab.node('node1');
-const minute = 60_000;
 
-const inject = async (name: string, fuseMs = 10 * minute): Promise<StepRun> => {
-  const kind = faultKinds.find((each) => each.name === 'isolateNode')!;
-  const [step] = kind.plan({}, await lab.facts([{ kind: 'node', node: 'node1' }])) as [FaultStep];
-  const run = { name, step };
-  await armStep(ports, run, { fuseMs, needs: kind.needs }, signal);
-  await injectStep(ports, run, signal);
-  return run;
+const inject = async (name: string) => {
+  const target = { kind: 'node', node: 'node1' } as const;
+  const run = await lab.arm({ kind: 'isolateNode', target, name, fuseMs: 600_000 });
+  await run.inject();
 };
 const heal = (standing: Standing) => {
   const standings = async () => () => standing;

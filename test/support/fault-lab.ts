@@ -15,13 +15,13 @@ import { dockerOver } from '../../provisioners/shared/docker-client.ts';
 import type { Facts, RunRecord, RunResult, Target, TaskTarget } from '../../state-machines/contract.ts';
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { runFault } from '../../state-machines/fault-runner.ts';
-import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { loadScripts, type Scripts } from '../../state-machines/load-scripts.ts';
+import { type FaultSteps, faultKindOf, faultSteps } from './fault-steps.ts';
 import { engineOrSkip } from './lab-engine.ts';
 import { tracesScript } from './traces.ts';
 
 /** Machines of a lab without any controller: faults are run on them one by one, and looked at past all of ours. */
-export interface FaultLab {
+export interface FaultLab extends FaultSteps {
   readonly access: LabAccess;
   readonly names: readonly string[];
   readonly scripts: Scripts;
@@ -206,6 +206,7 @@ export async function openMachines(
     names: machines.map(({ name }) => name),
     ...{ powerOff, powerOn },
     run: faultRuns({ cluster, ports, facts, signal }),
+    ...faultSteps({ ports, facts, signal }),
     async powerCycle(name) {
       await powerOff(name);
       await powerOn(name);
@@ -247,8 +248,7 @@ export function faultRuns({
 }): FaultLab['run'] {
   let runs = 0;
   return async ({ kind: kindName, params = {}, targets, holdMs = 0, during }) => {
-    const kind = faultKinds.find(({ name }) => name === kindName);
-    if (!kind) throw new Error(`there is no fault kind ${kindName}`);
+    const kind = faultKindOf(kindName);
     runs += 1;
     const steps = kind.plan(kind.params.parse(params), await facts(targets));
     const named = { runId: `lab-${runs}`, cluster, schedule: 'lab', fault: kindName };

@@ -28,6 +28,7 @@ import type { Facts, Target, TaskTarget } from '../../state-machines/contract.ts
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { loadScripts, type Scripts } from '../../state-machines/load-scripts.ts';
 import { type FaultLab, faultRuns } from './fault-lab.ts';
+import { type FaultSteps, faultSteps } from './fault-steps.ts';
 import { engineOrSkip } from './lab-engine.ts';
 
 /**
@@ -35,7 +36,7 @@ import { engineOrSkip } from './lab-engine.ts';
  * with anybody, under cgroup version 2. `node2` and `node3` are network namespaces in it, with addresses of their own; with
  * a swarm there is in their place `outside`, this computer, which sees whether the guest's sshd answers.
  */
-export interface Guest {
+export interface Guest extends FaultSteps {
   readonly scripts: Scripts;
   readonly ports: StepPorts;
   /** Of the whole machine: `off` is the end of its processor, and what was not on its disk by then is lost. */
@@ -140,6 +141,7 @@ export async function openGuest(
       return tasks.at(-1)!;
     },
     run: faultRuns({ cluster: 'guest', ports, facts, signal }),
+    ...faultSteps({ ports, facts, signal }),
     async until(what, withinMs, holds) {
       const deadlineMs = Date.now() + withinMs;
       while (!(await holds())) {

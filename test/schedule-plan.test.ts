@@ -1,0 +1,388 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { gatherFacts, gatherInventory } from '../controller/schedule/gather-facts.ts';
+import { guardRun } from '../controller/schedule/guard-run.ts';
+import { type Inventory, selectTargets } from '../controller/schedule/select-targets.ts';
+import { NODE_LABEL } from '../controller/swarm/labels.ts';
+import { targetName } from '../state-machines/contract.ts';
+import { loadScripts } from '../state-machines/load-scripts.ts';
+import { FakeClock } from './support/fake-clock.ts';
+import { FakeNode } from './support/fake-node.ts';
+import { FakeSwarm } from './support/fake-swarm.ts';
+import { completeOf, crash, makeSchedule, ScheduleLab, silence, workers } from './support/schedule-lab.ts';
+
+const never = new AbortController().signal;
+
+const worker = (slot: number, tasks = 1) => ({
+  name: `streaming_spark-worker-${slot}`,
+  ...{ id: `worker-${slot}`, replicated: true },
+  labels: { role: 'spark-worker' },
+  tasks: Array.from({ length: tasks }, (_, i) => ({
+    node: `node${slot + 3}`,
+    taskId: `t${slot}${i}`,
+    containerId: `c${slot}${i}`,
+  })),
+});
+
+const inventory: Inventory = {
+  nodes: [1, 2, 3, 4, 5, 6].map((i) => ({
+    name: `node${i}`,
+    ...{ id: `id-${i}`, role: i === 1 ? 'manager' : 'worker', controls: i === 1 },
+    labels: { place: i > 3 ? 'compute' : 'other' },
+  })),
+  services: [
+    worker(1),
+    worker(2),
+    worker(3),
+    {
+      name: 'streaming_kafka',
+      ...{ id: 'kafka', replicated: true },
+      labels: {},
+      tasks: [{ node: 'node2', taskId: 'tk', containerId: 'ck' }],
+    },
+  ],
+};
+
+type Service = Inventory['services'][number];
+
+t.test('the same seed and the same world give the same targets, in whatever order they were listed', (t) => {
+  const draw = () => 0.7;
+  const reversed = { ...inventory, services: [...inventory.services].reverse() };
+  t.same(selectTargets(workers, inventory, draw), selectTargets(workers, reversed, draw));
+  t.equal(selectTargets(workers, inventory, draw).length, 1, 'one when nothing is said');
+  t.end();
+});
+
+t.test('a service answers to its full name and to the one in its compose file', (t) => {
+  for (const name of ['kafka', 'streaming_kafka']) {
+    const targets = selectTargets({ services: { matchNames: [name] } }, inventory, () => 0);
+    t.same(targets.map(targetName), ['node2/streaming_kafka']);
+  }
+  t.same(
+    selectTargets({ services: { matchNames: ['afka'] } }, inventory, () => 0),
+    [],
+  );
+  t.end();
+});
+
+t.test('a kind that is aimed at services gets each one whole, however many tasks it has', (t) => {
+  const services = [worker(1, 2), { ...worker(2, 0), replicated: false }];
+  const chosen = selectTargets(
+    { ...workers, pick: 'all', whole: true },
+    { ...inventory, services },
+    () => 0.9,
+  );
+  t.same(
+    [...chosen].sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1)),
+    [
+      { kind: 'service', service: 'streaming_spark-worker-1', serviceId: 'worker-1', replicated: true },
+      { kind: 'service', service: 'streaming_spark-worker-2', serviceId: 'worker-2', replicated: false },
+    ],
+  );
+  const nodes = { nodes: { matchLabels: { place: 'compute' } }, pick: 'all', whole: true } as const;
+  t.same(
+    selectTargets(nodes, inventory, () => 0).map(({ kind }) => kind),
+    ['node', 'node', 'node'],
+  );
+  t.end();
+});
+
+t.test('pick and count say how many, and too few candidates give none', (t) => {
+  const many = (selector: object) => selectTargets({ ...workers, ...selector }, inventory, () => 0.3).length;
+  t.equal(many({ pick: 'all' }), 3);
+  t.equal(many({ pick: 'minority' }), 1);
+  t.equal(many({ pick: 'majority' }), 2);
+  t.equal(many({ count: 2 }), 2);
+  t.equal(many({ count: 4 }), 0);
+  t.end();
+});
+
+t.test('a choice is always a set of distinct candidates that match', (t) => {
+  const label = (name: string) => inventory.nodes.find((node) => node.name === name)?.labels.place;
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 3 }),
+      fc.infiniteStream(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })),
+      (count, draws) => {
+        const random = () => draws.next().value as number;
+        const chosen = selectTargets(
+          { nodes: { matchLabels: { place: 'compute' } }, count },
+          inventory,
+          random,
+        );
+        const names = chosen.map(targetName);
+        return new Set(names).size === count && names.every((name) => label(name) === 'compute');
+      },
+    ),
+  );
+  t.end();
+});
+
+t.test(
+  'a node-wide fault may not hit what the measurement depends on, nor take the quorum, unless it is said',
+  (t) => {
+    const strict = { allowQuorumLoss: false, allowMeasurementNodes: false };
+    const at = (node: string) => [{ kind: 'node', node } as const];
+    t.same(guardRun(at('node4'), inventory, strict), []);
+    t.match(guardRun(at('node2'), inventory, strict), [/^node2 runs streaming_kafka/]);
+    const permitted = { allowQuorumLoss: true, allowMeasurementNodes: true };
+    t.same(guardRun(at('node2'), inventory, permitted), []);
+    t.equal(guardRun(at('node2'), inventory, strict).length, 2, 'all reasons at once');
+    t.match(guardRun(at('node1'), inventory, strict), [/^0 of 1 swarm managers/]);
+    t.same(guardRun(at('node1'), inventory, { ...strict, allowQuorumLoss: true }), []);
+    const managers = (...reached: readonly number[]): Inventory => ({
+      services: [],
+      nodes: inventory.nodes.map((node, index) => ({
+        ...node,
+        ...(index < 3 && { role: 'manager' as const, controls: reached.includes(index + 1) }),
+      })),
+    });
+    t.same(guardRun(at('node1'), managers(1, 2, 3), strict), []);
+    t.match(guardRun(at('node1'), managers(1, 2), strict), [/^1 of 3 swarm managers/], 'one is lost already');
+    t.same(guardRun(at('node4'), managers(1, 2), strict), []);
+    const task = (called: string) =>
+      selectTargets({ services: { matchNames: [called] } }, inventory, () => 0);
+    t.same(guardRun(task('spark-worker-1'), inventory, strict), [], 'a task beside the measurement');
+    const whole = (called: string) =>
+      selectTargets({ services: { matchNames: [called] }, whole: true }, inventory, () => 0);
+    t.same(guardRun(whole('spark-worker-1'), inventory, strict), []);
+    t.match(guardRun(whole('kafka'), inventory, strict), [/^streaming_kafka is what the measurement/]);
+    t.same(guardRun(whole('kafka'), inventory, permitted), []);
+    t.end();
+  },
+);
+
+t.test('a quorum of ZooKeeper, or the in-sync replicas of Kafka, is not taken by accident', (t) => {
+  const strict = { allowQuorumLoss: false, allowMeasurementNodes: true };
+  const service = (name: string, nodes: readonly string[], desired = nodes.length): Service => ({
+    ...{ name, id: name, replicated: true, labels: {}, desired },
+    tasks: nodes.map((node, i) => ({ node, taskId: `${name}.${i}`, containerId: `${name}.${i}` })),
+  });
+  const world = (...services: readonly Service[]): Inventory => ({ nodes: inventory.nodes, services });
+  const tasksHit = (from: Inventory, called: string, count: number) =>
+    guardRun(
+      selectTargets({ services: { matchNames: [called] }, count }, from, () => 0),
+      from,
+      strict,
+    );
+  const nodesHit = (from: Inventory, ...names: readonly string[]) =>
+    guardRun(
+      names.map((node) => ({ kind: 'node', node })),
+      from,
+      strict,
+    );
+
+  const one = world(service('streaming_zookeeper', ['node4']), service('streaming_kafka', ['node5']));
+  t.same(tasksHit(one, 'zookeeper', 1), [
+    '0 of 1 servers of streaming_zookeeper would be left: no quorum (allowQuorumLoss: true permits it)',
+  ]);
+  t.same(tasksHit(one, 'kafka', 1), [
+    '0 of 1 brokers of streaming_kafka would be left: no in-sync replicas (allowQuorumLoss: true permits it)',
+  ]);
+  t.equal(nodesHit(one, 'node4', 'node5').length, 2);
+  t.same(nodesHit(one, 'node6'), []);
+
+  const three = world(service('a_zookeeper', ['node4', 'node5', 'node6']));
+  t.same(tasksHit(three, 'zookeeper', 1), []);
+  t.match(tasksHit(three, 'zookeeper', 2), [/^1 of 3 servers of a_zookeeper/]);
+  const numbered = world(
+    ...[1, 2, 3].map((i) => service(`a_zookeeper-${i}`, [`node${i + 3}`])),
+    service('b_zookeeper', ['node4']),
+  );
+  t.same(nodesHit(numbered, 'node5'), [], 'three services, one ensemble');
+  t.match(nodesHit(numbered, 'node5', 'node6'), [/^1 of 3 servers of a_zookeeper/]);
+  t.match(nodesHit(numbered, 'node4'), [/^0 of 1 servers of b_zookeeper/], 'each stack has its own');
+  const lame = world(service('a_zookeeper', ['node4', 'node5'], 3), service('a_app', ['node4', 'node6']));
+  t.match(tasksHit(lame, 'zookeeper', 1), [/^1 of 3 servers/], 'one is lost already');
+  t.same(nodesHit(lame, 'node6'), [], 'a fault that hits none of them is not to blame');
+
+  const brokers = (count: number) =>
+    world(
+      service(
+        'a_kafka',
+        Array.from({ length: count }, (_, i) => `node${i + 1}`),
+      ),
+    );
+  t.match(tasksHit(brokers(2), 'kafka', 1), [/^1 of 2 brokers/]);
+  t.same(tasksHit(brokers(3), 'kafka', 1), []);
+  t.match(tasksHit(brokers(5), 'kafka', 2), [/^3 of 5 brokers/], 'both may hold the same partition');
+  const ui = world(service('a_kafka-ui', ['node4']), service('a_my-zookeeper-exporter', ['node4']));
+  t.same(nodesHit(ui, 'node4'), [], 'what only sounds like it');
+  t.end();
+});
+
+t.test('facts say what the swarm knows of each node, and nothing of a stale twin', async (t) => {
+  const scripts = await loadScripts('state-machines');
+  const swarm = new FakeSwarm();
+  for (const i of [1, 2]) swarm.addNode(`node${i}`, 'manager', { [NODE_LABEL]: `node${i}` });
+  const twin = swarm.addNode('node3', 'worker', { [NODE_LABEL]: 'node3' });
+  swarm.editNode(twin.ID, (node) => ({ ...node, Status: { State: 'down' } }));
+  const current = swarm.addNode('node3', 'worker', { [NODE_LABEL]: 'node3' });
+  const deaf = [...swarm.nodes.values()].find(({ Description }) => Description.Hostname === 'node2')!;
+  swarm.editNode(deaf.ID, (node) => ({
+    ...node,
+    ManagerStatus: { Reachability: 'unreachable', Addr: '10.0.0.2:2377' },
+  }));
+  const seen = await gatherInventory(swarm.gateway, never);
+  t.same(
+    seen.nodes.map((node) => node.name),
+    ['node1', 'node2', 'node3'],
+  );
+  const nodeNames = ['node1', 'node2', 'node3', 'node4'];
+  const nodes = async (of: string) => new FakeNode(of, new FakeClock(), scripts);
+  const facts = await gatherFacts([], seen, { nodeNames, nodes }, never);
+  t.match(
+    facts.nodes.map((node) => node.swarm),
+    [
+      { role: 'manager', controls: true },
+      { role: 'manager', controls: false },
+      { id: current.ID, role: 'worker', controls: false },
+      undefined,
+    ],
+  );
+});
+
+t.test('the run of a schedule, when it is planned', async (t) => {
+  t.test('that a guard refuses is recorded, and touches no node', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    const target = { nodes: { matchNames: ['node2'] } };
+    const status = await lab.run(makeSchedule({ faults: [{ ...silence, target }] }));
+    t.match(status.trials, [{ outcome: 'Refused', targets: [], message: /node2 runs streaming_kafka/ }]);
+    t.match(completeOf(status), { reason: 'Refused', message: /allowMeasurementNodes: true permits it/ });
+    t.same(lab.touched, []);
+    t.same(lab.records, []);
+    const faults = [{ ...silence, target }];
+    const permitted = { faults, allowMeasurementNodes: true, allowQuorumLoss: true };
+    t.match((await lab.run(makeSchedule(permitted))).trials, [{ outcome: 'Healed' }]);
+  });
+
+  t.test('whose target is not there is refused, too', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    const target = { services: { matchNames: ['no-such-service'] } };
+    const { trials } = await lab.run(makeSchedule({ faults: [{ ...crash, target }] }));
+    t.match(trials, [{ outcome: 'Refused', message: /nothing that runs now matches/ }]);
+  });
+
+  t.test('is refused for every reason that there is, before any node is touched', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.nodes[1]!.mood.lacks = ['iptables', 'systemd'];
+    lab.nodes[3]!.mood.lacks = ['iptables'];
+    lab.claims.hold('FaultSchedule/other', ['node4/streaming_spark-worker-1']);
+    const both = { ...silence, target: { nodes: { matchNames: ['node2', 'node4'] }, pick: 'all' } };
+    const status = await lab.run(makeSchedule({ faults: [both, crash] }));
+    t.match(completeOf(status), { reason: 'Refused' });
+    const message = completeOf(status)?.message ?? '';
+    for (const reason of [
+      'node2 runs streaming_kafka, which the measurement depends on',
+      '0 of 1 brokers of streaming_kafka would be left',
+      'node2 lacks systemd, iptables',
+      'node4 lacks iptables',
+      'node4/streaming_spark-worker-1 is held by FaultSchedule/other',
+    ])
+      t.ok(message.includes(reason), reason);
+    t.same(lab.touched, []);
+    t.same(lab.records, []);
+    t.same(
+      status.trials.map(({ fault, outcome }) => [fault, outcome]),
+      [['silence', 'Refused']],
+      'nor is what could be done begun',
+    );
+  });
+
+  t.test('tells also what the kind itself refuses, beside what the nodes lack', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.nodes[3]!.mood.lacks = ['iptables'];
+    const partition = { from: { nodes: { matchNames: ['node9'] } } };
+    const { isolateNode: _isolate, ...rest } = silence;
+    const { trials } = await lab.run(makeSchedule({ faults: [{ ...rest, partition }] }));
+    t.equal(trials[0]?.message, 'partition: the cluster has no node "node9"; node4 lacks iptables');
+  });
+
+  t.test('names every node that is out of reach', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    for (const node of lab.nodes.slice(3, 5)) node.mood.unreachable = true;
+    const target = { nodes: { matchNames: ['node4', 'node5'] }, pick: 'all' };
+    const { trials } = await lab.run(makeSchedule({ faults: [{ ...silence, target }] }));
+    t.equal(trials[0]?.message, 'node4: connection lost; node5: connection lost');
+    t.same(lab.touched, []);
+  });
+
+  t.test('leaves alone what another schedule holds, and says whose it is', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    const hold = async (targets: readonly string[]) => {
+      lab.claims.release('FaultSchedule/other');
+      lab.claims.hold('FaultSchedule/other', targets);
+      return (await lab.run(makeSchedule({ faults: [silence] }))).trials[0];
+    };
+    t.match(await hold(['node4']), { outcome: 'Refused', message: 'node4 is held by FaultSchedule/other' });
+    t.match(await hold(['node4/streaming_kafka']), { outcome: 'Refused' }, 'a part of it');
+    t.match(await hold(['node5', 'streaming_kafka']), { outcome: 'Healed' });
+    t.equal(lab.claims.heldBy('node4'), undefined);
+    t.equal(lab.claims.heldBy('node5'), 'FaultSchedule/other', 'whose claim stays');
+  });
+});
+
+t.test('the leader', async (t) => {
+  const manifest = (target: object, kind: object = { killContainer: {} }, spec: object = {}) =>
+    makeSchedule({ faults: [{ name: 'lost', target, ...kind }], ...spec });
+  const worker = (slot: number) => `streaming_spark-worker-${slot}`;
+  const master = (status: string) => `HTTP/1.1 200 OK\r\n\r\n{\n  "status" : "${status}"\n}`;
+  const masters = { ...workers, pick: 'leader', leads: { sparkMaster: {} } };
+
+  t.test('of the services is the one that says so', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    for (const [i, status] of ['STANDBY', 'ALIVE', 'STANDBY'].entries())
+      lab.nodes[i + 3]!.answers.set(8080, master(status));
+    const { trials } = await lab.run(manifest(masters));
+    t.match(trials, [{ outcome: 'Healed', targets: [`node5/${worker(2)}`] }]);
+    const stopped = await lab.run(manifest(masters, { hold: '20s', stopService: {} }));
+    t.match(
+      stopped.trials,
+      [{ outcome: 'Healed', targets: [worker(2)] }],
+      'or the service that it belongs to',
+    );
+  });
+
+  t.test('is asked where the manifest says, and a silent one does not hide it', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.nodes[4]!.answers.set(2182, 'Zookeeper version: 3.9.5\nMode: leader\nNode count: 5\n');
+    const target = { ...masters, leads: { zookeeper: { port: 2182 } } };
+    const { trials } = await lab.run(manifest(target));
+    t.match(trials, [{ targets: [`node5/${worker(2)}`] }]);
+  });
+
+  t.test('that nobody is, or that two claim to be, refuses the run with what each said', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.nodes[3]!.answers.set(8080, master('STANDBY'));
+    lab.nodes[4]!.answers.set(8080, 'HTTP/1.1 404 Not Found\r\n\r\n');
+    const none = await lab.run(manifest(masters));
+    t.equal(
+      none.trials[0]?.message,
+      `nobody leads Spark's masters: node4/${worker(1)} follows, ` +
+        `node5/${worker(2)} is not clear (what answers is no Spark master), ` +
+        `node6/${worker(3)} is not clear (ask.sh failed)`,
+    );
+    t.match(none.trials, [{ outcome: 'Refused' }]);
+    for (const i of [3, 4]) lab.nodes[i]!.answers.set(8080, master('ALIVE'));
+    const two = await lab.run(manifest(masters));
+    t.match(two.trials[0]?.message, /^several claim to lead .*: node4\/\S+ leads, node5\/\S+ leads$/);
+    t.same(lab.touched, []);
+  });
+
+  t.test('of the swarm is a node, if it is among those of the target', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    const silenced = { hold: '20s', isolateNode: {} };
+    const target = { nodes: { matchNames: ['node1', 'node3'] }, pick: 'leader' };
+    const { trials } = await lab.run(manifest(target, silenced, { allowQuorumLoss: true }));
+    t.match(trials, [{ outcome: 'Healed', targets: ['node1'] }]);
+    const others = { nodes: { matchNames: ['node3'] }, pick: 'leader' };
+    const refused = await lab.run(manifest(others, silenced));
+    t.match(refused.trials, [
+      { message: /^node1 leads the swarm, and is not among the nodes of the target$/ },
+    ]);
+    for (const { ID } of lab.swarm.nodes.values())
+      lab.swarm.editNode(ID, ({ ManagerStatus: _lost, ...node }) => node);
+    const headless = await lab.run(manifest(target, silenced));
+    t.match(headless.trials, [{ message: 'nobody leads the swarm' }]);
+  });
+});

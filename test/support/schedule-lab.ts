@@ -1,0 +1,201 @@
+import { faultKindsByName, resourceKinds } from '../../controller/resource-kinds.ts';
+import type { ClusterAccess } from '../../controller/schedule/cluster-access.ts';
+import { type RunScheduleDeps, scheduleRunner } from '../../controller/schedule/run-schedule.ts';
+import { createClaims } from '../../controller/status/claims.ts';
+import { findCondition } from '../../controller/status/conditions.ts';
+import type { StatusStore } from '../../controller/status/status-store.ts';
+import type { FaultSchedule } from '../../crds/fault-schedule.ts';
+import type { ScheduleStatus } from '../../crds/status.ts';
+import type { FaultKind, Outcome, RunRecord, Workload } from '../../state-machines/contract.ts';
+import { loadScripts } from '../../state-machines/load-scripts.ts';
+import { FakeClock, settle } from './fake-clock.ts';
+import { FakeNode } from './fake-node.ts';
+import { FakeSwarm } from './fake-swarm.ts';
+
+const scripts = await loadScripts('state-machines');
+const never = new AbortController().signal;
+
+/** Selects the Spark workers. */
+export const workers = { services: { matchLabels: { role: 'spark-worker' } } };
+
+/** On one Spark worker. */
+export const crash = {
+  name: 'crash',
+  target: { ...workers, pick: 'one' },
+  killContainer: {},
+};
+
+/** Of node4, for 20 s. */
+export const silence = {
+  name: 'silence',
+  target: { nodes: { matchNames: ['node4'] } },
+  hold: '20s',
+  isolateNode: {},
+};
+
+/** A schedule as its file would give it. */
+export function makeSchedule(spec: object = {}, annotations: Record<string, string> = {}): FaultSchedule {
+  return resourceKinds.FaultSchedule.parse({
+    apiVersion: 'spark-failures.io/v1alpha1',
+    kind: 'FaultSchedule',
+    metadata: { name: 'worker-crash', annotations },
+    spec: {
+      ...{ clusterRef: { name: 'six-nodes' }, seed: 42, when: { now: {} }, preset: 'none', faults: [crash] },
+      ...spec,
+    },
+  });
+}
+
+/** Statuses in memory; `writes` counts what would have gone to the disk. */
+export class MemoryStatuses implements StatusStore<ScheduleStatus> {
+  readonly all = new Map<string, ScheduleStatus>();
+  writes = 0;
+  /** Fails writes, as a full disk does. */
+  failure: Error | undefined;
+
+  async read(of: string) {
+    const status = this.all.get(of);
+    return status ? { status } : {};
+  }
+
+  async list() {
+    return { found: this.all, unreadable: [] };
+  }
+
+  async write(of: string, status: ScheduleStatus) {
+    if (this.failure) throw this.failure;
+    this.writes++;
+    this.all.set(of, JSON.parse(JSON.stringify(status)));
+  }
+
+  async tellFull(of: string, status: ScheduleStatus) {
+    this.all.set(of, status);
+  }
+
+  async remove(of: string) {
+    this.all.delete(of);
+  }
+}
+
+/** The real kinds; a fake node cannot be the witness of what another one suffers. */
+const kinds: RunScheduleDeps['kinds'] = Object.fromEntries(
+  Object.entries(faultKindsByName).map(([kindName, kind]) => {
+    const plan: FaultKind['plan'] = (params, facts) =>
+      kind.plan(params, facts).map(({ witness: _witness, ...step }) => step);
+    return [kindName, { ...kind, plan }];
+  }),
+);
+
+/** Six nodes as faults see them, three Spark workers, and the runner over them. */
+export class ScheduleLab {
+  readonly clock = new FakeClock();
+  readonly statuses = new MemoryStatuses();
+  readonly claims = createClaims();
+  readonly records: RunRecord[] = [];
+  readonly nodes = [1, 2, 3, 4, 5, 6].map(
+    (i) => new FakeNode(`node${i}`, this.clock, scripts, `10.0.0.${i}`),
+  );
+  readonly swarm = new FakeSwarm();
+  readonly said: string[] = [];
+  readonly samples: string[] = [];
+  readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[], bounds: [] as unknown[] };
+  workload = silentJob(this.clock);
+
+  async prepare(): Promise<this> {
+    for (const { name } of this.nodes) this.swarm.addNode(name, name === 'node1' ? 'manager' : 'worker');
+    const service = (name: string, node: string, role: string) =>
+      this.swarm.gateway.createService(
+        {
+          ...{ Name: `streaming_${name}`, Labels: { role }, Mode: { Replicated: { Replicas: 1 } } },
+          TaskTemplate: {
+            ContainerSpec: { Image: 'any:1' },
+            Placement: { Constraints: [`node.hostname == ${node}`] },
+          },
+          EndpointSpec: { Mode: 'dnsrr' },
+        },
+        never,
+      );
+    await service('kafka', 'node2', 'kafka');
+    for (const slot of [1, 2, 3]) await service(`spark-worker-${slot}`, `node${slot + 3}`, 'spark-worker');
+    return this;
+  }
+
+  /** Runs a schedule to its end, by the clock of the world. */
+  async run(schedule: FaultSchedule, signal: AbortSignal = never): Promise<ScheduleStatus> {
+    const conditions: ScheduleStatus['conditions'] = [];
+    const status = { uid: 'uid-1', observedGeneration: 1, conditions, trials: [], runKey: 'uid-1/1/' };
+    const { name: called } = schedule.metadata;
+    const started = { name: called, generation: 1, schedule, seed: 42, status };
+    const run = scheduleRunner(this.#deps())(started, signal);
+    let isOver = false;
+    const over = () => {
+      isOver = true;
+    };
+    void run.then(over, over);
+    for (;;) {
+      await settle();
+      if (isOver) break;
+      const { nextWakeMs } = this.clock;
+      if (nextWakeMs !== undefined) await this.clock.advance(nextWakeMs - this.clock.now());
+    }
+    await run;
+    return this.statuses.all.get(called)!;
+  }
+
+  get isHealthy(): boolean {
+    return this.nodes.every(({ runs, broken }) => runs.size === 0 && broken.size === 0);
+  }
+
+  get touched(): readonly string[] {
+    const isQuestion = (call: string) => ['lacks.sh', 'ask.sh'].includes(call);
+    return this.nodes.filter(({ calls }) => !calls.every(isQuestion)).map((node) => node.name);
+  }
+
+  #deps(): RunScheduleDeps {
+    const { clock, claims, workload, metrics } = this;
+    const cluster: ClusterAccess = {
+      ...{ claims, workload, triggerMs: 1_000, settings: { 'streaming.PROFILE': 'defaults' } },
+      nodeNames: this.nodes.map((node) => node.name),
+      nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
+      swarm: async () => this.swarm.gateway,
+    };
+    return {
+      ...{ clock, scripts, kinds, cluster: () => cluster, status: this.statuses },
+      journal: { write: async (record) => void this.records.push(record), unfinished: async () => [] },
+      metrics: {
+        scheduleFaults: () => {},
+        faultActive: (_schedule, _fault, target, active) => void (active && metrics.active.push(target)),
+        phaseEnded: () => {},
+        runEnded: (_fault, outcome) => void metrics.ended.push(outcome),
+        trialEnded: () => void metrics.trials++,
+        orphaned: () => {},
+      },
+      workloadMetrics: {
+        sample: () => {},
+        silent: () => {},
+        clockBound: (...bound) => void metrics.bounds.push(bound),
+      },
+      openSamples: (runId) => {
+        this.samples.push(runId);
+        return { path: `samples/${runId}.ndjson`, write: () => {}, close: async () => {} };
+      },
+      progress: (_schedule, line) => void this.said.push(line),
+    };
+  }
+}
+
+/** How it ended; undefined as long as it has not. */
+export function completeOf({ conditions }: ScheduleStatus) {
+  return findCondition(conditions, 'Complete');
+}
+
+/** A job whose observer gives no rows. */
+function silentJob(clock: FakeClock): Workload {
+  return {
+    clockBound: () => Promise.reject(new Error('no observer')),
+    // biome-ignore lint/correctness/useYield: there is no row to give
+    async *samples(signal) {
+      await clock.sleep(3_600_000, signal);
+    },
+  };
+}
