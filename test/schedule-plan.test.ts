@@ -298,6 +298,24 @@ t.test('the run of a schedule, when it is planned', async (t) => {
     t.equal(trials[0]?.message, 'partition: the cluster has no node "node9"; node4 lacks iptables');
   });
 
+  t.test('tells of each machine that nobody can switch off', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.nodes[3]!.mood.lacks = ['docker-unit'];
+    const dark = {
+      name: 'dark',
+      target: { nodes: { matchNames: ['node4'] } },
+      hold: '20s',
+      powerOffNode: {},
+    };
+    const { trials } = await lab.run(makeSchedule({ faults: [dark] }));
+    t.equal(
+      trials[0]?.message,
+      'node4 lacks docker-unit; node4: its provisioner has no power switch',
+      'beside all other reasons',
+    );
+    t.same(lab.nodes[3]!.runs.size, 0, 'and the node is not touched');
+  });
+
   t.test('names every node that is out of reach', async (t) => {
     const lab = await new ScheduleLab().prepare();
     for (const node of lab.nodes.slice(3, 5)) node.mood.unreachable = true;
