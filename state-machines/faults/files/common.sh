@@ -71,7 +71,7 @@ places() {
   } | awk '
     $1 == "now" { inode[$4] = $2; size[$4] = $3; next }
     !($4 in inode) { print "absent", $4; next }
-    inode[$4] != $2 { print "anew", $4; next }
+    (inode[$4] "") != $2 { print "anew", $4; next } # as text: numbers have but 53 bits here
     size[$4] == $3 { print "same", $4; next }
     { print (size[$4] == 0 ? "empty" : "anew"), $4 }'
 }
