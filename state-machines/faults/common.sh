@@ -78,6 +78,13 @@ alive() {
     awk -v started="$2" '$20 == started && $1 !~ /[ZX]/ { print $1, $12 + $13 }'
 }
 
+# this_boot: which life of the machine this is: a container's boot id is that of its host, and on any other machine
+# process 1 always starts at the same time.
+this_boot() {
+  read -r boot </proc/sys/kernel/random/boot_id
+  echo "$boot $(started 1)"
+}
+
 # run_number: a number that marks what belongs to this run and no other.
 run_number() {
   printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1
@@ -86,6 +93,16 @@ run_number() {
 # device_to ADDRESS [NETWORK]: the interface by which packets for it leave, in that network namespace or this one.
 device_to() {
   nsenter --net="${2:-/proc/self/ns/net}" ip -4 route get "$1" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
+}
+
+# only_device_to ADDRESS...: the interface by which packets for all of them leave; refuses where that is not one.
+only_device_to() {
+  only=$(device_to "$1" 2>/dev/null)
+  [ -n "$only" ] || refuse "no interface leads to $1"
+  for address; do
+    [ "$(device_to "$address")" = "$only" ] || refuse "$address is not reached by $only as $1 is"
+  done
+  echo "$only"
 }
 
 # pin_network CONTAINER_ID: keeps its network namespace within reach as $SF_RUN_DIR/net.<id>, whatever becomes of the
@@ -432,11 +449,8 @@ start_engine() {
 
 # swarm_inject availability|role|replicas ID VALUE: keeps what it is and sets it.
 swarm_inject() {
-  before=$(swarm_value "$1" "$2")
-  if [ "$before" = "$3" ]; then
-    echo "$1 of $2 is $3 already" >&2
-    exit 1
-  fi
+  before=$(swarm_value "$1" "$2") || refuse "the engine does not tell the $1 of $2"
+  [ "$before" != "$3" ] || refuse "$1 of $2 is $3 already"
   printf '%s\n' "$before" | save before
   swarm_set "$@"
 }

@@ -10,13 +10,7 @@ set -eu
 handle=$(queue_handle)
 controller=$1 rate=$2
 shift 2
-device=$(device_to "$1")
-for peer; do
-  if [ "$(device_to "$peer")" != "$device" ]; then
-    echo "$peer is not reached by $device as the others are" >&2
-    exit 1
-  fi
-done
+device=$(only_device_to "$@")
 read -r mtu <"/sys/class/net/$device/mtu"
 packet=$((mtu + 18))
 burst=$((rate / 800)) limit=$((rate / 80))
