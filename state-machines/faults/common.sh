@@ -138,10 +138,25 @@ unpin_networks() {
   rm -f "$SF_RUN_DIR"/net.*
 }
 
+# container_processes: all processes of the node that are in any container.
+container_processes() {
+  grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | cut -d/ -f3
+}
+
+# every_network: the network namespaces of the node and of its containers, `inode file` a line, each once.
+every_network() {
+  # shellcheck disable=SC2046 # a list of files
+  stat -Lc '%i %n' /proc/self/ns/net $(container_processes | sed 's,.*,/proc/&/ns/net,') 2>/dev/null | sort -u -k 1,1
+}
+
+# place_of INODE NETWORK: the words by which a mark says that it is in a container's network; none for the node's own.
+place_of() {
+  case $2 in */self/*) ;; *) echo " in net:[$1]" ;; esac
+}
+
 # forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none is.
 forwarded_process() {
-  grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | while IFS= read -r file; do
-    process=${file#/proc/} process=${process%/cgroup}
+  container_processes | while read -r process; do
     [ "$(readlink "/proc/$process/ns/net")" != "$(readlink /proc/self/ns/net)" ] || continue
     nsenter -t "$process" -n ip -4 route show default 2>/dev/null | grep -q . || continue
     echo "$process"
@@ -388,22 +403,20 @@ undo_queues() {
 
 # sweep_queues TYPE list|clear: our root queues of that type, whichever run's, on the node and in its containers.
 sweep_queues() {
-  containers=$(grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | sed 's,cgroup$,ns/net,')
-  known='' status=0
-  for network in /proc/self/ns/net $containers; do
-    inode=$(stat -Lc %i "$network" 2>/dev/null) || continue
-    case " $known " in *" $inode "*) continue ;; esac
-    known="$known $inode"
-    for queue in $(nsenter --net="$network" tc qdisc show 2>/dev/null |
-      awk -v type="$1" '$2 == type && $3 ~ /^5f[0-9a-f][0-9a-f]:$/ && $6 == "root" { print $5 "/" $3 }'); do
-      if [ "$2" = list ]; then
-        case $network in */self/*) echo "$queue" ;; *) echo "$queue in net:[$inode]" ;; esac
-      else
-        nsenter --net="$network" tc qdisc del dev "${queue%/*}" root handle "${queue##*/}" || status=1
-      fi
+  every_network | {
+    status=0
+    while read -r inode network; do
+      for queue in $(nsenter --net="$network" tc qdisc show 2>/dev/null |
+        awk -v type="$1" '$2 == type && $3 ~ /^5f[0-9a-f][0-9a-f]:$/ && $6 == "root" { print $5 "/" $3 }'); do
+        if [ "$2" = list ]; then
+          echo "$queue$(place_of "$inode" "$network")"
+        else
+          nsenter --net="$network" tc qdisc del dev "${queue%/*}" root handle "${queue##*/}" || status=1
+        fi
+      done
     done
-  done
-  return "$status"
+    exit "$status"
+  }
 }
 
 # What follows stops and starts the engine of this node, as its units.
