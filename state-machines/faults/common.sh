@@ -379,12 +379,20 @@ led() {
     END { print sum + 0 }'
 }
 
+# own_queues NETWORK: the interfaces that have a root queue of this run. Handles are few, so that two runs may have the
+# same: what this one has not saved is the other's, as long as there is a directory that tells.
+own_queues() {
+  queue_devices "$1" "$(queue_handle)" | while read -r device; do
+    if [ ! -d "$SF_RUN_DIR" ] || ls "$SF_RUN_DIR"/queue.*".$device" >/dev/null 2>&1; then echo "$device"; fi
+  done
+}
+
 # undo_queues [CONTAINER_ID...]: removes this run's queues there, and nothing else: the kernel refuses to delete a root of
 # another handle, and puts its own default back; so does this with the queue's length. Fails unless they are gone.
 undo_queues() {
   handle=$(queue_handle)
   for network in $(networks_of "$@"); do
-    for device in $(queue_devices "$network" "$handle"); do
+    for device in $(own_queues "$network"); do
       nsenter --net="$network" tc qdisc del dev "$device" root handle "$handle"
     done
     for saved in "$SF_RUN_DIR/queue.${network##*/}".*; do
@@ -393,7 +401,7 @@ undo_queues() {
       now=$(queue_length "$network" "$device") || now=$length # no such interface any more
       [ "$now" = "$length" ] || nsenter --net="$network" ip link set dev "$device" txqueuelen "$length"
     done
-    if [ -n "$(queue_devices "$network" "$handle")" ]; then
+    if [ -n "$(own_queues "$network")" ]; then
       echo "queue $handle is still in force" >&2
       exit 1
     fi
