@@ -2,6 +2,9 @@
 # Put before every mechanism's inject.sh, undo.sh and check.sh: how containers, processes and interfaces are found on a
 # node, without asking its engine, and how a run marks what is its own.
 
+# What programs say, and how they write numbers: in some languages awk and ping want 0,3 where they are given 0.3.
+export LC_ALL=C
+
 # refuse WHY: ends an inject.sh that has not changed anything yet; the run is then Refused (69 is EX_UNAVAILABLE).
 refuse() {
   echo "$*" >&2

@@ -5,7 +5,7 @@
 # on a busy machine a start takes longer than what is measured here.
 base() {
   # shellcheck disable=SC2016 # the inner shell's
-  LC_ALL=C bash -c 'read -r up _ </proc/uptime && echo "$EPOCHREALTIME $up"' | {
+  bash -c 'read -r up _ </proc/uptime && echo "$EPOCHREALTIME $up"' | {
     read -r now up
     now=${now%.*}${now#*.}
     echo "$((now / 10000 - ${up%.*}${up#*.}))"

@@ -23,7 +23,7 @@ wanted_free() {
 
 # takes_nothing FILE: whether there is no space for a small file; ends the script where it cannot be told.
 takes_nothing() {
-  said=$(LC_ALL=C dd if=/dev/zero of="$1" bs=4096 count=1 conv=fsync 2>&1) && status=0 || status=$?
+  said=$(dd if=/dev/zero of="$1" bs=4096 count=1 conv=fsync 2>&1) && status=0 || status=$?
   rm -f "$1"
   [ "$status" -ne 0 ] || return 1
   case $said in

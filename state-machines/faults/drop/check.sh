@@ -42,7 +42,7 @@ answering() {
       fi
       # shellcheck disable=SC2016 # $1 is the inner shell's
       said=$(
-        LC_ALL=C nsenter -t "$1" -n timeout 1 bash -c \
+        nsenter -t "$1" -n timeout 1 bash -c \
           'exec 3<>"/dev/$1/$2/$3" && if [ "$1" = udp ]; then echo >&3; fi' bash "$protocol" "$peer" "$port" 2>&1
       ) && said=open
       case $protocol/$said in

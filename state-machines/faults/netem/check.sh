@@ -21,7 +21,7 @@ patience=$(awk -v delay="$delay" 'BEGIN { wait = 0.3 + 2.5 * delay / 1000; print
 # ask NETWORK: the answers to the pings, a line each.
 ask() {
   for peer in $peers; do
-    LC_ALL=C nsenter --net="$1" timeout 4 ping -n -i 0.01 -c "$each" -W "$patience" "$peer" 2>/dev/null |
+    nsenter --net="$1" timeout 4 ping -n -i 0.01 -c "$each" -W "$patience" "$peer" 2>/dev/null |
       grep -F ' time' || true &
   done
   wait

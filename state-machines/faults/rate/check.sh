@@ -13,7 +13,7 @@ read -r up _ </proc/uptime
 # clock: ping's own time ends when it asks for the last one.
 measure() {
   began=$(date +%s%N)
-  said=$(LC_ALL=C timeout -s INT 0.8 ping -q -n -f -l 100 -s 1400 -c $((rate / 3 / 8 / 1442 + 100)) "$1") || true
+  said=$(timeout -s INT 0.8 ping -q -n -f -l 100 -s 1400 -c $((rate / 3 / 8 / 1442 + 100)) "$1") || true
   took_ms=$((($(date +%s%N) - began) / 1000000))
   printf '%s\n' "$said" | sed -n 's/.* \([0-9]*\) received.*/\1/p' | awk -v rate="$rate" -v took_ms="$took_ms" '
     { bits = $1 * 1442 * 8; most = rate * (took_ms * 1.2 + 20) / 1000 + 5 * 1442 * 8 }
