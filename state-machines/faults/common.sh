@@ -36,7 +36,8 @@ matching() {
   done
 }
 
-# cgroup_of PID CONTROLLER: the cgroup directory that governs a process: of that controller (version 1), or its only one.
+# cgroup_of PID CONTROLLER: the cgroup directory that governs a process: of that controller (version 1), or its only
+# one.
 cgroup_of() {
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     path=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
@@ -60,8 +61,8 @@ container_cgroup() {
   done
 }
 
-# container_store CONTAINER_ID: a folder of the node's on the file system that holds what the container writes: beside the
-# upper layer of its root, where the container does not see it and which goes with it, or else that root itself.
+# container_store CONTAINER_ID: a folder of the node's on the file system that holds what the container writes: beside
+# the upper layer of its root, where the container does not see it and which goes with it, or else that root itself.
 container_store() {
   process=$(first_process "$1")
   [ -n "$process" ] || return 0
@@ -119,7 +120,8 @@ pin_network() {
   mount --bind "/proc/$process/ns/net" "$SF_RUN_DIR/net.$1"
 }
 
-# network_of CONTAINER_ID: a file that is its network namespace, the pinned one if there is one; nothing when there is none.
+# network_of CONTAINER_ID: a file that is its network namespace, the pinned one if there is one; nothing when there is
+# none.
 network_of() {
   if mountpoint -q "${SF_RUN_DIR:-}/net.$1"; then
     echo "$SF_RUN_DIR/net.$1"
@@ -157,7 +159,8 @@ place_of() {
   case $2 in */self/*) ;; *) echo " in net:[$1]" ;; esac
 }
 
-# forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none is.
+# forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none
+# is.
 forwarded_process() {
   container_processes | while read -r process; do
     [ "$(readlink "/proc/$process/ns/net")" != "$(readlink /proc/self/ns/net)" ] || continue
@@ -193,8 +196,8 @@ freeze_inject() {
 }
 
 # freeze_undo [process=TEXT] CONTAINER_ID...: lets go exactly what was saved. A cgroup with another inode, or a process
-# with another start, has only the name in common with the one that was held: that one is gone, and the new one was never
-# held.
+# with another start, has only the name in common with the one that was held: that one is gone, and the new one was
+# never held.
 freeze_undo() {
   freeze_aim "$@"
   [ -e "$held" ] || return 0
@@ -208,8 +211,8 @@ freeze_undo() {
 }
 
 # freeze_check [process=TEXT] CONTAINER_ID...: active when all that was chosen stands still: the kernel says that every
-# task of it does (not only that it was told to), and its CPU time does not grow. An idle one's would not grow either, so
-# the first alone tells that it goes on. Says at which uptime it looked.
+# task of it does (not only that it was told to), and its CPU time does not grow. An idle one's would not grow either,
+# so the first alone tells that it goes on. Says at which uptime it looked.
 freeze_check() {
   freeze_aim "$@"
   [ -z "$text" ] || shift
@@ -322,8 +325,8 @@ freeze_look() {
   done
 }
 
-# What follows puts queues at the root of interfaces. NETWORK is a network namespace, as a file: a container's, or that of
-# the node itself, which is /proc/self/ns/net.
+# What follows puts queues at the root of interfaces. NETWORK is a network namespace, as a file: a container's, or that
+# of the node itself, which is /proc/self/ns/net.
 
 # networks_of [CONTAINER_ID...]: the namespaces of these containers, of those that are there; without any, the node's.
 networks_of() {
@@ -341,8 +344,8 @@ queue_devices() {
   nsenter --net="$1" tc qdisc show | awk -v handle="$2" '$3 == handle && $6 == "root" { print $5 }'
 }
 
-# has_no_queue NETWORK DEVICE: nobody has put a queue of his own at its root: only the kernel's default (handle 0:) gives
-# way to ours, and returns by itself.
+# has_no_queue NETWORK DEVICE: nobody has put a queue of his own at its root: only the kernel's default (handle 0:)
+# gives way to ours, and returns by itself.
 has_no_queue() {
   nsenter --net="$1" tc qdisc show dev "$2" root | grep -q ' 0: root'
 }
@@ -360,8 +363,8 @@ save_queue() {
   echo "$2 $(queue_length "$1" "$2")" | save "queue.${1##*/}.$2"
 }
 
-# lead DEVICE HANDLE CONTROLLER DESTINATION...: lines for tc: packets for these addresses or subnets go to class 2 of that
-# root queue, but never those of the controller's ssh (`-`: there are none), which pass beside it.
+# lead DEVICE HANDLE CONTROLLER DESTINATION...: lines for tc: packets for these addresses or subnets go to class 2 of
+# that root queue, but never those of the controller's ssh (`-`: there are none), which pass beside it.
 lead() {
   to="filter add dev $1 parent $2 protocol ip" class=$2
   [ "$3" = - ] ||
@@ -390,8 +393,8 @@ own_queues() {
   done
 }
 
-# undo_queues [CONTAINER_ID...]: removes this run's queues there, and nothing else: the kernel refuses to delete a root of
-# another handle, and puts its own default back; so does this with the queue's length. Fails unless they are gone.
+# undo_queues [CONTAINER_ID...]: removes this run's queues there, and nothing else: the kernel refuses to delete a root
+# of another handle, and puts its own default back; so does this with the queue's length. Fails unless they are gone.
 undo_queues() {
   handle=$(queue_handle)
   for network in $(networks_of "$@"); do

@@ -12,7 +12,8 @@ base() {
   }
 }
 
-# set_base HUNDREDTHS: steps the wall clock until it is that much ahead of the uptime, by differences, for the same reason.
+# set_base HUNDREDTHS: steps the wall clock until it is that much ahead of the uptime, by differences, for the same
+# reason.
 set_base() {
   for _ in 1 2 3; do
     off=$(($1 - $(base))) sign=+

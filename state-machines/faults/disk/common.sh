@@ -12,7 +12,8 @@ free() {
   stat -f -c '%S %a' "$1" | awk '{ printf "%.0f\n", $1 * $2 }'
 }
 
-# wanted_free PATH percent|leave AMOUNT: bytes that shall be free; 100 percent is what df means by it: reserved is not used.
+# wanted_free PATH percent|leave AMOUNT: bytes that shall be free; 100 percent is what df means by it: reserved is not
+# used.
 wanted_free() {
   if [ "$2" = leave ]; then
     echo "$3"

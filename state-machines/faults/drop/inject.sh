@@ -50,8 +50,8 @@ sever_from() {
   esac
 }
 
-# rules DEVICES PEER...: by the devices packets cross the border: clients of a blocked port on the same machine, or in the
-# same container, are not on the network.
+# rules DEVICES PEER...: by the devices packets cross the border: clients of a blocked port on the same machine, or in
+# the same container, are not on the network.
 rules() {
   devices=$1
   shift

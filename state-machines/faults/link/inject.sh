@@ -1,6 +1,7 @@
 #!/bin/sh
-# Takes the interface that leads to the peers down. The controller may come by it too: then nobody can tell the node to take
-# it up again, and so a timer of its own runs the undo when the hold is over, without waiting for the dead-man's switch.
+# Takes the interface that leads to the peers down. The controller may come by it too: then nobody can tell the node to
+# take it up again, and so a timer of its own runs the undo when the hold is over, without waiting for the dead-man's
+# switch.
 #   $1... peers' addresses
 set -eu
 device=$(only_device_to "$@")

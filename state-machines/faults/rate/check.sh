@@ -9,8 +9,8 @@ rate=$2
 shift 2
 read -r up _ </proc/uptime
 
-# Answers of 1442 bytes on the wire, 100 of them asked for at once. At most 20 ms and 5 packets are not throttled. By the
-# clock: ping's own time ends when it asks for the last one.
+# Answers of 1442 bytes on the wire, 100 of them asked for at once. At most 20 ms and 5 packets are not throttled. By
+# the clock: ping's own time ends when it asks for the last one.
 measure() {
   began=$(date +%s%N)
   said=$(timeout -s INT 0.8 ping -q -n -f -l 100 -s 1400 -c $((rate / 3 / 8 / 1442 + 100)) "$1") || true
