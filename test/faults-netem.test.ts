@@ -64,6 +64,13 @@ t.test('inside tasks: on the networks of the swarm that they are attached to', a
   t.throws(() => plan({ to: { matchNames: ['web'] } }, { ...tasks, services }), /shares no network/);
 });
 
+t.test('also to a service that is reached by a virtual address, measured by its tasks', async (t) => {
+  const kafka = { ...service('kafka', '10.99.1.9/24'), addresses: ['10.99.1.2/24', '10.99.2.2/24'] };
+  const to = { matchNames: ['kafka'] };
+  const [, , , destinations, measured] = plan({ to }, { ...tasks, services: [kafka] })[0]!.args;
+  t.same([destinations, measured], ['10.99.1.2,10.99.1.9', '10.99.1.9']);
+});
+
 t.test('finds the subnet of an address, however long its prefix', async (t) => {
   const [target] = tasks.targets;
   if (target?.kind !== 'task') throw new Error('a task');

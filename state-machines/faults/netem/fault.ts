@@ -227,13 +227,14 @@ function stepsInTasks(
   const victims = targets.flatMap((target) => (target.kind === 'task' ? [target] : []));
   const isVictim = ({ containerId }: Pick<TaskTarget, 'containerId'>) =>
     victims.some((victim) => victim.containerId === containerId);
-  const all = services.flatMap((service) => (isSelected(to ?? {}, service) ? service.tasks : []));
+  const meant = services.filter((service) => isSelected(to ?? {}, service));
+  const all = meant.flatMap((service) => service.tasks);
   const others = [...all, ...(to ? [] : victims)];
   return stepsOnTasks(kind, targets, []).map((step) => {
     const own = victims.filter((task) => targetName(task) === step.target);
     const networks = new Set(own.flatMap(({ addresses = [] }) => addresses).map(subnetOf));
-    const near = (tasks: readonly Pick<TaskTarget, 'addresses'>[]) =>
-      tasks
+    const near = (attached: readonly Pick<TaskTarget, 'addresses'>[]) =>
+      attached
         .flatMap(({ addresses = [] }) => addresses)
         .filter((address) => networks.has(subnetOf(address)))
         .map(bare);
@@ -241,7 +242,9 @@ function stepsInTasks(
     if (peers.length === 0)
       throw new RefusedError(`${kind.name}: ${step.target} shares no network with any other such task`);
     const healthy = near(all.filter((task) => !isVictim(task)));
-    const args = asArgs('-', effect, to ? peers : [...networks], measuredBy(peers, healthy));
+    // Who looks a service up may be told its virtual address, and sends to that.
+    const destinations = to ? [...peers, ...near(meant)] : [...networks];
+    const args = asArgs('-', effect, destinations, measuredBy(peers, healthy));
     return { ...step, args: [...args, ...step.args] };
   });
 }
