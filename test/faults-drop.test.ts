@@ -265,6 +265,26 @@ async function node(t: Test, { run: name, severs }: { run: string; severs: 'node
   return { chain: `SF-${number}`, sh, rules, root };
 }
 
+t.test(
+  'a blocked port is refused where peers are behind different interfaces: one rule is for one',
+  async (t) => {
+    const ip =
+      'ip() { case $4 in *.9) echo "$4 dev eth1" ;; *) echo "$4 dev eth0" ;; esac; }\nrestore() { cat; }\n';
+    const { sh } = await node(t, { run: 'run-1.0', severs: 'node' });
+    const inject = (service: string) =>
+      sh(ip + scripts.inject.replaceAll('iptables-restore', 'restore'), [
+        '10.98.0.1',
+        'drop',
+        'both',
+        service,
+        '10.98.0.11',
+        '10.98.0.9',
+      ]);
+    t.same(await inject('tcp/80'), { code: 69, said: '10.98.0.9 is not reached by eth0 as 10.98.0.11 is' });
+    t.match(await inject('all'), { code: 0, said: /-d 10\.98\.0\.9 -j DROP/ });
+  },
+);
+
 t.test('an undo that is not told the rules has not undone them', async (t) => {
   const { sh, rules, root, chain } = await node(t, { run: 'run-1.0', severs: 'node' });
   const args = ['10.98.0.1', 'drop', 'both', 'all', '10.98.0.11'];
