@@ -84,6 +84,7 @@ t.test(
 nsenter() { shift && "$@"; }
 ip() { echo '2: eth0: <UP> mtu 1500 qlen 1000'; }
 tc() {
+  [ ! -e silent ] || return 1
   case $2 in
     show) for dev in eth0 eth1; do [ -e "gone.$dev" ] || echo "qdisc htb ${text} dev $dev root refcnt 2"; done ;;
     del) : >"gone.$4" ;;
@@ -96,6 +97,9 @@ tc() {
       return (await readdir(root)).filter((name) => name.startsWith('gone')).sort();
     };
     await mkdir(join(root, 'runs/run-1.0'), { recursive: true });
+    await writeFile(join(root, 'silent'), '');
+    await t.rejects(undo(), { code: 1 }, 'where it is not told, it may be in force');
+    await rm(join(root, 'silent'));
     t.same(await undo(), [], 'nothing saved: nothing to undo');
     await writeFile(join(root, 'runs/run-1.0/queue.net.eth1'), 'eth1 1000\n');
     t.same(await undo(), ['gone.eth1']);

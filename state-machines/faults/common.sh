@@ -339,9 +339,10 @@ queue_handle() {
   printf '5f%02x:' $(($(run_number) % 256))
 }
 
-# queue_devices NETWORK HANDLE: the interfaces that have a root queue of this handle.
+# queue_devices NETWORK HANDLE: the interfaces that have a root queue of this handle; fails where that is not told.
 queue_devices() {
-  nsenter --net="$1" tc qdisc show | awk -v handle="$2" '$3 == handle && $6 == "root" { print $5 }'
+  queues=$(nsenter --net="$1" tc qdisc show) || return
+  printf '%s\n' "$queues" | awk -v handle="$2" '$3 == handle && $6 == "root" { print $5 }'
 }
 
 # has_no_queue NETWORK DEVICE: nobody has put a queue of his own at its root: only the kernel's default (handle 0:)
@@ -388,7 +389,8 @@ led() {
 # own_queues NETWORK: the interfaces that have a root queue of this run. Handles are few, so that two runs may have the
 # same: what this one has not saved is the other's, as long as there is a directory that tells.
 own_queues() {
-  queue_devices "$1" "$(queue_handle)" | while read -r device; do
+  devices=$(queue_devices "$1" "$(queue_handle)") || return
+  for device in $devices; do
     if [ ! -d "$SF_RUN_DIR" ] || ls "$SF_RUN_DIR"/queue.*".$device" >/dev/null 2>&1; then echo "$device"; fi
   done
 }
@@ -398,7 +400,8 @@ own_queues() {
 undo_queues() {
   handle=$(queue_handle)
   for network in $(networks_of "$@"); do
-    for device in $(own_queues "$network"); do
+    own=$(own_queues "$network")
+    for device in $own; do
       nsenter --net="$network" tc qdisc del dev "$device" root handle "$handle"
     done
     for saved in "$SF_RUN_DIR/queue.${network##*/}".*; do
@@ -407,7 +410,8 @@ undo_queues() {
       now=$(queue_length "$network" "$device") || now=$length # no such interface any more
       [ "$now" = "$length" ] || nsenter --net="$network" ip link set dev "$device" txqueuelen "$length"
     done
-    if [ -n "$(own_queues "$network")" ]; then
+    own=$(own_queues "$network")
+    if [ -n "$own" ]; then
       echo "queue $handle is still in force" >&2
       exit 1
     fi

@@ -28,7 +28,8 @@ if [ -z "${SF_RUN_DIR:-}" ]; then
 fi
 
 node=/proc/self/ns/net handle=$(queue_handle)
-if [ -z "$(queue_devices $node "$handle")" ]; then
+devices=$(queue_devices $node "$handle")
+if [ -z "$devices" ]; then
   # Whoever put a queue of his own there would lose it, or throttle otherwise than we say: not ours to judge.
   if has_no_queue $node "$(device_to "$1")"; then echo "inactive $up"; else echo "unknown $up"; fi
   exit 0
