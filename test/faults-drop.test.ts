@@ -1,7 +1,16 @@
-import t from 'tap';
+import { execFile } from 'node:child_process';
+import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import t, { type Test } from 'tap';
 import type { Facts } from '../state-machines/contract.ts';
 import { faultKinds } from '../state-machines/faults/catalog.ts';
+import { loadScripts } from '../state-machines/load-scripts.ts';
 import { exampleFacts } from './contracts/fault-kind.ts';
+
+const run = promisify(execFile);
+const scripts = (await loadScripts('state-machines')).mechanism('drop');
+const shared = await readFile('state-machines/faults/common.sh', 'utf8');
 
 const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
 const at = (...names: number[]) => names.map((name) => `10.98.0.1${name}`);
@@ -201,4 +210,110 @@ t.test('blockPort', async (t) => {
       t.equal(problems('blockPort', { ports }).length, 1, JSON.stringify(ports));
     t.equal(problems('blockPort', { protocol: 'sctp' }).length, 1);
   });
+});
+
+/** Before a script: network namespaces that are files, with their rules beside them. */
+const pretended = `
+nsenter() { rules_of=\${1#--net=}.rules && shift && "$@"; }
+iptables() {
+  if [ -e busy ]; then echo 'Another app is currently holding the xtables lock' >&2; return 4; fi
+  shift 2
+  case $1 in
+    -S) cat "$rules_of"; return ;;
+    -D) line="-A $2 -j $4" && grep -qxF -e "$line" "$rules_of" || return 1 ;;
+    -F) line="-A $2 .*" ;;
+    -X) line="-N $2" ;;
+  esac
+  grep -vx -e "$line" "$rules_of" >"$rules_of.new" || true
+  mv "$rules_of.new" "$rules_of"
+}
+`;
+const own = ['-P INPUT ACCEPT', '-P OUTPUT ACCEPT', '-N SF-CUSTOM', '-A INPUT -j SF-CUSTOM'];
+const severed = (chain: string) => [
+  ...['-P INPUT ACCEPT', '-P OUTPUT ACCEPT', '-N SF-CUSTOM', `-N ${chain}`, '-A INPUT -j SF-CUSTOM'],
+  ...[`-A INPUT -j ${chain}`, `-A OUTPUT -j ${chain}`, `-A ${chain} -s 10.98.0.11/32 -j DROP`],
+];
+
+/** A node with one container, in whose networks there is a chain of the run `run` and a user's own. */
+async function node(t: Test, { run: name, severs }: { run: string; severs: 'node' | 'container' }) {
+  const root = t.testdir({});
+  const put = async (path: string, lines: readonly string[]) => {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), `${lines.join('\n')}\n`);
+  };
+  const number = (await run('sh', ['-c', `printf %s '${name}' | cksum`])).stdout.split(' ')[0]!;
+  await put('proc/77/cgroup', [`0::/system.slice/docker-${id('a')}.scope`]);
+  await put('proc/77/status', ['NSpid:\t77\t1']);
+  await put('proc/78/cgroup', [`0::/system.slice/docker-${id('a')}.scope`]);
+  const networks = { node: 'proc/self/ns/net', container: 'proc/77/ns/net' };
+  for (const [where, file] of Object.entries(networks)) {
+    await put(file, []);
+    await put(`${file}.rules`, where === severs ? severed(`SF-${number}`) : own);
+  }
+  const sh = async (text: string, args: readonly string[]) => {
+    const script = `${pretended}${text}`.replaceAll('/proc/', './proc/');
+    const called = run('sh', ['-c', script, 'sh', ...args], {
+      ...{ cwd: root, env: { ...process.env, SF_RUN_DIR: `runs/${name}` } },
+    });
+    return called.then(
+      ({ stdout }) => ({ code: 0, said: stdout.trim() }),
+      ({ code, stderr }: { code: number; stderr: string }) => ({ code, said: stderr.trim() }),
+    );
+  };
+  const rules = async (where: keyof typeof networks) =>
+    (await readFile(join(root, `${networks[where]}.rules`), 'utf8')).trim().split('\n');
+  return { chain: `SF-${number}`, sh, rules, root };
+}
+
+t.test(
+  'a blocked port is refused where peers are behind different interfaces: one rule is for one',
+  async (t) => {
+    const ip =
+      'ip() { case $4 in *.9) echo "$4 dev eth1" ;; *) echo "$4 dev eth0" ;; esac; }\nrestore() { cat; }\n';
+    const { sh } = await node(t, { run: 'run-1.0', severs: 'node' });
+    const inject = (service: string) =>
+      sh(ip + scripts.inject.replaceAll('iptables-restore', 'restore'), [
+        '10.98.0.1',
+        'drop',
+        'both',
+        service,
+        '10.98.0.11',
+        '10.98.0.9',
+      ]);
+    t.same(await inject('tcp/80'), { code: 69, said: '10.98.0.9 is not reached by eth0 as 10.98.0.11 is' });
+    t.match(await inject('all'), { code: 0, said: /-d 10\.98\.0\.9 -j DROP/ });
+  },
+);
+
+t.test('an undo that is not told the rules has not undone them', async (t) => {
+  const { sh, rules, root, chain } = await node(t, { run: 'run-1.0', severs: 'node' });
+  const args = ['10.98.0.1', 'drop', 'both', 'all', '10.98.0.11'];
+  await writeFile(join(root, 'busy'), '');
+  t.match(await sh(scripts.undo, args), { code: 1, said: /holding the xtables lock/ });
+  await rm(join(root, 'busy'));
+  t.same(await rules('node'), severed(chain));
+  for (let time = 0; time < 2; time += 1) t.same(await sh(scripts.undo, args), { code: 0, said: '' });
+  t.same(await rules('node'), own);
+});
+
+t.test('who has lost the run still undoes it where its containers live', async (t) => {
+  const { sh, rules, root } = await node(t, { run: 'run-1.0', severs: 'container' });
+  await t.rejects(access(join(root, 'runs/run-1.0')));
+  const args = [`${id('b')},${id('a')}`, 'drop', 'both', 'all', '10.98.0.11'];
+  t.same(await sh(scripts.undo, args), { code: 0, said: '' });
+  t.same(await rules('container'), own);
+});
+
+t.test('chains without a run are found, and cleared, in the networks of containers too', async (t) => {
+  for (const severs of ['node', 'container'] as const) {
+    const { sh, rules, chain } = await node(t, { run: 'run-1.0', severs });
+    const listed = await sh(shared + scripts.sweep!, ['list']);
+    t.match(
+      listed.said,
+      severs === 'node' ? new RegExp(`^${chain}$`) : new RegExp(`^${chain} in net:\\[\\d+\\]$`),
+    );
+    t.same(await sh(shared + scripts.sweep!, ['clear']), { code: 0, said: '' });
+    t.same(await rules(severs), own);
+    t.same(await sh(shared + scripts.sweep!, ['list']), { code: 0, said: '' });
+  }
 });

@@ -64,6 +64,13 @@ t.test('inside tasks: on the networks of the swarm that they are attached to', a
   t.throws(() => plan({ to: { matchNames: ['web'] } }, { ...tasks, services }), /shares no network/);
 });
 
+t.test('also to a service that is reached by a virtual address, measured by its tasks', async (t) => {
+  const kafka = { ...service('kafka', '10.99.1.9/24'), addresses: ['10.99.1.2/24', '10.99.2.2/24'] };
+  const to = { matchNames: ['kafka'] };
+  const [, , , destinations, measured] = plan({ to }, { ...tasks, services: [kafka] })[0]!.args;
+  t.same([destinations, measured], ['10.99.1.2,10.99.1.9', '10.99.1.9']);
+});
+
 t.test('finds the subnet of an address, however long its prefix', async (t) => {
   const [target] = tasks.targets;
   if (target?.kind !== 'task') throw new Error('a task');
@@ -81,8 +88,8 @@ t.test('is refused where there is nobody to send to, or by whom it could be meas
   const targets = [{ kind: 'node', node: 'node1' } as const];
   t.throws(() => plan({}, { ...nodes, targets, nodes: nodes.nodes.slice(0, 1) }), RefusedError);
   t.throws(() => plan({ to: { matchNames: ['node4'] } }), /node4 has no such node/);
-  t.throws(() => plan({ to: { matchNames: ['node9'] } }), /there is no node "node9"/);
-  t.throws(() => plan({ to: { matchNames: ['nobody'] } }, tasks), /there is no service "nobody"/);
+  t.throws(() => plan({ to: { matchNames: ['node9'] } }), /has no node "node9"/);
+  t.throws(() => plan({ to: { matchNames: ['nobody'] } }, tasks), /has no service "nobody"/);
   t.throws(() => plan({}, { ...tasks, targets: tasks.targets.slice(0, 1) }), /shares no network/);
   const v6 = nodes.nodes.map((node) => ({ ...node, address: 'fd00::1' }));
   t.throws(() => plan({}, { ...nodes, nodes: v6 }), /IPv4/);
@@ -94,6 +101,8 @@ t.test('takes no parameters that mean nothing, and says all that is wrong with t
   for (const text of ['0s', '0.5ms', '11s', '100']) t.ok(problems({ delay: text }), text);
   t.same(problems({ delay: '10ms', jitter: '20ms' }), ['expected at most the delay']);
   t.same(problems({ distribution: 'normal' }), ['there is no jitter that could be distributed']);
+  t.same(problems({ correlation: 50 }), ['there is no jitter that could be correlated']);
+  t.notOk(problems({ correlation: 50, jitter: '1ms' }));
   t.notOk(problems({ delay: '10s', jitter: '10s', distribution: 'pareto' }));
   for (const percent of [0, -1, 101, '10']) t.notOk(loss.params.safeParse({ percent }).success, `${percent}`);
   t.notOk(reorder.params.safeParse({ percent: 100 }).success, 'nobody is left to be overtaken');

@@ -1,10 +1,18 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import t from 'tap';
 import { type Facts, RefusedError } from '../state-machines/contract.ts';
 import { describePlan } from '../state-machines/describe-plan.ts';
 import { faultKinds } from '../state-machines/faults/catalog.ts';
+import { loadScripts } from '../state-machines/load-scripts.ts';
 import { exampleFacts } from './contracts/fault-kind.ts';
 
 // Membership and power: what is planned for whom, where it runs, and who sees it.
+
+const run = promisify(execFile);
+const { undo } = (await loadScripts('state-machines')).mechanism('membership');
 
 const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
 const plan = (name: string, facts: Facts) => kindOf(name).plan(kindOf(name).params.parse({}), facts);
@@ -83,4 +91,27 @@ t.test('rebootNode and powerOffNode are seen by a node that stays', async (t) =>
 t.test('none of them takes a parameter', async (t) => {
   for (const name of ['demoteManager', 'leaveSwarm', 'rebootNode', 'powerOffNode'])
     t.notOk(kindOf(name).params.safeParse({ force: true }).success, name);
+});
+
+t.test('leaveSwarm is undone where the engine has no socket unit', async (t) => {
+  const root = t.testdir({});
+  const kept = (await run('sh', ['-c', 'printf %s run-1.0 | cksum'])).stdout.split(' ')[0]!;
+  await mkdir(join(root, `docker/sf-swarm-${kept}/certificates`), { recursive: true });
+  await mkdir(join(root, 'docker/swarm'));
+  await mkdir(join(root, 'run-1.0'));
+  await writeFile(join(root, 'run-1.0/root'), `${join(root, 'docker')}\n`);
+  await writeFile(join(root, 'run-1.0/units'), 'docker.service \n0\n'); // long ago
+  const systemctl = `
+systemctl() {
+  case $* in
+    *docker.socket*) echo 'Unit docker.socket not loaded.' >&2; return 5 ;;
+    start*) : >started ;;
+  esac
+}
+`;
+  const env = { ...process.env, SF_RUN_DIR: 'run-1.0' };
+  await run('sh', ['-c', systemctl + undo, 'sh', 'leave', 'xyz'], { cwd: root, env });
+  t.same(await readdir(join(root, 'docker')), ['swarm']);
+  t.same(await readdir(join(root, 'docker/swarm')), ['certificates']);
+  t.ok((await readdir(root)).includes('started'));
 });

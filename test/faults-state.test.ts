@@ -311,6 +311,21 @@ t.test('an inject that was cut off anywhere is undone', async (t) => {
   }
 });
 
+t.test('an undo that was cut off anywhere is finished by the next one', async (t) => {
+  for (const [how, parts] of [
+    ['move', ['offsets', 'commits']],
+    ['truncate', ['offsets', 'commits']],
+  ] as const) {
+    const job = await checkpoint(t, [how, '1', 'restore', ...parts]);
+    t.equal((await job.inject()).code, 0);
+    // It goes on file by file, by renames.
+    await run('mv', ['-f', join(job.path, '.spark-failures/commits/12'), join(job.path, 'commits/12')]);
+    t.same(await job.undo(), { code: 0, stdout: '', stderr: '' }, how);
+    t.same(await job.files(), all);
+    for (const part of parts) t.equal(await job.read(`${part}/12`), `${part}/12\n`, `${how} ${part}`);
+  }
+});
+
 t.test('who has lost the run has not lost the files', async (t) => {
   const job = await checkpoint(t, ['move', 'all', 'restore', 'offsets']);
   t.equal((await job.inject()).code, 0);

@@ -1,9 +1,17 @@
-import t from 'tap';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import t, { type Test } from 'tap';
 import { type Facts, RefusedError } from '../state-machines/contract.ts';
 import { faultKinds } from '../state-machines/faults/catalog.ts';
+import { loadScripts } from '../state-machines/load-scripts.ts';
 import { exampleFacts } from './contracts/fault-kind.ts';
 
-// Engine, availability, scale: what is planned for whom, and where it runs.
+// Engine, availability, scale: what is planned for whom, where it runs, and what is asked of the engine.
+
+const run = promisify(execFile);
+const scripts = await loadScripts('state-machines');
 
 const kindOf = (name: string) => faultKinds.find((kind) => kind.name === name)!;
 const plan = (name: string, facts: Facts) => kindOf(name).plan(kindOf(name).params.parse({}), facts);
@@ -77,4 +85,33 @@ t.test('stopService', async (t) => {
 t.test('none of them takes a parameter', async (t) => {
   for (const name of ['stopEngine', 'drainNode', 'stopService'])
     t.notOk(kindOf(name).params.safeParse({ force: true }).success, name);
+});
+
+/** Runs a script with a `docker` of which this is the text, and tells how it ended and what it has saved. */
+async function withDocker(t: Test, script: string, docker: string, args: readonly string[]) {
+  const root = t.testdir({ run: {}, bin: {} });
+  await writeFile(join(root, 'bin/docker'), `#!/bin/sh\n${docker}\n`);
+  await chmod(join(root, 'bin/docker'), 0o755);
+  await mkdir(join(root, 'run'), { recursive: true });
+  const env = {
+    ...process.env,
+    PATH: `${join(root, 'bin')}:${process.env.PATH}`,
+    SF_RUN_DIR: join(root, 'run'),
+  };
+  const ended = await run('sh', ['-c', script, 'sh', ...args], { env }).catch((error: unknown) => error);
+  return { ended, saved: await readdir(join(root, 'run')) };
+}
+
+t.test('what the swarm already is, or does not tell, is refused, and nothing is changed', async (t) => {
+  const { inject } = scripts.mechanism('availability');
+  const tells = 'case $2 in inspect) echo drain ;; *) echo "asked to $*" >&2; exit 1 ;; esac';
+  t.match(await withDocker(t, inject, tells, ['xyz']), {
+    ...{ ended: { code: 69, stderr: 'availability of xyz is drain already\n' }, saved: [] },
+  });
+  t.match(await withDocker(t, inject, 'echo no quorum >&2; exit 1', ['xyz']), {
+    ...{
+      ended: { code: 69, stderr: /^no quorum\nthe engine does not tell the availability of xyz$/m },
+      saved: [],
+    },
+  });
 });

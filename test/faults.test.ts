@@ -97,6 +97,12 @@ t.test('isolateNode', async (t) => {
   });
 });
 
+t.test("scripts read numbers as they are written, whatever the node's language", async (t) => {
+  const env = { ...process.env, LANG: 'de_DE.UTF-8', LC_ALL: 'de_DE.UTF-8', LC_NUMERIC: 'de_DE.UTF-8' };
+  const { stdout } = await run('sh', ['-c', '. state-machines/faults/common.sh; printenv LC_ALL'], { env });
+  t.equal(stdout, 'C\n');
+});
+
 t.test('dead-man scripts', async (t) => {
   t.test('are POSIX sh in which shellcheck finds nothing', async (t) => {
     const files = (await readdir('state-machines/dead-man')).filter((name) => name.endsWith('.sh'));

@@ -2,6 +2,9 @@
 # Put before every mechanism's inject.sh, undo.sh and check.sh: how containers, processes and interfaces are found on a
 # node, without asking its engine, and how a run marks what is its own.
 
+# What programs say, and how they write numbers: in some languages awk and ping want 0,3 where they are given 0.3.
+export LC_ALL=C
+
 # refuse WHY: ends an inject.sh that has not changed anything yet; the run is then Refused (69 is EX_UNAVAILABLE).
 refuse() {
   echo "$*" >&2
@@ -33,7 +36,8 @@ matching() {
   done
 }
 
-# cgroup_of PID CONTROLLER: the cgroup directory that governs a process: of that controller (version 1), or its only one.
+# cgroup_of PID CONTROLLER: the cgroup directory that governs a process: of that controller (version 1), or its only
+# one.
 cgroup_of() {
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     path=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
@@ -57,8 +61,8 @@ container_cgroup() {
   done
 }
 
-# container_store CONTAINER_ID: a folder of the node's on the file system that holds what the container writes: beside the
-# upper layer of its root, where the container does not see it and which goes with it, or else that root itself.
+# container_store CONTAINER_ID: a folder of the node's on the file system that holds what the container writes: beside
+# the upper layer of its root, where the container does not see it and which goes with it, or else that root itself.
 container_store() {
   process=$(first_process "$1")
   [ -n "$process" ] || return 0
@@ -78,6 +82,13 @@ alive() {
     awk -v started="$2" '$20 == started && $1 !~ /[ZX]/ { print $1, $12 + $13 }'
 }
 
+# this_boot: which life of the machine this is: a container's boot id is that of its host, and on any other machine
+# process 1 always starts at the same time.
+this_boot() {
+  read -r boot </proc/sys/kernel/random/boot_id
+  echo "$boot $(started 1)"
+}
+
 # run_number: a number that marks what belongs to this run and no other.
 run_number() {
   printf %s "${SF_RUN_DIR##*/}" | cksum | cut -d' ' -f1
@@ -86,6 +97,16 @@ run_number() {
 # device_to ADDRESS [NETWORK]: the interface by which packets for it leave, in that network namespace or this one.
 device_to() {
   nsenter --net="${2:-/proc/self/ns/net}" ip -4 route get "$1" | sed -n 's/.* dev \([^ ]*\).*/\1/p'
+}
+
+# only_device_to ADDRESS...: the interface by which packets for all of them leave; refuses where that is not one.
+only_device_to() {
+  only=$(device_to "$1" 2>/dev/null)
+  [ -n "$only" ] || refuse "no interface leads to $1"
+  for address; do
+    [ "$(device_to "$address")" = "$only" ] || refuse "$address is not reached by $only as $1 is"
+  done
+  echo "$only"
 }
 
 # pin_network CONTAINER_ID: keeps its network namespace within reach as $SF_RUN_DIR/net.<id>, whatever becomes of the
@@ -99,7 +120,8 @@ pin_network() {
   mount --bind "/proc/$process/ns/net" "$SF_RUN_DIR/net.$1"
 }
 
-# network_of CONTAINER_ID: a file that is its network namespace, the pinned one if there is one; nothing when there is none.
+# network_of CONTAINER_ID: a file that is its network namespace, the pinned one if there is one; nothing when there is
+# none.
 network_of() {
   if mountpoint -q "${SF_RUN_DIR:-}/net.$1"; then
     echo "$SF_RUN_DIR/net.$1"
@@ -121,10 +143,26 @@ unpin_networks() {
   rm -f "$SF_RUN_DIR"/net.*
 }
 
-# forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none is.
+# container_processes: all processes of the node that are in any container.
+container_processes() {
+  grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | cut -d/ -f3
+}
+
+# every_network: the network namespaces of the node and of its containers, `inode file` a line, each once.
+every_network() {
+  # shellcheck disable=SC2046 # a list of files
+  stat -Lc '%i %n' /proc/self/ns/net $(container_processes | sed 's,.*,/proc/&/ns/net,') 2>/dev/null | sort -u -k 1,1
+}
+
+# place_of INODE NETWORK: the words by which a mark says that it is in a container's network; none for the node's own.
+place_of() {
+  case $2 in */self/*) ;; *) echo " in net:[$1]" ;; esac
+}
+
+# forwarded_process: one of a container with a way out of its own, whose packets the node forwards; nothing when none
+# is.
 forwarded_process() {
-  grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | while IFS= read -r file; do
-    process=${file#/proc/} process=${process%/cgroup}
+  container_processes | while read -r process; do
     [ "$(readlink "/proc/$process/ns/net")" != "$(readlink /proc/self/ns/net)" ] || continue
     nsenter -t "$process" -n ip -4 route show default 2>/dev/null | grep -q . || continue
     echo "$process"
@@ -158,8 +196,8 @@ freeze_inject() {
 }
 
 # freeze_undo [process=TEXT] CONTAINER_ID...: lets go exactly what was saved. A cgroup with another inode, or a process
-# with another start, has only the name in common with the one that was held: that one is gone, and the new one was never
-# held.
+# with another start, has only the name in common with the one that was held: that one is gone, and the new one was
+# never held.
 freeze_undo() {
   freeze_aim "$@"
   [ -e "$held" ] || return 0
@@ -173,8 +211,8 @@ freeze_undo() {
 }
 
 # freeze_check [process=TEXT] CONTAINER_ID...: active when all that was chosen stands still: the kernel says that every
-# task of it does (not only that it was told to), and its CPU time does not grow. An idle one's would not grow either, so
-# the first alone tells that it goes on. Says at which uptime it looked.
+# task of it does (not only that it was told to), and its CPU time does not grow. An idle one's would not grow either,
+# so the first alone tells that it goes on. Says at which uptime it looked.
 freeze_check() {
   freeze_aim "$@"
   [ -z "$text" ] || shift
@@ -287,8 +325,8 @@ freeze_look() {
   done
 }
 
-# What follows puts queues at the root of interfaces. NETWORK is a network namespace, as a file: a container's, or that of
-# the node itself, which is /proc/self/ns/net.
+# What follows puts queues at the root of interfaces. NETWORK is a network namespace, as a file: a container's, or that
+# of the node itself, which is /proc/self/ns/net.
 
 # networks_of [CONTAINER_ID...]: the namespaces of these containers, of those that are there; without any, the node's.
 networks_of() {
@@ -301,13 +339,14 @@ queue_handle() {
   printf '5f%02x:' $(($(run_number) % 256))
 }
 
-# queue_devices NETWORK HANDLE: the interfaces that have a root queue of this handle.
+# queue_devices NETWORK HANDLE: the interfaces that have a root queue of this handle; fails where that is not told.
 queue_devices() {
-  nsenter --net="$1" tc qdisc show | awk -v handle="$2" '$3 == handle && $6 == "root" { print $5 }'
+  queues=$(nsenter --net="$1" tc qdisc show) || return
+  printf '%s\n' "$queues" | awk -v handle="$2" '$3 == handle && $6 == "root" { print $5 }'
 }
 
-# has_no_queue NETWORK DEVICE: nobody has put a queue of his own at its root: only the kernel's default (handle 0:) gives
-# way to ours, and returns by itself.
+# has_no_queue NETWORK DEVICE: nobody has put a queue of his own at its root: only the kernel's default (handle 0:)
+# gives way to ours, and returns by itself.
 has_no_queue() {
   nsenter --net="$1" tc qdisc show dev "$2" root | grep -q ' 0: root'
 }
@@ -325,8 +364,8 @@ save_queue() {
   echo "$2 $(queue_length "$1" "$2")" | save "queue.${1##*/}.$2"
 }
 
-# lead DEVICE HANDLE CONTROLLER DESTINATION...: lines for tc: packets for these addresses or subnets go to class 2 of that
-# root queue, but never those of the controller's ssh (`-`: there are none), which pass beside it.
+# lead DEVICE HANDLE CONTROLLER DESTINATION...: lines for tc: packets for these addresses or subnets go to class 2 of
+# that root queue, but never those of the controller's ssh (`-`: there are none), which pass beside it.
 lead() {
   to="filter add dev $1 parent $2 protocol ip" class=$2
   [ "$3" = - ] ||
@@ -347,12 +386,22 @@ led() {
     END { print sum + 0 }'
 }
 
-# undo_queues [CONTAINER_ID...]: removes this run's queues there, and nothing else: the kernel refuses to delete a root of
-# another handle, and puts its own default back; so does this with the queue's length. Fails unless they are gone.
+# own_queues NETWORK: the interfaces that have a root queue of this run. Handles are few, so that two runs may have the
+# same: what this one has not saved is the other's, as long as there is a directory that tells.
+own_queues() {
+  devices=$(queue_devices "$1" "$(queue_handle)") || return
+  for device in $devices; do
+    if [ ! -d "$SF_RUN_DIR" ] || ls "$SF_RUN_DIR"/queue.*".$device" >/dev/null 2>&1; then echo "$device"; fi
+  done
+}
+
+# undo_queues [CONTAINER_ID...]: removes this run's queues there, and nothing else: the kernel refuses to delete a root
+# of another handle, and puts its own default back; so does this with the queue's length. Fails unless they are gone.
 undo_queues() {
   handle=$(queue_handle)
   for network in $(networks_of "$@"); do
-    for device in $(queue_devices "$network" "$handle"); do
+    own=$(own_queues "$network")
+    for device in $own; do
       nsenter --net="$network" tc qdisc del dev "$device" root handle "$handle"
     done
     for saved in "$SF_RUN_DIR/queue.${network##*/}".*; do
@@ -361,7 +410,8 @@ undo_queues() {
       now=$(queue_length "$network" "$device") || now=$length # no such interface any more
       [ "$now" = "$length" ] || nsenter --net="$network" ip link set dev "$device" txqueuelen "$length"
     done
-    if [ -n "$(queue_devices "$network" "$handle")" ]; then
+    own=$(own_queues "$network")
+    if [ -n "$own" ]; then
       echo "queue $handle is still in force" >&2
       exit 1
     fi
@@ -371,22 +421,20 @@ undo_queues() {
 
 # sweep_queues TYPE list|clear: our root queues of that type, whichever run's, on the node and in its containers.
 sweep_queues() {
-  containers=$(grep -lsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup | sed 's,cgroup$,ns/net,')
-  known='' status=0
-  for network in /proc/self/ns/net $containers; do
-    inode=$(stat -Lc %i "$network" 2>/dev/null) || continue
-    case " $known " in *" $inode "*) continue ;; esac
-    known="$known $inode"
-    for queue in $(nsenter --net="$network" tc qdisc show 2>/dev/null |
-      awk -v type="$1" '$2 == type && $3 ~ /^5f[0-9a-f][0-9a-f]:$/ && $6 == "root" { print $5 "/" $3 }'); do
-      if [ "$2" = list ]; then
-        case $network in */self/*) echo "$queue" ;; *) echo "$queue in net:[$inode]" ;; esac
-      else
-        nsenter --net="$network" tc qdisc del dev "${queue%/*}" root handle "${queue##*/}" || status=1
-      fi
+  every_network | {
+    status=0
+    while read -r inode network; do
+      for queue in $(nsenter --net="$network" tc qdisc show 2>/dev/null |
+        awk -v type="$1" '$2 == type && $3 ~ /^5f[0-9a-f][0-9a-f]:$/ && $6 == "root" { print $5 "/" $3 }'); do
+        if [ "$2" = list ]; then
+          echo "$queue$(place_of "$inode" "$network")"
+        else
+          nsenter --net="$network" tc qdisc del dev "${queue%/*}" root handle "${queue##*/}" || status=1
+        fi
+      done
     done
-  done
-  return "$status"
+    exit "$status"
+  }
 }
 
 # What follows stops and starts the engine of this node, as its units.
@@ -432,11 +480,8 @@ start_engine() {
 
 # swarm_inject availability|role|replicas ID VALUE: keeps what it is and sets it.
 swarm_inject() {
-  before=$(swarm_value "$1" "$2")
-  if [ "$before" = "$3" ]; then
-    echo "$1 of $2 is $3 already" >&2
-    exit 1
-  fi
+  before=$(swarm_value "$1" "$2") || refuse "the engine does not tell the $1 of $2"
+  [ "$before" != "$3" ] || refuse "$1 of $2 is $3 already"
   printf '%s\n' "$before" | save before
   swarm_set "$@"
 }

@@ -78,16 +78,23 @@ export function bare(address: string): string {
   return address.split('/')[0]!;
 }
 
-function subnetOf(address: string): string {
-  const [ip = '', prefix = '32'] = address.split('/');
-  const bits = ip.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
-  return `${Math.floor(bits / 2 ** (32 - Number(prefix)))}/${prefix}`;
+/** Of an address with its prefix length: `10.99.1.5/24` lies in `10.99.1.0/24`. */
+export function subnetOf(address: string): string {
+  const [host = '', length = '32'] = address.split('/');
+  const bits = host.split('.').reduce((number, part) => number * 256 + Number(part), 0);
+  const size = 2 ** (32 - Number(length));
+  const first = Math.floor(bits / size) * size;
+  return `${[24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join('.')}/${length}`;
 }
 
 /** Throws RefusedError for a name on the other side that nothing has. */
-export function refuseMisspelt(kind: string, from: Side, known: Pick<Facts, 'services' | 'nodes'>): void {
+export function refuseMisspelt(
+  kind: string,
+  from: Side | undefined,
+  known: Pick<Facts, 'services' | 'nodes'>,
+): void {
   for (const sort of ['nodes', 'services'] as const) {
-    const wrong = (from[sort]?.matchNames ?? []).find(
+    const wrong = (from?.[sort]?.matchNames ?? []).find(
       (wanted) => !known[sort].some((each) => isSelected({ matchNames: [wanted] }, each)),
     );
     if (wrong !== undefined)

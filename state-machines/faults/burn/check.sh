@@ -1,6 +1,6 @@
 #!/bin/sh
-# Active when in the cgroup of each container a burner uses CPU time or the disk, or holds the memory, at this moment. A container
-# that is gone, while the fault lasts, died under it: an outcome.
+# Active when in the cgroup of each container a burner uses CPU time or the disk, or holds the memory, at this moment. A
+# container that is gone, while the fault lasts, died under it: an outcome.
 #   $1 cpu, memory or blkio   $2 workers, or bytes   $3 load, or bytes (unused)   $4... container ids
 set -eu
 resource=$1 amount=$2
@@ -15,11 +15,12 @@ burners_in() {
 }
 
 ticks() {
-  for pid in $1; do sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null || true; done | awk '{ sum += $12 + $13 } END { print sum + 0 }'
+  for pid in $1; do sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null || true; done |
+    awk '{ sum += $12 + $13 } END { print sum + 0 }'
 }
 
-# Of processes that have ended, too: who started them has inherited it. The counters of a cgroup of version 1 stand still
-# as long as nothing is limited there.
+# Of processes that have ended, too: who started them has inherited it. The counters of a cgroup of version 1 stand
+# still as long as nothing is limited there.
 disk_bytes() {
   for pid in $1; do cat "/proc/$pid/io" 2>/dev/null || true; done |
     awk '/^(read|write)_bytes:/ { sum += $2 } END { printf "%.0f\n", sum }'

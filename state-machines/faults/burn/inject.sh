@@ -1,8 +1,9 @@
 #!/bin/sh
-# Uses up CPU time, memory or disk in the cgroups of containers, by processes of the node's own: the containers see the loss and
-# nothing else. They run as a unit of our name, which survives this script, and they end by themselves when the run is
-# healed, when its directory is lost, or with their container.
-#   $1 cpu, memory or blkio   $2 workers, or bytes   $3 load of each worker in percent, or the bytes of its file   $4... container ids
+# Uses up CPU time, memory or disk in the cgroups of containers, by processes of the node's own: the containers see the
+# loss and nothing else. They run as a unit of our name, which survives this script, and they end by themselves when the
+# run is healed, when its directory is lost, or with their container.
+#   $1 cpu, memory or blkio   $2 workers, or bytes   $3 load of each worker in percent, or the bytes of its file
+#   $4... container ids
 set -eu
 resource=$1 amount=$2 load=$3
 shift 3
@@ -11,6 +12,11 @@ if [ -z "${SF_BURN:-}" ]; then
   for id; do
     dir=$(container_cgroup "$id" "$resource")
     [ -n "$dir" ] || refuse "container $id is not running"
+    if [ "$resource" = blkio ]; then
+      store=$(container_store "$id") needed=$((amount * load * $#))
+      free=$(stat -f -c '%S %a' "${store:-/}" | awk '{ printf "%.0f\n", $1 * $2 }')
+      [ "$free" -gt "$needed" ] || refuse "the disk of container $id has $free bytes free: $needed would fill it"
+    fi
     [ "$resource" = memory ] || continue
     # Without a limit of its own the machine would run out of memory, not the container.
     limit=$(cat "$dir/memory.max" 2>/dev/null || cat "$dir/memory.limit_in_bytes")
@@ -52,9 +58,11 @@ burn_memory() {
   exec 3<>"$SF_RUN_DIR/$pid.fifo"
   while wanted; do
     dd if=/dev/zero bs="$amount" count=1 iflag=fullblock >&3 2>/dev/null &
-    while wanted && kill -0 "$!" 2>/dev/null; do sleep 0.1; done
+    holder=$!
+    while wanted && kill -0 "$holder" 2>/dev/null; do sleep 0.1; done
   done
-  kill -s KILL "$!"
+  # None where the container was gone before.
+  [ -z "${holder:-}" ] || kill -s KILL "$holder"
 }
 
 # The file has no name once it is open: it ends with who holds it.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Ends what burns, wherever it is: by its unit, and by the name in its environment, since in cgroup version 2 it has left
-# its unit's cgroup. Fails while something of it is left.
+# Ends what burns, wherever it is: by its unit, and by the name in its environment, since in cgroup version 2 it has
+# left its unit's cgroup. Fails while something of it is left.
 set -eu
 rm -f "$SF_RUN_DIR/burning" || true
 name=$(burner_name)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# By how much the wall clock, as every process here reads it, is off what it was before by the uptime: active when by what
-# was asked, to a quarter of a second; inactive when by less than that.
+# By how much the wall clock, as every process here reads it, is off what it was before by the uptime: active when by
+# what was asked, to a quarter of a second; inactive when by less than that.
 #   $1 by how many milliseconds, ahead (positive) or back
 set -eu
 if [ ! -e "$SF_RUN_DIR/clock" ]; then

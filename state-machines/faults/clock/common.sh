@@ -5,14 +5,15 @@
 # on a busy machine a start takes longer than what is measured here.
 base() {
   # shellcheck disable=SC2016 # the inner shell's
-  LC_ALL=C bash -c 'read -r up _ </proc/uptime && echo "$EPOCHREALTIME $up"' | {
+  bash -c 'read -r up _ </proc/uptime && echo "$EPOCHREALTIME $up"' | {
     read -r now up
     now=${now%.*}${now#*.}
     echo "$((now / 10000 - ${up%.*}${up#*.}))"
   }
 }
 
-# set_base HUNDREDTHS: steps the wall clock until it is that much ahead of the uptime, by differences, for the same reason.
+# set_base HUNDREDTHS: steps the wall clock until it is that much ahead of the uptime, by differences, for the same
+# reason.
 set_base() {
   for _ in 1 2 3; do
     off=$(($1 - $(base))) sign=+

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sets the clock to what it would be by now, by the uptime, and starts what kept it. A clock that is right again already,
-# and one that was started anew by a reboot, is left alone.
+# Sets the clock to what it would be by now, by the uptime, and starts what kept it. A clock that is right again
+# already, and one that was started anew by a reboot, is left alone.
 #   $1 (unused)
 set -eu
 [ -e "$SF_RUN_DIR/clock" ] || exit 0

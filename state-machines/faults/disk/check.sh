@@ -1,6 +1,6 @@
 #!/bin/sh
-# Active when no more is free than was asked for; where that is nothing, when a small file cannot be written. Inactive as
-# soon as our file is gone: how full the rest is, is not up to the undo.
+# Active when no more is free than was asked for; where that is nothing, when a small file cannot be written. Inactive
+# as soon as our file is gone: how full the rest is, is not up to the undo.
 #   $1 a folder on it   $2 percent or leave   $3 percentage, or bytes to be left free
 set -eu
 answer() {

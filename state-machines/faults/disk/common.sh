@@ -12,7 +12,8 @@ free() {
   stat -f -c '%S %a' "$1" | awk '{ printf "%.0f\n", $1 * $2 }'
 }
 
-# wanted_free PATH percent|leave AMOUNT: bytes that shall be free; 100 percent is what df means by it: reserved is not used.
+# wanted_free PATH percent|leave AMOUNT: bytes that shall be free; 100 percent is what df means by it: reserved is not
+# used.
 wanted_free() {
   if [ "$2" = leave ]; then
     echo "$3"
@@ -23,7 +24,7 @@ wanted_free() {
 
 # takes_nothing FILE: whether there is no space for a small file; ends the script where it cannot be told.
 takes_nothing() {
-  said=$(LC_ALL=C dd if=/dev/zero of="$1" bs=4096 count=1 conv=fsync 2>&1) && status=0 || status=$?
+  said=$(dd if=/dev/zero of="$1" bs=4096 count=1 conv=fsync 2>&1) && status=0 || status=$?
   rm -f "$1"
   [ "$status" -ne 0 ] || return 1
   case $said in

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Removes the file that fills the file system. Emptied first: a file that somebody has open would keep its space. Without
-# its directory the run's own name says which file it is. What others have written since is theirs.
+# Removes the file that fills the file system. Emptied first: a file that somebody has open would keep its space.
+# Without its directory the run's own name says which file it is. What others have written since is theirs.
 #   $1 a folder on it   $2 percent or leave (unused)   $3 amount (unused)
 set -eu
 if [ -e "$SF_RUN_DIR/file" ]; then

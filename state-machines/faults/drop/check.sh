@@ -1,8 +1,8 @@
 #!/bin/sh
 # Judged by connecting, not only by reading rules: from the node itself, and from inside one of its containers, whose
-# traffic is forwarded; or from inside the chosen containers. A refused connection is an answer too, unless it is our own
-# rules that refuse. Port 7946 is the swarm's gossip, open on every node; what tasks have open is not known: they are
-# pinged. What cannot be felt, the fate of a datagram and who refused, is told by the rules in force: they must have
+# traffic is forwarded; or from inside the chosen containers. A refused connection is an answer too, unless it is our
+# own rules that refuse. Port 7946 is the swarm's gossip, open on every node; what tasks have open is not known: they
+# are pinged. What cannot be felt, the fate of a datagram and who refused, is told by the rules in force: they must have
 # counted all that was sent here.
 #   $1 controller's address, or ids of containers joined by commas   $2 drop | reject   $3 both | in | out, as seen from
 #   here   $4 all, protocol/port,..., or dns   $5... addresses to connect to; 10.98.0.11/tcp/9092 is that port
@@ -42,7 +42,7 @@ answering() {
       fi
       # shellcheck disable=SC2016 # $1 is the inner shell's
       said=$(
-        LC_ALL=C nsenter -t "$1" -n timeout 1 bash -c \
+        nsenter -t "$1" -n timeout 1 bash -c \
           'exec 3<>"/dev/$1/$2/$3" && if [ "$1" = udp ]; then echo >&3; fi' bash "$protocol" "$peer" "$port" 2>&1
       ) && said=open
       case $protocol/$said in
@@ -55,8 +55,8 @@ answering() {
   wait
 }
 
-# resolving PROCESS ID: prints something when the name server that the process would ask answers anything. It is asked for
-# the name that an engine gives to the container, so that no other server is needed.
+# resolving PROCESS ID: prints something when the name server that the process would ask answers anything. It is asked
+# for the name that an engine gives to the container, so that no other server is needed.
 resolving() {
   server=$(awk '$1 == "nameserver" { print $2; exit }' "/proc/$1/root/etc/resolv.conf")
   # shellcheck disable=SC2016 # $1 is the inner shell's

@@ -50,8 +50,8 @@ sever_from() {
   esac
 }
 
-# rules DEVICES PEER...: by the devices packets cross the border: clients of a blocked port on the same machine, or in the
-# same container, are not on the network.
+# rules DEVICES PEER...: by the devices packets cross the border: clients of a blocked port on the same machine, or in
+# the same container, are not on the network.
 rules() {
   devices=$1
   shift
@@ -90,7 +90,11 @@ rules() {
 }
 
 case $victims in
-  *.*) rules "$(device_to "$1")" "$@" | iptables-restore --noflush -w 5 ;;
+  *.*)
+    device=
+    [ "$service" = all ] || device=$(only_device_to "$@")
+    rules "$device" "$@" | iptables-restore --noflush -w 5
+    ;;
   *)
     for id in $(echo "$victims" | tr , ' '); do pin_network "$id"; done
     for network in $(pinned_networks); do

@@ -1,14 +1,17 @@
 #!/bin/sh
-# Removes this run's chain and its hooks, and nothing else, from the node and from the containers' network namespaces that
-# it keeps. Fails unless the rules that are in force show it gone.
+# Removes this run's chain and its hooks, and nothing else, from the node, or from the containers' network namespaces.
+# Fails unless the rules that are in force show it gone.
+#   $1 the controller's address, or ids of containers, joined by commas   $2... (unused)
 set -eu
 chain=SF-$(run_number)
-# in_force NETWORK
+# in_force NETWORK: where the rules are not told, it may be, and that ends the script.
 in_force() {
-  rules=$(nsenter --net="$1" iptables -w 5 -S)
+  rules=$(nsenter --net="$1" iptables -w 5 -S) || exit 1
   printf '%s\n' "$rules" | grep -qw -e "$chain"
 }
-for network in /proc/self/ns/net $(pinned_networks); do
+case $1 in *.*) ids= ;; *) ids=$(echo "$1" | tr , ' ') ;; esac
+# shellcheck disable=SC2086 # a list of ids
+for network in $(networks_of $ids); do
   in_force "$network" || continue
   for hook in INPUT OUTPUT FORWARD; do
     while nsenter --net="$network" iptables -w 5 -D "$hook" -j "$chain" 2>/dev/null; do :; done

@@ -12,7 +12,7 @@ case $service/$socket/$listens in
 active/*/listens) echo inactive ;;
 inactive/active/* | failed/active/*) echo unknown ;;
 inactive/*/ | failed/*/)
-  if grep -qsE 'docker[-/][0-9a-f]{64}' /proc/[0-9]*/cgroup; then echo unknown; else echo active; fi
+  if [ -n "$(container_processes)" ]; then echo unknown; else echo active; fi
   ;;
 *) echo unknown ;;
 esac

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What was lost is kept inside the checkpoint itself: on its file system a rename is atomic and needs no space, and a link
-# there, made in one call, keeps two runs apart that reach one shared folder from two nodes: .spark-failures, which leads
-# to the folder of what is kept. No job reads either name.
+# What was lost is kept inside the checkpoint itself: on its file system a rename is atomic and needs no space, and a
+# link there, made in one call, keeps two runs apart that reach one shared folder from two nodes: .spark-failures, which
+# leads to the folder of what is kept. No job reads either name.
 
 # kept: the folder of what this run keeps.
 kept() {
@@ -13,14 +13,14 @@ is_marked() {
   [ "$(readlink .spark-failures)" = "$(kept)" ]
 }
 
-# list: the file of what inject.sh chose, `inode size ./path` a line. There is one beside what is kept, too: who has lost
-# the run has not lost the files.
+# list: the file of what inject.sh chose, `inode size ./path` a line. There is one beside what is kept, too: who has
+# lost the run has not lost the files.
 list() {
   if [ -e "$SF_RUN_DIR/lost" ]; then echo "$SF_RUN_DIR/lost"; else echo "$(kept)/list"; fi
 }
 
-# is_removed PATH: succeeds when somebody has removed that checkpoint. One that merely cannot be reached now, since its file
-# system is not mounted, ends the script.
+# is_removed PATH: succeeds when somebody has removed that checkpoint. One that merely cannot be reached now, since its
+# file system is not mounted, ends the script.
 is_removed() {
   if [ -e "$SF_RUN_DIR/mount" ]; then
     read -r mount <"$SF_RUN_DIR/mount"
@@ -71,13 +71,13 @@ places() {
   } | awk '
     $1 == "now" { inode[$4] = $2; size[$4] = $3; next }
     !($4 in inode) { print "absent", $4; next }
-    inode[$4] != $2 { print "anew", $4; next }
+    (inode[$4] "") != $2 { print "anew", $4; next } # as text: numbers have but 53 bits here
     size[$4] == $3 { print "same", $4; next }
     { print (size[$4] == 0 ? "empty" : "anew"), $4 }'
 }
 
-# to_folders ROOT COMMAND...: runs the command for each folder of the paths on standard input: with `-t <folder below ROOT>`
-# and the paths.
+# to_folders ROOT COMMAND...: runs the command for each folder of the paths on standard input: with `-t <folder below
+# ROOT>` and the paths.
 to_folders() {
   root=$1
   shift

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Puts back what inject.sh has taken, or lets it be gone for good, as asked. What somebody has written since is not ours:
-# a job that has written one of the lost names anew has gone back behind it, and goes on from there; files of the future
-# that it has not had yet would break it. Then nothing is put back, and it says how many files that are.
+# Puts back what inject.sh has taken, or lets it be gone for good, as asked. What somebody has written since is not
+# ours: a job that has written one of the lost names anew has gone back behind it, and goes on from there; files of the
+# future that it has not had yet would break it. Then nothing is put back, and it says how many files that are.
 #   $1 checkpoint's folder on this node   $2 move | truncate   $3 (unused)   $4 restore | leave   $5... (unused)
 set -eu
 path=$1 how=$2 afterwards=$4
@@ -34,7 +34,8 @@ put_back() {
 
 # Without that list nothing was taken yet.
 if [ "$afterwards" = restore ] && [ -e "$kept/list" ]; then
-  anew=$(of anew | wc -l)
+  # A truncated one that is kept no more is back already: its copy, by an undo that was cut off.
+  anew=$(of anew | while read -r file; do [ ! -e "$kept/$file" ] || echo "$file"; done | wc -l)
   if [ "$anew" -eq 0 ]; then
     put_back
   else

@@ -2,7 +2,8 @@
 # Active when the limit is in force and the containers keep to it. One that demands less than its limit is not hindered:
 # then that it uses no more, measured, is all that can be said. One that is gone, while the fault lasts, died under its
 # limit: an outcome, as when memory runs out.
-#   $1 cpu, memory, pids or blkio   $2 thousandths of a core, bytes, processes, or bytes per second   $3... container ids
+#   $1 cpu, memory, pids or blkio   $2 thousandths of a core, bytes, processes, or bytes per second
+#   $3... container ids
 set -eu
 resource=$1 limit=$2
 shift 2
@@ -61,8 +62,8 @@ keeps_pids() {
   done
 }
 
-# writes_fast CONTAINER_ID: a process that joins writes half a second's bytes past the cache sooner than it may. The file
-# has no name once it is open. What takes too long, behind what the container itself writes, is not too fast.
+# writes_fast CONTAINER_ID: a process that joins writes half a second's bytes past the cache sooner than it may. The
+# file has no name once it is open. What takes too long, behind what the container itself writes, is not too fast.
 writes_fast() {
   dir=$(container_cgroup "$1" blkio) store=$(container_store "$1")
   [ -n "$dir" ] && [ -n "$store" ] || return 1

@@ -1,9 +1,9 @@
 #!/bin/sh
 # What the scripts of this mechanism share: put before them, after ../common.sh.
 
-# container_limit CONTAINER_ID RESOURCE VALUE: the files that hold a container's limit, and what they hold when the limit is
-# VALUE (thousandths of a core, bytes with swap, processes, bytes per second): lines of file and words, in the order in which they may be
-# lowered. Nothing when it does not run.
+# container_limit CONTAINER_ID RESOURCE VALUE: the files that hold a container's limit, and what they hold when the
+# limit is VALUE (thousandths of a core, bytes with swap, processes, bytes per second): lines of file and words, in the
+# order in which they may be lowered. Nothing when it does not run.
 container_limit() {
   dir=$(container_cgroup "$1" "$2")
   [ -n "$dir" ] || return 0
@@ -58,7 +58,11 @@ container_disks() {
 # present_limit FILE VALUE: what the file holds where VALUE would be: all of it, or the line of VALUE's disk.
 present_limit() {
   case $1 in
-    */io.max) awk -v disk="${2%% *}" '$1 == disk { r = $2; w = $3 } END { print disk, r ? r : "rbps=max", w ? w : "wbps=max" }' "$1" ;;
+    */io.max)
+      awk -v disk="${2%% *}" '
+        $1 == disk { r = $2; w = $3 }
+        END { print disk, r ? r : "rbps=max", w ? w : "wbps=max" }' "$1"
+      ;;
     */blkio.*) awk -v disk="${2%% *}" '$1 == disk { n = $2 } END { print disk, n + 0 }' "$1" ;;
     *) cat "$1" ;;
   esac

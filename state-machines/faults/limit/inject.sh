@@ -1,6 +1,7 @@
 #!/bin/sh
 # Lowers a limit of containers' cgroups; refuses to raise one. Saves what it lowers, of all of them, before it begins.
-#   $1 cpu, memory, pids or blkio   $2 thousandths of a core, bytes, processes, or bytes per second   $3... container ids
+#   $1 cpu, memory, pids or blkio   $2 thousandths of a core, bytes, processes, or bytes per second
+#   $3... container ids
 set -eu
 resource=$1 limit=$2
 shift 2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts back the limits that inject.sh saved, in the reverse order. The path of a cgroup holds its container's id: without
-# the directory that very container is gone, and its limit with it.
+# Puts back the limits that inject.sh saved, in the reverse order. The path of a cgroup holds its container's id:
+# without the directory that very container is gone, and its limit with it.
 set -eu
 saved=$SF_RUN_DIR/saved
 [ -e "$saved" ] || exit 0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# On the node: whether the interface is up, and then whether any peer answers. On a witness (SF_RUN_DIR is empty): whether
-# the node answers; of a node that nobody reaches, this is the only voice there is.
+# On the node: whether the interface is up, and then whether any peer answers. On a witness (SF_RUN_DIR is empty):
+# whether the node answers; of a node that nobody reaches, this is the only voice there is.
 #   $1... peers' addresses, on a witness the node's
 # Says at which uptime it looked.
 set -eu

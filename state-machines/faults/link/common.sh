@@ -5,8 +5,3 @@
 own_timer() {
   echo "sf-link-$(run_number)"
 }
-
-# this_boot: differs after a reboot, also where machines share a kernel, and with it the boot id.
-this_boot() {
-  echo "$(cat /proc/sys/kernel/random/boot_id) $(started 1)"
-}

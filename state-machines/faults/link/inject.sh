@@ -1,13 +1,10 @@
 #!/bin/sh
-# Takes the interface that leads to the peers down. The controller may come by it too: then nobody can tell the node to take
-# it up again, and so a timer of its own runs the undo when the hold is over, without waiting for the dead-man's switch.
+# Takes the interface that leads to the peers down. The controller may come by it too: then nobody can tell the node to
+# take it up again, and so a timer of its own runs the undo when the hold is over, without waiting for the dead-man's
+# switch.
 #   $1... peers' addresses
 set -eu
-device=$(device_to "$1" 2>/dev/null)
-[ -n "$device" ] || refuse "no interface leads to $1"
-for peer; do
-  [ "$(device_to "$peer")" = "$device" ] || refuse "$peer is not reached by $device as $1 is"
-done
+device=$(only_device_to "$@")
 
 # What the kernel forgets with the link, and does not make anew by itself.
 for family in 4 6; do

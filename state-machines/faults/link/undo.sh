@@ -1,6 +1,6 @@
 #!/bin/sh
-# Takes the interface up and gives back what it has lost: only what is missing, for others may have been quicker. A reboot
-# has done all of that. Fails unless the saved IPv4 routes are in force.
+# Takes the interface up and gives back what it has lost: only what is missing, for others may have been quicker. A
+# reboot has done all of that. Fails unless the saved IPv4 routes are in force.
 set -eu
 [ -e "$SF_RUN_DIR/device" ] || exit 0
 systemctl --quiet stop "$(own_timer).timer" 2>/dev/null || true

@@ -10,9 +10,9 @@ if [ "$1" = demote ]; then
   exit
 fi
 
-said=$(
-  timeout 5 docker info --format '{{.DockerRootDir}} {{.Swarm.LocalNodeState}} {{.Swarm.NodeID}} {{with .Swarm.Cluster}}{{.Spec.EncryptionConfig.AutoLockManagers}}{{end}}'
-) || refuse 'the engine does not answer'
+format='{{.DockerRootDir}} {{.Swarm.LocalNodeState}} {{.Swarm.NodeID}} {{with .Swarm.Cluster}}'
+format="$format{{.Spec.EncryptionConfig.AutoLockManagers}}{{end}}"
+said=$(timeout 5 docker info --format "$format") || refuse 'the engine does not answer'
 root=${said%% *} kept=$(kept_in "${said%% *}")
 case ${said#* } in
 "active $2 true") refuse 'the swarm locks its managers: without a key, an engine that starts anew stays out' ;;

@@ -13,8 +13,9 @@ for kept in "${set_aside:-/var/lib/docker}"/sf-swarm-*; do
   swarm=$(dirname "$kept")/swarm
   if [ -d "$swarm/certificates" ]; then
     rm -rf "$kept" # a member anew, by somebody else
-  elif ! { systemctl stop docker.socket docker.service && rm -rf "$swarm" && mv -T "$kept" "$swarm" &&
-    systemctl start docker.socket docker.service; }; then
+  # An engine may have no socket unit; one that needs it starts it.
+  elif ! { { systemctl stop docker.socket docker.service || [ -z "$(engine_units)" ]; } &&
+    rm -rf "$swarm" && mv -T "$kept" "$swarm" && systemctl start docker.service; }; then
     status=1
   fi
 done

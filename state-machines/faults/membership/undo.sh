@@ -18,7 +18,9 @@ if [ -d "$root/swarm/certificates" ] && [ -d "$kept" ]; then
 fi
 if [ -d "$kept" ]; then
   await_given_up
-  systemctl stop docker.socket docker.service
+  read -r units <"$SF_RUN_DIR/units"
+  # shellcheck disable=SC2086 # a list of names
+  systemctl stop $units
   rm -rf "$root/swarm"
   mv -T "$kept" "$root/swarm"
   sync "$root"

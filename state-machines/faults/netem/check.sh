@@ -1,9 +1,9 @@
 #!/bin/sh
 # Felt by a few pings from where the victim is (the node, and one of its containers; or inside the given containers) to
-# addresses that are affected, 20 each within a fifth of a second. Active when this run's queues are in force as inject.sh
-# has left them, all of these pings were led into them by the kernel's own count, and what came back fits the effect:
-# the median of the round trips a delay. What happens by chance is only judged by what is all but certain (1 - 1e-6): that
-# some of 20 pings are missing when most are lost, not when one of a hundred is.
+# addresses that are affected, 20 each within a fifth of a second. Active when this run's queues are in force as
+# inject.sh has left them, all of these pings were led into them by the kernel's own count, and what came back fits the
+# effect: the median of the round trips a delay. What happens by chance is only judged by what is all but certain (1 -
+# 1e-6): that some of 20 pings are missing when most are lost, not when one of a hundred is.
 # Inactive when the queues are gone and an answer comes as soon as before.
 #   $2 the effect, in netem's own words   $5 addresses to ping, by commas   $6... containers' ids   ($1, $3, $4 unused)
 # Says at which uptime the first ping was sent.
@@ -21,7 +21,7 @@ patience=$(awk -v delay="$delay" 'BEGIN { wait = 0.3 + 2.5 * delay / 1000; print
 # ask NETWORK: the answers to the pings, a line each.
 ask() {
   for peer in $peers; do
-    LC_ALL=C nsenter --net="$1" timeout 4 ping -n -i 0.01 -c "$each" -W "$patience" "$peer" 2>/dev/null |
+    nsenter --net="$1" timeout 4 ping -n -i 0.01 -c "$each" -W "$patience" "$peer" 2>/dev/null |
       grep -F ' time' || true &
   done
   wait

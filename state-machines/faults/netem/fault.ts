@@ -14,6 +14,7 @@ import {
 import { ipv4, sidesOf } from '../aimed-at-nodes.ts';
 import { bitRateField, bitsPerSecond } from '../bit-rate.ts';
 import { stepsOnTasks } from '../steps-on-tasks.ts';
+import { bare, refuseMisspelt, subnetOf } from '../task-peers.ts';
 
 /** What netem/inject.sh puts in force: netem's own words, and how many packets may wait there. */
 interface Effect {
@@ -75,13 +76,15 @@ const delayParams = checked(
       .describe('How the jitter is distributed.'),
     ...waiting,
   }),
-  ({ delay = '100ms', jitter = '0s', distribution = 'uniform' }, report) => {
+  ({ delay = '100ms', jitter = '0s', distribution = 'uniform', correlation = 0 }, report) => {
     const [delayMs, jitterMs] = [delay, jitter].map((text) =>
       typeof text === 'string' && DURATION_PATTERN.test(text) ? parseDuration(text) : 0,
     );
     if (jitterMs! > delayMs!) report(['jitter'], 'expected at most the delay');
     if (jitterMs === 0 && distribution !== 'uniform')
       report(['distribution'], 'there is no jitter that could be distributed');
+    if (jitterMs === 0 && correlation !== 0)
+      report(['correlation'], 'there is no jitter that could be correlated');
   },
 );
 
@@ -200,7 +203,7 @@ function stepsOnNodes(
   facts: Facts,
 ): readonly FaultStep[] {
   const { chosen, others } = sidesOf(kind, facts);
-  mustExist(kind, to, facts.nodes, 'node');
+  refuseMisspelt(kind, to && { nodes: to }, facts);
   return chosen.map((node) => {
     const isPeer = ({ name }: { readonly name: string }) => name !== node.name;
     const wanted = facts.nodes.filter((each) => isPeer(each) && isSelected(to ?? {}, each));
@@ -217,41 +220,33 @@ function stepsInTasks(
   kind: Pick<FaultKind, 'name' | 'mechanism'>,
   effect: Effect,
   to: Selector | undefined,
-  { targets, services }: Facts,
+  facts: Facts,
 ): readonly FaultStep[] {
-  mustExist(kind.name, to, services, 'service');
+  const { targets, services } = facts;
+  refuseMisspelt(kind.name, to && { services: to }, facts);
   const victims = targets.flatMap((target) => (target.kind === 'task' ? [target] : []));
   const isVictim = ({ containerId }: Pick<TaskTarget, 'containerId'>) =>
     victims.some((victim) => victim.containerId === containerId);
-  const all = services.flatMap((service) => (isSelected(to ?? {}, service) ? service.tasks : []));
+  const meant = services.filter((service) => isSelected(to ?? {}, service));
+  const all = meant.flatMap((service) => service.tasks);
   const others = [...all, ...(to ? [] : victims)];
   return stepsOnTasks(kind, targets, []).map((step) => {
     const own = victims.filter((task) => targetName(task) === step.target);
     const networks = new Set(own.flatMap(({ addresses = [] }) => addresses).map(subnetOf));
-    const near = (tasks: readonly Pick<TaskTarget, 'addresses'>[]) =>
-      tasks
+    const near = (attached: readonly Pick<TaskTarget, 'addresses'>[]) =>
+      attached
         .flatMap(({ addresses = [] }) => addresses)
         .filter((address) => networks.has(subnetOf(address)))
-        .map((address) => address.split('/')[0]!);
+        .map(bare);
     const peers = near(others.filter(({ containerId }) => !step.args.includes(containerId)));
     if (peers.length === 0)
       throw new RefusedError(`${kind.name}: ${step.target} shares no network with any other such task`);
     const healthy = near(all.filter((task) => !isVictim(task)));
-    const args = asArgs('-', effect, to ? peers : [...networks], measuredBy(peers, healthy));
+    // Who looks a service up may be told its virtual address, and sends to that.
+    const destinations = to ? [...peers, ...near(meant)] : [...networks];
+    const args = asArgs('-', effect, destinations, measuredBy(peers, healthy));
     return { ...step, args: [...args, ...step.args] };
   });
-}
-
-function mustExist(
-  kind: string,
-  to: Selector | undefined,
-  all: readonly { readonly name: string }[],
-  what: string,
-): void {
-  for (const wanted of to?.matchNames ?? []) {
-    if (!all.some((each) => isSelected({ matchNames: [wanted] }, { ...each, labels: {} })))
-      throw new RefusedError(`${kind}: there is no ${what} "${wanted}"`);
-  }
 }
 
 /** At most three peers, those that are no victims themselves before the others. */
@@ -269,13 +264,4 @@ function asArgs(
 ): readonly string[] {
   const list = (addresses: readonly string[]) => [...new Set(addresses)].join();
   return [controller, words, String(limit), list(destinations.toSorted()), list(measured)];
-}
-
-/** Of an address with its prefix length: `10.99.1.5/24` lies in `10.99.1.0/24`. */
-function subnetOf(address: string): string {
-  const [host = '', length = '32'] = address.split('/');
-  const bits = host.split('.').reduce((number, part) => number * 256 + Number(part), 0);
-  const size = 2 ** (32 - Number(length));
-  const first = Math.floor(bits / size) * size;
-  return `${[24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join('.')}/${length}`;
 }

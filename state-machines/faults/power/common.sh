@@ -1,10 +1,5 @@
 #!/bin/sh
-# Which life of the machine this is: a container's boot id is that of its host, and on any other machine process 1
-# always starts at the same time.
-this_boot() {
-  read -r boot </proc/sys/kernel/random/boot_id
-  echo "$boot $(started 1)"
-}
+# What the scripts of this mechanism share: put before them, after ../common.sh.
 
 # is_up: whether the machine runs, its engine included, and is not about to go down.
 is_up() {

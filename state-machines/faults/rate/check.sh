@@ -9,11 +9,11 @@ rate=$2
 shift 2
 read -r up _ </proc/uptime
 
-# Answers of 1442 bytes on the wire, 100 of them asked for at once. At most 20 ms and 5 packets are not throttled. By the
-# clock: ping's own time ends when it asks for the last one.
+# Answers of 1442 bytes on the wire, 100 of them asked for at once. At most 20 ms and 5 packets are not throttled. By
+# the clock: ping's own time ends when it asks for the last one.
 measure() {
   began=$(date +%s%N)
-  said=$(LC_ALL=C timeout -s INT 0.8 ping -q -n -f -l 100 -s 1400 -c $((rate / 3 / 8 / 1442 + 100)) "$1") || true
+  said=$(timeout -s INT 0.8 ping -q -n -f -l 100 -s 1400 -c $((rate / 3 / 8 / 1442 + 100)) "$1") || true
   took_ms=$((($(date +%s%N) - began) / 1000000))
   printf '%s\n' "$said" | sed -n 's/.* \([0-9]*\) received.*/\1/p' | awk -v rate="$rate" -v took_ms="$took_ms" '
     { bits = $1 * 1442 * 8; most = rate * (took_ms * 1.2 + 20) / 1000 + 5 * 1442 * 8 }
@@ -28,7 +28,8 @@ if [ -z "${SF_RUN_DIR:-}" ]; then
 fi
 
 node=/proc/self/ns/net handle=$(queue_handle)
-if [ -z "$(queue_devices $node "$handle")" ]; then
+devices=$(queue_devices $node "$handle")
+if [ -z "$devices" ]; then
   # Whoever put a queue of his own there would lose it, or throttle otherwise than we say: not ours to judge.
   if has_no_queue $node "$(device_to "$1")"; then echo "inactive $up"; else echo "unknown $up"; fi
   exit 0

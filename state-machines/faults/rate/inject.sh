@@ -3,20 +3,14 @@
 # overlay networks, passes a token bucket (htb); all else (`default 0`), and the controller's ssh in any case, passes
 # beside it and first.
 #   $1 controller's address, whose ssh is never throttled   $2 bits per second   $3... peers' addresses
-# The bucket holds 10 ms of the rate and at least two whole packets. The queue holds 100 ms, and at least the ten packets
-# with which a connection begins, and drops what is above that: a longer one, as the default of 1000 packets, would add
-# seconds of delay; a shorter one would keep a connection from reaching the rate.
+# The bucket holds 10 ms of the rate and at least two whole packets. The queue holds 100 ms, and at least the ten
+# packets with which a connection begins, and drops what is above that: a longer one, as the default of 1000 packets,
+# would add seconds of delay; a shorter one would keep a connection from reaching the rate.
 set -eu
 handle=$(queue_handle)
 controller=$1 rate=$2
 shift 2
-device=$(device_to "$1")
-for peer; do
-  if [ "$(device_to "$peer")" != "$device" ]; then
-    echo "$peer is not reached by $device as the others are" >&2
-    exit 1
-  fi
-done
+device=$(only_device_to "$@")
 read -r mtu <"/sys/class/net/$device/mtu"
 packet=$((mtu + 18))
 burst=$((rate / 800)) limit=$((rate / 80))

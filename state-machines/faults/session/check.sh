@@ -1,6 +1,6 @@
 #!/bin/sh
-# Active when the clients stand still and, once their sessions must have expired, no server lists them any more. Inactive
-# when none stands still: what became of the sessions is the effect, and stays. Says at which uptime it looked.
+# Active when the clients stand still and, once their sessions must have expired, no server lists them any more.
+# Inactive when none stands still: what became of the sessions is the effect, and stays. Says at which uptime it looked.
 #   $1 the servers' port   $2 process=<text of the command line>   $3... container ids
 set -eu
 port=$1

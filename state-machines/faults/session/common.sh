@@ -1,6 +1,6 @@
 #!/bin/sh
-# A client's session is known to its server alone: it is asked by ZooKeeper's four-letter words, from inside the client's
-# network namespace, where its name and address are the client's own.
+# A client's session is known to its server alone: it is asked by ZooKeeper's four-letter words, from inside the
+# client's network namespace, where its name and address are the client's own.
 
 # answer PID ADDRESS PORT WORD: what the server there says to the word.
 answer() {

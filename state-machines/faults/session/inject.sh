@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes clients of ZooKeeper stand still until their sessions have expired. Refuses unless a server answers for each, and
-# unless the hold is long enough: 1.5 times the longest negotiated timeout, since a server expires sessions a tick late and
-# a tick is half a timeout at most; and 7 s, in which check.sh is asked twice whether it has.
+# Makes clients of ZooKeeper stand still until their sessions have expired. Refuses unless a server answers for each,
+# and unless the hold is long enough: 1.5 times the longest negotiated timeout, since a server expires sessions a tick
+# late and a tick is half a timeout at most; and 7 s, in which check.sh is asked twice whether it has.
 #   $1 the servers' port   $2 process=<text of the command line>   $3... container ids
 set -eu
 port=$1
