@@ -346,7 +346,7 @@ async function boot(
     },
     async offUntil(name, untilMs, within) {
       await power.off(name, within);
-      due = setTimeout(() => power.on(name, signal), Math.max(0, untilMs - Date.now()));
+      due = setTimeout(() => void power.on(name, signal), Math.max(0, untilMs - Date.now()));
     },
   };
   if (child.pid !== undefined) await hurry(child.pid);
