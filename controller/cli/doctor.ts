@@ -17,7 +17,7 @@ import type { ServeOptions } from './watch.ts';
 const kinds = Object.values(faultKindsByName);
 const needs = [...new Set(kinds.flatMap((kind) => kind.needs))];
 
-interface Finding {
+export interface Finding {
   readonly check: string;
   readonly state: 'ok' | 'note' | 'problem';
   readonly message: string;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { Finding } from '../../controller/cli/doctor.ts';
 import { isTrue } from '../../controller/status/conditions.ts';
 import { openStatusStores, type StatusStores } from '../../controller/status/status-stores.ts';
 import { API_VERSION } from '../../crds/group.ts';
@@ -134,20 +135,14 @@ export class BenchLab {
     return { savedMs, trials };
   }
 
-  /** What `controller doctor` finds. */
-  async doctor(): Promise<readonly { readonly check: string; readonly message: string }[]> {
+  /** Those that `controller doctor` does not call impossible on any of these nodes. */
+  async possibleKinds(): Promise<readonly FaultKind[]> {
     const main = join(import.meta.dirname, '..', '..', 'controller', 'main.js');
     const args = [main, 'doctor', '-f', this.manifest, '-o', 'json', ...this.#common];
-    return JSON.parse(await runCommand(process.execPath, args, {}, this.#signal));
-  }
-
-  /** Those that `controller doctor` does not call impossible on these nodes. */
-  async possibleKinds(): Promise<readonly FaultKind[]> {
-    const about = (await this.doctor()).filter(({ check }) => check.startsWith(`${this.#layout.name}/`));
-    return faultKinds.filter(
-      ({ name }) =>
-        !about.some(({ message }) => new RegExp(`not possible here: .*\\b${name}\\b`).test(message)),
-    );
+    const answer = await runCommand(process.execPath, args, {}, this.#signal);
+    const findings = JSON.parse(answer) as readonly Finding[];
+    const impossible = findings.flatMap(({ lacks = [] }) => lacks.flatMap(({ kinds }) => kinds));
+    return faultKinds.filter(({ name }) => !impossible.includes(name));
   }
 
   /** Waits for the cluster's condition, in the generation that was last looked at. */

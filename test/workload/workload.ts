@@ -40,6 +40,7 @@ const due = faultKinds
   .filter(({ name }) => values.fresh || !known.has(name))
   .sort((one, other) => last.indexOf(one.name) - last.indexOf(other.name));
 
+const ends: string[] = [];
 const site = await openSite({ runs: undefined, isWanted: () => true, progress: note }, stop.signal);
 await withLab(
   site,
@@ -61,9 +62,11 @@ await withLab(
         await lab.untilReady();
       }
       const result = await run(kind, index, lab);
-      note(
-        `${kind.name}: ${result.trial.outcome}, ${result.trial.verdict?.recovery} ${result.trial.message ?? ''}`,
-      );
+      const { outcome, verdict, message = '' } = result.trial;
+      note(`${kind.name}: ${outcome}, ${verdict?.recovery} ${message}`);
+      ends.push(outcome);
+      // Nothing was injected, and the job is not judged.
+      if (outcome === 'Refused') continue;
       known.set(kind.name, result);
       keep();
       await lab.untilReady();
@@ -72,7 +75,6 @@ await withLab(
   stop.signal,
 );
 rmSync(site.workDir, { recursive: true, force: true });
-const ends = due.flatMap(({ name }) => known.get(name)?.trial.outcome ?? []);
 process.exitCode = ends.every((outcome) => outcome === 'Healed') ? 0 : 1;
 
 async function run(kind: FaultKind, index: number, lab: BenchLab): Promise<KindTrial> {
