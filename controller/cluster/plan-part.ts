@@ -1,5 +1,5 @@
 import type { ConditionReason } from '../status/condition-vocabulary.ts';
-import type { ClusterPlan, Finding, Step, StepAction } from './cluster-plan.ts';
+import type { ClusterPlan, Finding, RemovalKind, Step, StepAction } from './cluster-plan.ts';
 
 /** The plan of a part of the cluster: what it lacks is empty. */
 export type PlanPart = Partial<ClusterPlan>;
@@ -13,6 +13,16 @@ export function step(
 ): Step {
   const ids = after.flatMap((earlier) => (earlier ? [earlier.id] : []));
   return { id: `${action.kind}/${target}`, target, reason, after: ids, ...action };
+}
+
+/** A step that removes an object from the swarm. */
+export function removal(
+  kind: RemovalKind,
+  { id, name }: { readonly id: string; readonly name: string },
+  reason: string,
+  after: readonly (Step | undefined)[],
+): Step {
+  return step(name, reason, after, { kind, objectId: id });
 }
 
 /** A plan of nothing but one problem. */
