@@ -21,12 +21,11 @@ import {
   failureConditions,
   type PassReport,
 } from './cluster-status.ts';
-import { heldDifferences, holderOfStep } from './held-differences.ts';
 import { desiredOfDeleted, loadDesired } from './load-desired.ts';
 import { observeCluster } from './observe-cluster.ts';
 import { nextInventory } from './ownership.ts';
-import { planCluster } from './plan-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
+import { heldDifferences, planCluster } from './plan-cluster.ts';
+import { holderOfStep, type PlanContext } from './plan-context.ts';
 import { planTeardown } from './plan-teardown.ts';
 import { pooledNode } from './pooled-node.ts';
 

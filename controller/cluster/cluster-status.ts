@@ -6,9 +6,8 @@ import { addEvent } from '../status/events.ts';
 import { StateError } from '../status/state-error.ts';
 import type { StepResult } from './apply-plan.ts';
 import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
-import type { DesiredCluster } from './desired-cluster.ts';
 import { findSwarmNode } from './node-identity.ts';
-import type { ObservedCluster } from './observed-cluster.ts';
+import { type DesiredCluster, machineOf, type ObservedCluster } from './plan-context.ts';
 import type { StepFailure } from './step-backoff.ts';
 
 /** What a pass found and did, as far as the status tells of it. */
@@ -142,21 +141,15 @@ function listFindings(findings: readonly Finding[]): string {
 }
 
 /** How many machines are asked for, and what became of them. */
-export function countNodes(
-  desired: DesiredCluster,
-  { machines, swarm }: ObservedCluster,
-): ClusterStatus['nodes'] {
-  const seen = (name: string) => machines.find(({ machine }) => machine.name === name)?.look;
-  const members = desired.nodes.map(({ name }) => {
-    const look = seen(name);
-    return findSwarmNode(name, look?.state === 'up' ? look.info.Swarm.NodeID : undefined, swarm?.nodes ?? []);
-  });
+export function countNodes(desired: DesiredCluster, observed: ObservedCluster): ClusterStatus['nodes'] {
+  const looks = desired.nodes.map(({ name }) => ({ name, look: machineOf(observed, name)?.look }));
+  const members = looks.map(({ name, look }) => findSwarmNode(name, look, observed.swarm?.nodes));
   return {
     desired: desired.nodes.length,
     ready: members.filter((node) => node?.Status.State === 'ready').length,
     managers: members.filter((node) => node?.ManagerStatus?.Reachability === 'reachable').length,
-    unreachable: desired.nodes
-      .filter(({ name }) => ['unreachable', 'engine-down'].includes(seen(name)?.state ?? ''))
+    unreachable: looks
+      .filter(({ look }) => look?.state === 'unreachable' || look?.state === 'engine-down')
       .map(({ name }) => name),
   };
 }

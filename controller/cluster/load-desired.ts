@@ -1,10 +1,10 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { ManifestError } from '../../crds/problem.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
+import type { DesiredStack } from '../stack/convert-stack.ts';
 import type { SourcedImage } from '../stack/deliver-images.ts';
-import type { DesiredStack } from '../stack/desired-stack.ts';
 import type { LoadStack } from '../stack/load-stack.ts';
-import type { BrokenStack, DesiredCluster } from './desired-cluster.ts';
+import type { BrokenStack, DesiredCluster } from './plan-context.ts';
 
 /** Lets one prune remove more than half of the services. */
 const ALLOW_PRUNE = 'spark-failures.io/allow-prune';

@@ -1,7 +1,7 @@
 import type { Machine, NodeHandle, Provisioner } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { EngineGateway, SwarmGateway } from '../swarm/swarm-gateway.ts';
-import type { EngineFacts, MachineState } from './observed-cluster.ts';
+import type { EngineFacts, MachineState } from './plan-context.ts';
 
 /** The engine of one node, as its client gives it. */
 interface EngineConnection {

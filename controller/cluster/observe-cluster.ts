@@ -1,6 +1,6 @@
 import type { Provisioner } from '../../provisioners/contract.ts';
 import type { NodePool } from './node-pool.ts';
-import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './observed-cluster.ts';
+import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './plan-context.ts';
 
 /** Where a cluster is looked at from. */
 interface Viewpoint {

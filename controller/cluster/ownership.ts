@@ -2,9 +2,7 @@ import type { Inventory } from '../../crds/status.ts';
 import { CLUSTER_LABEL, STACK_LABEL } from '../swarm/labels.ts';
 import type { Labels } from '../swarm/swarm-types.ts';
 import type { Step, StepKind } from './cluster-plan.ts';
-import type { DesiredCluster } from './desired-cluster.ts';
-import type { ObservedCluster, ObservedSwarm } from './observed-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
+import type { DesiredCluster, ObservedCluster, ObservedSwarm, PlanContext } from './plan-context.ts';
 
 /** What a stack is made of, by the word for it in inventories and listings. */
 export type ObjectKind = 'services' | 'networks' | 'configs' | 'secrets';

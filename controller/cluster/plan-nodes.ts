@@ -2,10 +2,8 @@ import { neededImages } from '../stack/needed-images.ts';
 import { CLUSTER_LABEL, NODE_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveNode } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
-import type { DesiredNode } from './desired-cluster.ts';
 import { chooseInitializer, findSwarmNode, isOurs, staleTwins } from './node-identity.ts';
-import type { ObservedMachine } from './observed-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
+import { type DesiredNode, machineOf, type ObservedMachine, type PlanContext } from './plan-context.ts';
 import { joinParts, note, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planRemoval } from './plan-removal.ts';
 
@@ -41,7 +39,7 @@ function swarmTrouble({ observed, desired }: PlanContext, initializer: string | 
 function planNode(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
   const owner = context.heldBy(node.name);
   if (owner !== undefined) return { held: [{ target: node.name, owner }] };
-  const seen = context.observed.machines.find(({ machine }) => machine.name === node.name);
+  const seen = machineOf(context.observed, node.name);
   if (!seen) return planNewMachine(node, chain, context);
   const mismatch = seen.machine.settingsHash !== node.settingsHash;
   return joinParts([
@@ -115,10 +113,7 @@ function planExisting(
     case 'connecting':
       return waiting(name, 'Progressing', `connecting to ${machine.address}`);
     case 'unreachable':
-      return joinParts([
-        problem(name, 'NodeUnreachable', look.message),
-        planMember(node, undefined, context),
-      ]);
+      return joinParts([problem(name, 'NodeUnreachable', look.message), planMember(node, look, context)]);
     case 'engine-down':
       return problem(name, 'EngineUnavailable', look.message);
     case 'up':
@@ -152,7 +147,7 @@ function planMembership(
     case 'error': {
       const known = swarm?.nodes.some(({ ID }) => ID === here.NodeID);
       if (known && here.LocalNodeState === 'error') return problem(node.name, 'SwarmUnavailable', here.Error);
-      if (known) return planMember(node, here.NodeID, context);
+      if (known) return planMember(node, look, context);
       if (isOurs(look.info, context)) return { steps: enterSwarm(node, undefined, chain, context, true) };
       // Without a manager to ask, membership cannot be judged; `swarmTrouble` says so.
       if (!swarm) return {};
@@ -168,8 +163,8 @@ function planMembership(
 }
 
 /** A machine that the swarm knows: ready, labelled, in its role, and alone under its name. */
-function planMember(node: DesiredNode, nodeId: string | undefined, context: PlanContext): PlanPart {
-  const live = findSwarmNode(node.name, nodeId, context.observed.swarm?.nodes ?? []);
+function planMember(node: DesiredNode, look: ObservedMachine['look'], context: PlanContext): PlanPart {
+  const live = findSwarmNode(node.name, look, context.observed.swarm?.nodes);
   if (!live) return {};
   const steps: Step[] = [];
   const labels = nodeLabels(node, context.desired.name);

@@ -1,6 +1,6 @@
-import type { DesiredStack } from '../stack/desired-stack.ts';
+import type { DesiredStack } from '../stack/convert-stack.ts';
 import { diffNetwork } from '../swarm/diff-network.ts';
-import { needsReplacement } from '../swarm/diff-service.ts';
+import { diffService, needsReplacement } from '../swarm/diff-service.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveService, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
@@ -8,7 +8,6 @@ import { objectsOf } from './ownership.ts';
 import { type PlanContext, serviceHolder } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
-import { diffLive } from './remembering-diff.ts';
 
 /** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
 export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPart {
@@ -114,7 +113,7 @@ function planService(spec: ServiceSpec, before: readonly Step[], context: PlanCo
   }
   const networks = context.observed.swarm?.networks ?? [];
   const names = new Map(networks.map(({ Id, Name }) => [Id, Name]));
-  const differences = (context.diff ?? diffLive)(spec, live, names);
+  const differences = context.diff?.(spec, live, names) ?? diffService(spec, live.Spec, names);
   if (differences.length === 0) return convergence(live);
   const reason = `differs in ${differences.map(({ path }) => path).join(', ')}`;
   return { steps: [step(spec.Name, reason, before, { kind: 'update-service', live, spec, differences })] };

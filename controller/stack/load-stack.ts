@@ -3,8 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ManifestError } from '../../crds/problem.ts';
 import type { ComposeModel } from './compose-schema.ts';
-import { convertStack } from './convert-stack.ts';
-import type { DesiredStack } from './desired-stack.ts';
+import { convertStack, type DesiredStack } from './convert-stack.ts';
 import type { Variables } from './interpolate.ts';
 import { type LoadedCompose, loadCompose } from './load-compose.ts';
 
