@@ -11,9 +11,8 @@ import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { applyPlan, type StepResult } from './apply-plan.ts';
 import { applyStep } from './apply-step.ts';
-import type { ClusterDeps } from './cluster-deps.ts';
 import type { ClusterPlan, Step, StepKind } from './cluster-plan.ts';
-import { ClusterSession } from './cluster-session.ts';
+import { type ClusterDeps, ClusterSession } from './cluster-session.ts';
 import {
   addStepEvents,
   clusterConditions,
@@ -27,7 +26,6 @@ import { nextInventory } from './ownership.ts';
 import { heldDifferences, planCluster } from './plan-cluster.ts';
 import { holderOfStep, type PlanContext } from './plan-context.ts';
 import { planTeardown } from './plan-teardown.ts';
-import { pooledNode } from './pooled-node.ts';
 
 /** A change that no event told is found within this time. */
 const resyncMs = 2_500;
@@ -86,7 +84,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     return async (name) => {
       const { pool, provisioner, ended } = this.#session(cluster);
       if (!pool.has(name)) pool.sync(await provisioner.list(ended));
-      return pooledNode(name, pool, ended);
+      return pool.node(name, ended);
     };
   }
 
@@ -274,7 +272,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       nowMs,
     );
     const status = { ...before, ...identity(stored), conditions };
-    await (isStateFull(error) ? session.status.tellFull(status) : session.status.save(status));
+    await session.status.save(status, isStateFull(error) ? 'tellFull' : 'write');
   }
 
   /** No text of this manifest was ever good: there is nothing to act upon, and nothing that could be destroyed. */

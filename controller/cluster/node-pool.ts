@@ -1,4 +1,4 @@
-import type { Machine, NodeHandle, Provisioner } from '../../provisioners/contract.ts';
+import { ExecError, type Machine, type NodeHandle, type Provisioner } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { EngineGateway, SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { EngineFacts, MachineState } from './plan-context.ts';
@@ -173,6 +173,28 @@ export class NodePool {
     await untilAborted(this.#connect(entry), signal);
     if (!entry.handle) throw new Error(`${name} is not connected`);
     return entry.handle;
+  }
+
+  /** A machine as those see it who keep it for long: each call goes over whatever connection there is then. */
+  async node(name: string, ended: AbortSignal): Promise<NodeHandle> {
+    const { address } = await this.handle(name, ended);
+    const current = async (signal: AbortSignal): Promise<NodeHandle> => {
+      try {
+        return await this.handle(name, signal);
+      } catch (error) {
+        if (signal.aborted || error instanceof ExecError) throw error;
+        throw new ExecError(name, messageOf(error), { cause: error });
+      }
+    };
+    return {
+      name,
+      address,
+      exec: async (script, args, options, signal) =>
+        (await current(signal)).exec(script, args, options, signal),
+      dial: async (target, signal) => (await current(signal)).dial(target, signal),
+      controllerAddress: async (signal) => (await current(signal)).controllerAddress(signal),
+      close: () => {}, // the pool's own
+    };
   }
 
   /** Machines whose engine last said that it manages a swarm; the one that last answered first. */
