@@ -23,6 +23,8 @@ export interface PassReport {
   readonly reportOnly: boolean;
   /** Not Ready because of what a trial holds: what a plan without claims would have done there. */
   readonly heldDifferences: readonly Finding[];
+  /** How the steps ended; none before they were carried out. */
+  readonly results: readonly StepResult[];
 }
 
 /** One sentence about the cluster, with its word. */
@@ -34,13 +36,10 @@ interface Verdict {
   readonly stalled: boolean;
 }
 
-/** A pass with how its steps ended; none before they were carried out. */
-type PassWithResults = PassReport & { readonly results: readonly StepResult[] };
-
 /** The conditions before and after the steps of a pass. */
 export function clusterConditions(
   before: readonly Condition[],
-  report: PassWithResults,
+  report: PassReport,
   nowMs: number,
 ): Condition[] {
   return setConditions(before, judge(report), report.generation, nowMs);
@@ -82,7 +81,7 @@ function setConditions(
   return [...conditions];
 }
 
-function judge(report: PassWithResults): Verdict {
+function judge(report: PassReport): Verdict {
   const { plan, results, desired } = report;
   const [failure] = report.failures;
   if (failure) {
