@@ -623,14 +623,13 @@ function seen(name: string, look: ObservedMachine['look']): ObservedMachine {
 function up(swarm: Partial<EngineInfo['Swarm']>): ObservedMachine['look'] {
   const none = {
     NodeID: '',
-    NodeAddr: '',
     LocalNodeState: 'inactive',
     ControlAvailable: false,
     Error: '',
   } as const;
   return {
     state: 'up',
-    info: { ID: 'e', Name: 'e', ServerVersion: '26', Swarm: { ...none, ...swarm } },
+    info: { ID: 'e', Name: 'e', Swarm: { ...none, ...swarm } },
     images: {},
   };
 }

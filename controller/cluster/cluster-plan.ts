@@ -1,6 +1,6 @@
 import type { MachineSpec, Role } from '../../provisioners/contract.ts';
 import type { ConditionReason } from '../status/condition-vocabulary.ts';
-import type { Difference } from '../swarm/difference.ts';
+import type { Difference } from '../swarm/diff-trees.ts';
 import type { ConfigSpec, Labels, LiveService, NetworkSpec, ServiceSpec } from '../swarm/swarm-types.ts';
 
 interface StepBase {

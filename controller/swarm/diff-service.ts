@@ -1,5 +1,4 @@
-import { diffTrees } from './diff-trees.ts';
-import type { Difference } from './difference.ts';
+import { type Difference, diffTrees } from './diff-trees.ts';
 import { normalService } from './normal-service.ts';
 import type { LiveService, ServiceSpec } from './swarm-types.ts';
 
