@@ -3,9 +3,8 @@ import { CLUSTER_LABEL, SPEC_HASH_LABEL, STACK_LABEL } from '../swarm/labels.ts'
 import { hashService } from '../swarm/normal-service.ts';
 import type { ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { ComposeFile, ComposeModel, ComposeNetwork } from './compose-schema.ts';
-import { convertService } from './convert-service.ts';
+import { convertService, type StackScope } from './convert-service.ts';
 import { defined } from './defined.ts';
-import type { StackScope } from './stack-scope.ts';
 
 /** A stack as the swarm should hold it. Plain data: services name their networks, configs and secrets, no ids. */
 export interface DesiredStack {
