@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import pLimit, { type LimitFunction } from 'p-limit';
-import { ProvisionError } from '../../provisioners/contract.ts';
+import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
 import { buildRecipe } from './build-recipe.ts';
 import type { DownloadSet } from './download-lock.ts';
 import { type Download, fetchDownloads } from './fetch-downloads.ts';
@@ -51,7 +51,7 @@ export async function ensureImages(
     if (result.status === 'fulfilled') ids.set(wanted[index]!, result.value);
     else causes.add(result.reason);
   }
-  if (causes.size > 0) throw new ProvisionError([...causes].map(problemOf), { cause: [...causes][0] });
+  if (causes.size > 0) throw new ProvisionError([...causes].map(messageOf), { cause: [...causes][0] });
   return ids;
 }
 
@@ -130,8 +130,4 @@ function fetchInTurn(set: DownloadSet, site: Site, signal: AbortSignal): Promise
 function inOrderOf(order: readonly string[], names: readonly string[]): readonly string[] {
   const unique = new Set(names);
   return [...order.filter((name) => unique.delete(name)), ...unique];
-}
-
-function problemOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -1,7 +1,7 @@
 import { type ClusterSpec, provisionerOf } from '../../crds/cluster-spec.ts';
 import { formatProblem } from '../../crds/problem.ts';
 import type { ClusterStatus } from '../../crds/status.ts';
-import type { Provisioner } from '../../provisioners/contract.ts';
+import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { Nodes } from '../../state-machines/contract.ts';
 import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
@@ -274,8 +274,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
 class StepsFailed extends AggregateError {
   readonly code = 'STEPS_FAILED';
   constructor(errors: readonly unknown[]) {
-    const messages = errors.map((error) => (error instanceof Error ? error.message : String(error)));
-    super(errors, messages.join('; '));
+    super(errors, errors.map(messageOf).join('; '));
     this.name = 'StepsFailed';
   }
 }

@@ -1,5 +1,5 @@
 import type { ClusterStatus, Condition, ObjectEvent } from '../../crds/status.ts';
-import { ProvisionError } from '../../provisioners/contract.ts';
+import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
 import { type ConditionReason, stateReason } from '../status/condition-vocabulary.ts';
 import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';
@@ -52,9 +52,13 @@ export function failureConditions(
   error: unknown,
   nowMs: number,
 ): Condition[] {
-  const message = error instanceof Error ? error.message : String(error);
   const stalled = error instanceof StateError; // nothing is begun that could not be remembered
-  return setConditions(before, { ...notReady(failureReason(error), message), stalled }, generation, nowMs);
+  return setConditions(
+    before,
+    { ...notReady(failureReason(error), messageOf(error)), stalled },
+    generation,
+    nowMs,
+  );
 }
 
 function failureReason(error: unknown): ConditionReason {

@@ -1,4 +1,10 @@
-import { ExecError, type Machine, type NodeHandle, type Provisioner } from '../../provisioners/contract.ts';
+import {
+  ExecError,
+  type Machine,
+  messageOf,
+  type NodeHandle,
+  type Provisioner,
+} from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { EngineGateway, SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { EngineFacts, MachineState } from './plan-context.ts';
@@ -314,8 +320,4 @@ function disconnect(entry: Entry): void {
   entry.handle?.close();
   delete entry.engine;
   delete entry.handle;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,4 @@
-import type { Provisioner } from '../../provisioners/contract.ts';
+import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { NodePool } from './node-pool.ts';
 import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './plan-context.ts';
 
@@ -63,7 +63,7 @@ async function readSwarm(
     } catch (error) {
       signal.throwIfAborted();
       pool.doubt(name);
-      swarmError ??= `${name}: ${error instanceof Error ? error.message : String(error)}`;
+      swarmError ??= `${name}: ${messageOf(error)}`;
     }
   }
   return swarmError === undefined ? {} : { swarmError };
