@@ -20,7 +20,7 @@ import {
   failureConditions,
   type PassReport,
 } from './cluster-status.ts';
-import { desiredOfDeleted, loadDesired } from './load-desired.ts';
+import { loadDesired } from './load-desired.ts';
 import { observeCluster } from './observe-cluster.ts';
 import { nextInventory } from './ownership.ts';
 import { heldDifferences, planCluster } from './plan-cluster.ts';
@@ -165,9 +165,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       variables: { ...variables, CONTROLLER_TARGET: `${address ?? 'controller'}:${controllerPort}` },
       deliverable: session.deliverable.bind(session),
     };
-    const desired = stored.deleting
-      ? desiredOfDeleted(cluster, provisioner)
-      : await loadDesired(cluster, sources, signal);
+    // When a cluster goes, its compose files may be gone already.
+    const manifest = stored.deleting ? { ...cluster, spec: { ...cluster.spec, stacks: [] } } : cluster;
+    const desired = await loadDesired(manifest, sources, signal);
     const imagesAreNew = pool.watchImages(desired.images.map(({ reference }) => reference));
     if (imagesAreNew) observed = await observeCluster({ provisioner, pool }, signal);
     const claims = claimsOf(stored.name);

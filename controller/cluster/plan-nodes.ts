@@ -43,30 +43,25 @@ function planNode(node: DesiredNode, chain: ManagerChain, context: PlanContext):
   if (!seen) return planNewMachine(node, chain, context);
   const mismatch = seen.machine.settingsHash !== node.settingsHash;
   return joinParts([
-    mismatch && !context.desired.replaceNodes ? settingsNote(node) : {},
+    mismatch && !context.desired.replaceNodes ? note(node.name, 'DriftReported', otherSettings) : {},
     mismatch && context.replaced === node.name ? {} : planExisting(node, seen, chain, context),
   ]);
 }
 
-function settingsNote({ name }: DesiredNode): PlanPart {
-  const message =
-    'was made with other settings than the manifest asks for; the annotation spark-failures.io/replace-nodes lets workers be replaced one by one';
-  return note(name, 'DriftReported', message);
-}
+const otherSettings =
+  'was made with other settings than the manifest asks for; the annotation spark-failures.io/replace-nodes lets workers be replaced one by one';
 
 function planNewMachine(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
+  const create = createStep(node, 'the machine does not exist', context);
+  const verify = step(node.name, 'the machine is new', [create], { kind: 'verify-engine' });
+  const entry = enterSwarm(node, verify, chain, context, false);
+  return { steps: [create, verify, ...entry, ...deliver(node, verify, {}, context)] };
+}
+
+function createStep(node: DesiredNode, reason: string, { desired }: PlanContext): Step {
   const { name, role } = node;
-  const spec = { name, role, index: context.desired.nodes.indexOf(node) };
-  const create = step(name, 'the machine does not exist', [], { kind: 'create-machine', spec });
-  const verify = step(name, 'the machine is new', [create], { kind: 'verify-engine' });
-  return {
-    steps: [
-      create,
-      verify,
-      ...enterSwarm(node, verify, chain, context, false),
-      ...deliver(node, verify, {}, context),
-    ],
-  };
+  const spec = { name, role, index: desired.nodes.indexOf(node) };
+  return step(name, reason, [], { kind: 'create-machine', spec });
 }
 
 /** From an engine that is in no swarm to a labelled member. */
@@ -103,11 +98,10 @@ function planExisting(
   chain: ManagerChain,
   context: PlanContext,
 ): PlanPart {
-  const { name, role } = node;
+  const { name } = node;
   switch (look.state) {
     case 'off': {
-      const spec = { name, role, index: context.desired.nodes.indexOf(node) };
-      const create = step(name, 'the machine is powered off', [], { kind: 'create-machine', spec });
+      const create = createStep(node, 'the machine is powered off', context);
       return { steps: [create, step(name, 'the machine was off', [create], { kind: 'verify-engine' })] };
     }
     case 'connecting':
