@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ManifestError } from '../crds/problem.ts';
+import { messageOf } from '../provisioners/contract.ts';
 import { apply, remove } from './cli/apply.ts';
 import type { CliContext, ExitCode, OutputFormat } from './cli/cli-context.ts';
 import { demo, demoDown } from './cli/demo.ts';
@@ -121,12 +122,21 @@ function run(
   });
 }
 
-const onFiles = (verb: Command, required = true) => {
+type FileVerb = (context: CliContext, serve: ServeOptions, files: FileOptions) => Promise<ExitCode>;
+
+/** A verb about the manifests that `-f` names. */
+function onFiles(name: string, description: string, act: FileVerb, required = true): Command {
   const option = new Option('-f, --filename <path>', 'manifest file or folder; may be repeated')
     .argParser(collect)
     .makeOptionMandatory(required);
-  return verb.addOption(option).option('-R, --recursive', 'look into subfolders, too', false);
-};
+  const verb = program
+    .command(name)
+    .description(description)
+    .addOption(option)
+    .option('-R, --recursive', 'look into subfolders, too', false);
+  run(verb, (flags) => act(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)));
+  return verb;
+}
 
 program.action(async () => {
   const [verb] = program.args;
@@ -137,21 +147,14 @@ program.action(async () => {
   process.exitCode = await watch(contextOf(flags), serveOf(flags), { root, recursive: flags.recursive });
 });
 
-run(onFiles(program.command('plan').description('print what would change; change nothing')), (flags) =>
-  plan(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
+onFiles('plan', 'print what would change; change nothing', plan);
+onFiles('apply', 'work until clusters are Ready and schedules Complete', apply).option(
+  '--wait',
+  'wait for that (always so)',
 );
-run(
-  onFiles(
-    program.command('apply').description('work until clusters are Ready and schedules Complete'),
-  ).option('--wait', 'wait for that (always so)'),
-  (flags) => apply(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
-);
-run(
-  onFiles(program.command('delete').description('destroy what the manifests made')).option(
-    '--wait',
-    'wait until it is gone (always so)',
-  ),
-  (flags) => remove(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
+onFiles('delete', 'destroy what the manifests made', remove).option(
+  '--wait',
+  'wait until it is gone (always so)',
 );
 run(
   program
@@ -165,13 +168,8 @@ run(
   program.command('describe').description('conditions, events and trials of one resource').argument('<name>'),
   (flags, name) => describe(contextOf(flags), name!),
 );
-run(onFiles(program.command('heal').description('undo every fault found on any node'), false), (flags) =>
-  heal(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
-);
-run(
-  onFiles(program.command('doctor').description('say what is missing, here and on the nodes'), false),
-  (flags) => doctor(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)),
-);
+onFiles('heal', 'undo every fault found on any node', heal, false);
+onFiles('doctor', 'say what is missing, here and on the nodes', doctor, false);
 run(
   program
     .command('schema')
@@ -202,7 +200,6 @@ try {
 
 function failed(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`${message}\n`);
+  process.stderr.write(`${messageOf(error)}\n`);
   return error instanceof ManifestError ? 2 : 1;
 }

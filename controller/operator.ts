@@ -10,8 +10,8 @@ import { ensureLocalEngine, startInstalledEngine } from '../provisioners/shared/
 import type { RunJournal } from '../state-machines/contract.ts';
 import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
 import { systemClock } from './clock.ts';
-import type { ClusterDeps } from './cluster/cluster-deps.ts';
 import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
+import type { ClusterDeps } from './cluster/cluster-session.ts';
 import type { OpenEngine } from './cluster/node-pool.ts';
 import type { Log } from './log.ts';
 import { ControlLoop } from './loop/control-loop.ts';

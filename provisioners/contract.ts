@@ -31,6 +31,11 @@ export class ProvisionError extends Error {
   }
 }
 
+/** What a caught value says for itself. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 export interface ExecOptions {
   /** Fed to the script's standard input, then closed. */
   readonly stdin?: string | Uint8Array;

@@ -3,12 +3,11 @@ import t from 'tap';
 import { applyPlan, type StepOutcome } from '../controller/cluster/apply-plan.ts';
 import type { ClusterPlan, Step } from '../controller/cluster/cluster-plan.ts';
 import { ClusterReconciler } from '../controller/cluster/cluster-reconciler.ts';
-import type { DesiredCluster } from '../controller/cluster/desired-cluster.ts';
 import { formatPlan } from '../controller/cluster/format-plan.ts';
-import type { ObservedCluster, ObservedMachine } from '../controller/cluster/observed-cluster.ts';
 import { planCluster } from '../controller/cluster/plan-cluster.ts';
+import type { DesiredCluster, ObservedCluster, ObservedMachine } from '../controller/cluster/plan-context.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
-import type { DesiredStack } from '../controller/stack/desired-stack.ts';
+import type { DesiredStack } from '../controller/stack/convert-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import { StateError } from '../controller/status/state-error.ts';
 import type { StatusStore } from '../controller/status/status-store.ts';
@@ -624,14 +623,13 @@ function seen(name: string, look: ObservedMachine['look']): ObservedMachine {
 function up(swarm: Partial<EngineInfo['Swarm']>): ObservedMachine['look'] {
   const none = {
     NodeID: '',
-    NodeAddr: '',
     LocalNodeState: 'inactive',
     ControlAvailable: false,
     Error: '',
   } as const;
   return {
     state: 'up',
-    info: { ID: 'e', Name: 'e', ServerVersion: '26', Swarm: { ...none, ...swarm } },
+    info: { ID: 'e', Name: 'e', Swarm: { ...none, ...swarm } },
     images: {},
   };
 }

@@ -142,6 +142,7 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
     ...{ nodeNames: [...nodes.keys()], swarm: async () => swarm.gateway },
     nodes: async (name: string) => nodes.get(name)!,
     claims: createClaims(),
+    power: { offUntil: async () => {} },
   };
   const trials = Math.max(1, measurementPlan(spec).trials);
   const groups = Array.from({ length: trials }, () => faultGroups(spec)).flat();

@@ -24,8 +24,8 @@ import {
   type KnownResource,
   ResourceStore,
   type StoredResource,
+  type StoreListing,
 } from '../controller/source/resource-store.ts';
-import type { StoreListing } from '../controller/source/sort-listing.ts';
 import type { OpenHints } from '../controller/source/watch-hints.ts';
 import type { Manifest } from '../crds/manifest.ts';
 import { parseManifests } from '../crds/parse-resource.ts';

@@ -337,7 +337,6 @@ t.test('networks', async (t) => {
   const live: LiveNetwork = {
     ...want,
     Id: 'x',
-    Scope: 'swarm',
     Options: VXLAN,
     IPAM: { Driver: 'default', Config: [{ Subnet: '10.0.1.0/24', Gateway: '10.0.1.1' }] },
   };

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import pLimit, { type LimitFunction } from 'p-limit';
-import { ProvisionError } from '../../provisioners/contract.ts';
+import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
 import { buildRecipe } from './build-recipe.ts';
 import type { DownloadSet } from './download-lock.ts';
 import { type Download, fetchDownloads } from './fetch-downloads.ts';
@@ -19,9 +19,9 @@ export interface ImageOptions {
 }
 
 /**
- * Makes this machine's engine hold the images; resolves to their ids by name. What is there is used, what a registry
- * has is pulled, and what neither has is built. Names outside the catalogue can only be present or pulled.
- * Rejects with a ProvisionError that lists each image that could not be had.
+ * Makes this machine's engine hold these images of the catalogue; resolves to their ids by name. What is there is used,
+ * what a registry has is pulled, and what neither has is built. Rejects with a ProvisionError that lists each image that
+ * could not be had.
  */
 export async function ensureImages(
   names: readonly string[],
@@ -35,14 +35,14 @@ export async function ensureImages(
   const site = createSite(options);
   const underWay = new Map<string, Promise<string>>();
   const ensure = (tag: string): Promise<string> => {
-    const image = catalogue.get(tag);
-    const work =
-      underWay.get(tag) ?? (image ? ensureListed(image, ensure, site, stop) : ensureForeign(tag, site, stop));
+    const work = underWay.get(tag) ?? ensureImage(catalogue.get(tag)!, ensure, site, stop);
     underWay.set(tag, work);
     return work;
   };
 
-  const wanted = inOrderOf([...catalogue.keys()], names);
+  const unknown = names.filter((name) => !catalogue.has(name));
+  if (unknown.length > 0) throw new ProvisionError([`no recipe makes ${unknown.join(', ')}`]);
+  const wanted = [...catalogue.keys()].filter((name) => names.includes(name));
   const results = await Promise.allSettled(wanted.map(ensure));
   signal.throwIfAborted();
   const ids = new Map<string, string>();
@@ -51,7 +51,7 @@ export async function ensureImages(
     if (result.status === 'fulfilled') ids.set(wanted[index]!, result.value);
     else causes.add(result.reason);
   }
-  if (causes.size > 0) throw new ProvisionError([...causes].map(problemOf), { cause: [...causes][0] });
+  if (causes.size > 0) throw new ProvisionError([...causes].map(messageOf), { cause: [...causes][0] });
   return ids;
 }
 
@@ -84,24 +84,12 @@ function askFirstOnce(progress: (line: string) => void): typeof pullImage {
   };
 }
 
-async function ensureForeign(tag: string, site: Site, signal: AbortSignal): Promise<string> {
-  const present = await inspectImage(tag, signal);
-  if (present !== null) return present.id;
-  if (await pullImage(tag, signal)) return pulled(tag, site, signal);
-  throw new ProvisionError([`${tag}: not on this machine, not pulled, and no stand-in for it`]);
-}
-
-async function pulled(tag: string, site: Site, signal: AbortSignal): Promise<string> {
-  site.progress(`pulled ${tag}`);
-  return (await inspectImage(tag, signal))!.id;
-}
-
 /** What we built serves while its recipe is the same; an official image serves under its own name whoever pulled it. */
 export function mayUse(present: PresentImage, image: Image): boolean {
   return present.recipe === null ? image.standsInFor !== null : present.recipe === image.hash;
 }
 
-async function ensureListed(
+async function ensureImage(
   image: Image,
   ensure: (tag: string) => Promise<string>,
   site: Site,
@@ -109,8 +97,10 @@ async function ensureListed(
 ): Promise<string> {
   const present = await inspectImage(image.tag, signal);
   if (present !== null && mayUse(present, image)) return present.id;
-  if (image.standsInFor !== null && (await site.pull(image.tag, signal)))
-    return pulled(image.tag, site, signal);
+  if (image.standsInFor !== null && (await site.pull(image.tag, signal))) {
+    site.progress(`pulled ${image.tag}`);
+    return (await inspectImage(image.tag, signal))!.id;
+  }
   const downloads =
     image.downloadSet === null ? Promise.resolve([]) : fetchInTurn(image.downloadSet, site, signal);
   const tool = image.tool === null ? Promise.resolve() : site.ensureTool(image.tool, signal);
@@ -125,13 +115,4 @@ async function ensureListed(
 /** One client runs at a time: two of them would write the same files of its own cache. */
 function fetchInTurn(set: DownloadSet, site: Site, signal: AbortSignal): Promise<readonly Download[]> {
   return site.fetches[set.client](() => fetchDownloads(set, site, signal));
-}
-
-function inOrderOf(order: readonly string[], names: readonly string[]): readonly string[] {
-  const unique = new Set(names);
-  return [...order.filter((name) => unique.delete(name)), ...unique];
-}
-
-function problemOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

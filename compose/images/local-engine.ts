@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ProvisionError } from '../../provisioners/contract.ts';
+import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 
 /** What is known of an image that an engine holds. */
@@ -25,10 +25,7 @@ export async function requireEngine(signal: AbortSignal): Promise<void> {
     await docker(['version'], signal);
   } catch (cause) {
     signal.throwIfAborted();
-    throw new ProvisionError(
-      [`no Docker engine to hold images: ${cause instanceof Error ? cause.message : cause}`],
-      { cause },
-    );
+    throw new ProvisionError([`no Docker engine to hold images: ${messageOf(cause)}`], { cause });
   }
 }
 

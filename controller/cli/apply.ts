@@ -1,30 +1,19 @@
 import { systemClock } from '../clock.ts';
-import type { Actor } from '../loop/run-group.ts';
 import type { Operator } from '../operator.ts';
-import { runOperator } from '../run-operator.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition } from '../status/conditions.ts';
 import type { StatusStores } from '../status/status-stores.ts';
-import { awaitResources, type ResourceEnd } from './await-resources.ts';
+import { awaitResources, exitCodeOf, type ResourceEnd } from './await-resources.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
 import { type FileOptions, readFiles } from './read-files.ts';
-import { operatorOptions, type ServeOptions } from './watch.ts';
+import { type ServeOptions, workInOperator } from './watch.ts';
 
 /** `controller apply -f ... --wait`: runs the operator until the named clusters are Ready and schedules Complete. */
 export async function apply(context: CliContext, serve: ServeOptions, files: FileOptions): Promise<ExitCode> {
-  let ends: readonly ResourceEnd[] = [];
-  const applier = (operator: Operator): Actor => ({
-    name: 'apply',
-    async execute(signal) {
-      const resources = await readFiles(operator, files, signal);
-      ends = await awaitResources(resources, operator, context.note, signal);
-    },
+  const ends = await workInOperator(context, serve, 'apply', async (operator, signal) => {
+    const resources = await readFiles(operator, files, signal);
+    return awaitResources(resources, operator, context.note, signal);
   });
-  await runOperator(
-    operatorOptions(context, serve, 'apply'),
-    (operator) => [applier(operator)],
-    context.signal,
-  );
   return report(context, ends);
 }
 
@@ -34,20 +23,11 @@ export async function remove(
   serve: ServeOptions,
   files: FileOptions,
 ): Promise<ExitCode> {
-  let ends: readonly ResourceEnd[] = [];
-  const remover = (operator: Operator): Actor => ({
-    name: 'delete',
-    async execute(signal) {
-      const resources = await readFiles(operator, { ...files, forDeletion: true }, signal);
-      await untilGone(resources, operator, context.note, signal);
-      ends = resources.map(({ key }) => ({ key, state: 'done', message: 'deleted' }));
-    },
+  const ends = await workInOperator(context, serve, 'delete', async (operator, signal) => {
+    const resources = await readFiles(operator, { ...files, forDeletion: true }, signal);
+    await untilGone(resources, operator, context.note, signal);
+    return resources.map(({ key }): ResourceEnd => ({ key, state: 'done', message: 'deleted' }));
   });
-  await runOperator(
-    operatorOptions(context, serve, 'delete'),
-    (operator) => [remover(operator)],
-    context.signal,
-  );
   return report(context, ends);
 }
 
@@ -81,12 +61,12 @@ async function describeDeletion(
   return [`${key} is being deleted`, message].filter(Boolean).join(': ');
 }
 
-function report(context: CliContext, ends: readonly ResourceEnd[]): ExitCode {
+function report(context: CliContext, ends: readonly ResourceEnd[] = []): ExitCode {
   const rows = (all: readonly ResourceEnd[]) =>
     formatTable(
       ['RESOURCE', 'STATE', 'MESSAGE'],
       all.map(({ key, state, message }) => [key, state, message]),
     );
   answer(context, ends, rows);
-  return ends.length > 0 && ends.every(({ state }) => state === 'done') ? 0 : 1;
+  return exitCodeOf(ends);
 }

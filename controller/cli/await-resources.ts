@@ -4,6 +4,7 @@ import type { Operator } from '../operator.ts';
 import { isRunOf } from '../schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, isTrue } from '../status/conditions.ts';
+import type { ExitCode } from './cli-context.ts';
 
 /** How one resource ended, or that it has not yet. */
 export interface ResourceEnd {
@@ -11,6 +12,11 @@ export interface ResourceEnd {
   readonly state: 'done' | 'failed' | 'pending';
   /** What its status says, for people. */
   readonly message: string;
+}
+
+/** 0 when all there was is done. */
+export function exitCodeOf(ends: readonly ResourceEnd[]): ExitCode {
+  return ends.length > 0 && ends.every(({ state }) => state === 'done') ? 0 : 1;
 }
 
 const pollMs = 250;

@@ -3,19 +3,17 @@ import { join } from 'node:path';
 import { removeImages } from '../../compose/images/local-engine.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { startInstalledEngine } from '../../provisioners/shared/install-engine.ts';
-import type { Actor } from '../loop/run-group.ts';
 import type { Operator } from '../operator.ts';
-import { runOperator } from '../run-operator.ts';
 import { gatherInventory } from '../schedule/gather-facts.ts';
 import { RUN_AT_ANNOTATION } from '../schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { remove } from './apply.ts';
-import { awaitResources, type ResourceEnd } from './await-resources.ts';
+import { awaitResources, exitCodeOf, type ResourceEnd } from './await-resources.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
 import { formatTrials, trialsOf } from './get.ts';
 import { readFiles } from './read-files.ts';
 import { readState } from './read-state.ts';
-import { operatorOptions, type ServeOptions } from './watch.ts';
+import { type ServeOptions, workInOperator } from './watch.ts';
 
 const secondsOf = (sinceMs: number) => `${Math.round((Date.now() - sinceMs) / 1000)} s`;
 
@@ -29,24 +27,15 @@ const heartbeatMs = 15_000;
 export async function demo(context: CliContext, serve: ServeOptions): Promise<ExitCode> {
   const startedMs = Date.now();
   const narrator = narrate(context.note, startedMs);
+  const work = async (operator: Operator, signal: AbortSignal) => {
+    const annotations = { [RUN_AT_ANNOTATION]: new Date().toISOString() };
+    const resources = await readFiles(operator, { ...demoFiles(context), annotations }, signal);
+    const ends = await awaitResources(resources, operator, narrator.tell, signal);
+    return { ends, prometheus: await findPrometheus(resources, operator, signal) };
+  };
   const told = { ...context, note: narrator.tell };
-  let ends: readonly ResourceEnd[] = [];
-  let prometheus: string | undefined;
-  const actor = (operator: Operator): Actor => ({
-    name: 'demo',
-    async execute(signal) {
-      const annotations = { [RUN_AT_ANNOTATION]: new Date().toISOString() };
-      const resources = await readFiles(operator, { ...demoFiles(context), annotations }, signal);
-      ends = await awaitResources(resources, operator, narrator.tell, signal);
-      prometheus = await findPrometheus(resources, operator, signal);
-    },
-  });
-  try {
-    await runOperator(operatorOptions(told, serve, 'demo'), (operator) => [actor(operator)], context.signal);
-  } finally {
-    narrator.end();
-  }
-  return closing(context, { ends, prometheus, startedMs });
+  const done = await workInOperator(told, serve, 'demo', work).finally(narrator.end);
+  return closing(context, startedMs, done);
 }
 
 /** `controller demo --down`: nothing stays but image and download caches; with `purge` those go, too. */
@@ -74,25 +63,23 @@ function demoFiles({ packageRoot }: CliContext) {
   return { files: [join(packageRoot, 'manifests')], recursive: false };
 }
 
-interface Ended {
-  readonly ends: readonly ResourceEnd[];
-  readonly prometheus: string | undefined;
-  readonly startedMs: number;
-}
-
-async function closing(context: CliContext, { ends, prometheus, startedMs }: Ended): Promise<ExitCode> {
+async function closing(
+  context: CliContext,
+  startedMs: number,
+  done?: { readonly ends: readonly ResourceEnd[]; readonly prometheus: string | undefined },
+): Promise<ExitCode> {
   const { schedules } = await readState(context.stateDir);
   answer(context, [...schedules].flatMap(trialsOf), formatTrials);
   const lines = [
     `took ${secondsOf(startedMs)}`,
     'figures count from the instant at which the fault was seen, ± their error bound',
     'the checkpoint is not isolated: it is a folder that every node sees',
-    `Prometheus: ${prometheus ?? 'not found'}`,
+    `Prometheus: ${done?.prometheus ?? 'not found'}`,
     `raw rows: ${join(context.stateDir, 'samples')}`,
     'take it all down: npm run demo:down (with -- --purge the image and download caches go, too)',
   ];
   for (const line of lines) context.note(line);
-  return ends.length > 0 && ends.every(({ state }) => state === 'done') ? 0 : 1;
+  return exitCodeOf(done?.ends ?? []);
 }
 
 /** Where Prometheus is published: on the node that runs it, in host mode. */

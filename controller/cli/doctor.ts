@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { messageOf } from '../../provisioners/contract.ts';
 import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { type MachineFacts, readMachineFacts } from '../../provisioners/shared/node-facts.ts';
 import type { Need } from '../../state-machines/contract.ts';
@@ -10,7 +11,7 @@ import { faultKindsByName } from '../resource-kinds.ts';
 import { readRunJournal } from '../status/run-journal.ts';
 import { readLockHolder } from '../status/state-lock.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
-import { lookAround } from './look-around.ts';
+import { clusterNodes, lookAround } from './look-around.ts';
 import type { FileOptions } from './read-files.ts';
 import type { ServeOptions } from './watch.ts';
 
@@ -102,13 +103,8 @@ async function checkJournal(stateDir: string): Promise<Finding> {
 }
 
 async function checkMachines(operator: Operator, signal: AbortSignal): Promise<readonly Finding[]> {
-  const machines = operator.store
-    .list()
-    .flatMap(({ name, resource }) =>
-      resource?.kind === 'ClusterSpec' ? resource.spec.nodes.map((node) => [name, node.name] as const) : [],
-    );
   return Promise.all(
-    machines.map(async ([cluster, node]): Promise<Finding> => {
+    clusterNodes(operator).map(async ({ cluster, node }): Promise<Finding> => {
       const check = `${cluster}/${node}`;
       try {
         const handle = await operator.access(cluster).nodes(node);
@@ -137,8 +133,4 @@ export function judge(
   }));
   const told = lacks.map((each) => `lacks ${each.need}: no ${each.kinds.join(', ')}`);
   return { state: 'note', message: [about, ...told].join('; '), lacks };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,6 @@
 import type { ClusterStatus, Condition, ScheduleStatus } from '../../crds/status.ts';
 import type { Figure, TrialRecord } from '../../crds/trial-record.ts';
+import { findCondition } from '../status/conditions.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
 import { readState } from './read-state.ts';
 
@@ -51,7 +52,7 @@ function withName<S extends object>([name, status]: readonly [string, S]): Named
 
 function formatClusters(clusters: readonly Named<ClusterStatus>[]): string {
   const rows = clusters.map(({ name, conditions, nodes }) => {
-    const ready = conditions.find(({ type }) => type === 'Ready');
+    const ready = findCondition(conditions, 'Ready');
     return [
       name,
       ready?.status ?? 'Unknown',
@@ -73,13 +74,9 @@ function formatSchedules(schedules: readonly Named<ScheduleStatus>[]): string {
 
 /** The one word for a schedule, out of its conditions: what is wrong before what is over before what goes on. */
 function scheduleState(conditions: readonly Condition[]): readonly [string, string] {
-  const holds = ['Stalled', 'Complete', 'Active'].map((type) =>
-    conditions.find((condition) => condition.type === type && condition.status === 'True'),
-  );
-  const first = holds.find((condition) => condition !== undefined);
-  return first
-    ? [first.type, first.reason]
-    : ['Waiting', conditions.find(({ type }) => type === 'Active')?.reason ?? ''];
+  const held = (['Stalled', 'Complete', 'Active'] as const).map((type) => findCondition(conditions, type));
+  const first = held.find((condition) => condition?.status === 'True');
+  return first ? [first.type, first.reason] : ['Waiting', findCondition(conditions, 'Active')?.reason ?? ''];
 }
 
 /** A row per trial with the figures that people came for; each figure carries its error bound. */

@@ -1,8 +1,8 @@
-import type { NodeHandle } from '../../provisioners/contract.ts';
+import { messageOf, type NodeHandle } from '../../provisioners/contract.ts';
 import { healNode, type Remnant, scanOrphans } from '../../state-machines/scan-orphans.ts';
 import type { Operator } from '../operator.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
-import { lookAround } from './look-around.ts';
+import { clusterNodes, lookAround } from './look-around.ts';
 import type { FileOptions } from './read-files.ts';
 import type { ServeOptions } from './watch.ts';
 
@@ -29,23 +29,8 @@ export function heal(context: CliContext, serve: ServeOptions, files: FileOption
   });
 }
 
-interface ClusterNode {
-  readonly cluster: string;
-  readonly node: string;
-}
-
-function clusterNodes({ store }: Operator): readonly ClusterNode[] {
-  return store
-    .list()
-    .flatMap(({ name, resource }) =>
-      resource?.kind === 'ClusterSpec'
-        ? resource.spec.nodes.map((node) => ({ cluster: name, node: node.name }))
-        : [],
-    );
-}
-
 async function healOne(
-  { cluster, node }: ClusterNode,
+  { cluster, node }: ReturnType<typeof clusterNodes>[number],
   operator: Operator,
   signal: AbortSignal,
 ): Promise<NodeReport> {
@@ -58,16 +43,12 @@ async function healOne(
     const found = await scanOrphans(handle, operator.scripts, signal);
     if (found.length === 0) return { cluster, node, state: 'clean', found };
     const left = await healNode(handle, operator.scripts, signal);
-    return {
-      cluster,
-      node,
-      state: left.length === 0 ? 'healed' : 'not healed',
-      found: left.length === 0 ? found : left,
-    };
+    if (left.length > 0) return { cluster, node, state: 'not healed', found: left };
+    return { cluster, node, state: 'healed', found };
   } catch (error) {
     signal.throwIfAborted();
-    const message = error instanceof Error ? error.message : String(error);
-    return { cluster, node, state: handle ? 'not healed' : 'unreachable', found: [], message };
+    const state = handle ? 'not healed' : 'unreachable';
+    return { cluster, node, state, found: [], message: messageOf(error) };
   }
 }
 

@@ -1,4 +1,5 @@
 import { faultGroups } from '../../crds/fault-schedule.ts';
+import { messageOf } from '../../provisioners/contract.ts';
 import { type FaultRun, RefusedError } from '../../state-machines/contract.ts';
 import { describePlan } from '../../state-machines/describe-plan.ts';
 import type { ClusterPlan } from '../cluster/cluster-plan.ts';
@@ -70,10 +71,6 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
 function reasonsOf(error: unknown): readonly string[] {
   if (!(error instanceof RefusedError)) throw error;
   return error.reasons;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** As people read it. */

@@ -4,8 +4,7 @@ import { systemClock } from '../clock.ts';
 import type { Operator } from '../operator.ts';
 import type { LoadedFile } from '../source/load-manifest.ts';
 import { readManifests } from '../source/read-manifests.ts';
-import { ResourceStore, type StoredResource } from '../source/resource-store.ts';
-import type { StoreListing } from '../source/sort-listing.ts';
+import { ResourceStore, type StoredResource, type StoreListing } from '../source/resource-store.ts';
 
 /** Which manifests a verb is about. */
 export interface FileOptions {

@@ -2,6 +2,8 @@ import { resolve } from 'node:path';
 import { formatProblem } from '../../crds/problem.ts';
 import { systemClock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import type { Actor } from '../loop/run-group.ts';
+import type { Operator } from '../operator.ts';
 import { type RunOperatorOptions, runOperator } from '../run-operator.ts';
 import { followManifests } from '../source/follow-manifests.ts';
 import type { CliContext, ExitCode } from './cli-context.ts';
@@ -13,8 +15,25 @@ export interface ServeOptions {
   readonly log: Log;
 }
 
-/** What a verb that writes gives to `runOperator`. */
-export function operatorOptions(
+/** Runs the operator until the verb's work in it is done; undefined when it was ended before that. */
+export async function workInOperator<T>(
+  context: CliContext,
+  serve: ServeOptions,
+  verb: string,
+  work: (operator: Operator, signal: AbortSignal) => Promise<T>,
+): Promise<T | undefined> {
+  let result: T | undefined;
+  const actor = (operator: Operator): Actor => ({
+    name: verb,
+    async execute(signal) {
+      result = await work(operator, signal);
+    },
+  });
+  await runOperator(operatorOptions(context, serve, verb), (operator) => [actor(operator)], context.signal);
+  return result;
+}
+
+function operatorOptions(
   context: CliContext,
   { host, port, log }: ServeOptions,
   verb: string,

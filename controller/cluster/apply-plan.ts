@@ -1,3 +1,4 @@
+import { messageOf } from '../../provisioners/contract.ts';
 import type { ClusterPlan, Step } from './cluster-plan.ts';
 
 /** How one step ended. */
@@ -73,7 +74,7 @@ async function attempt(step: Step, execute: ExecuteStep, signal: AbortSignal): P
     signal.throwIfAborted();
     return await execute(step, signal);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     if (signal.aborted) return { state: 'skipped', message };
     return error instanceof HeldError ? { state: 'held', message } : { state: 'failed', message, error };
   }

@@ -1,4 +1,5 @@
 import { ConflictError, EngineError } from '../swarm/engine-error.ts';
+import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { HeldError, type StepOutcome } from './apply-plan.ts';
 import type { Step } from './cluster-plan.ts';
 import {
@@ -9,8 +10,7 @@ import {
   joinSwarm,
   tryToLeaveSwarm,
 } from './machine-steps.ts';
-import { awaitTasksGone, createService, removeObject, updateService } from './stack-steps.ts';
-import { managerApi, type StepTools, type StepWork } from './step-tools.ts';
+import { managerApi, poll, type StepTools, type StepWork } from './step-tools.ts';
 import { labelNode, removeNode, setRole } from './swarm-node-steps.ts';
 
 /**
@@ -73,17 +73,16 @@ async function perform(step: Step, work: StepWork): Promise<StepOutcome | undefi
     case 'create-secret':
       return nothing(write(work, (swarm) => swarm.createSecret(step.spec, work.signal)));
     case 'create-service':
-      return nothing(createService(step.spec, work));
     case 'update-service':
-      return nothing(updateService(step, work));
+      return nothing(putService(step, work));
     case 'remove-network':
-      return nothing(removeObject('removeNetwork', step.objectId, work));
+      return nothing(write(work, (swarm) => swarm.removeNetwork(step.objectId, work.signal)));
     case 'remove-config':
-      return nothing(removeObject('removeConfig', step.objectId, work));
+      return nothing(write(work, (swarm) => swarm.removeConfig(step.objectId, work.signal)));
     case 'remove-secret':
-      return nothing(removeObject('removeSecret', step.objectId, work));
+      return nothing(write(work, (swarm) => swarm.removeSecret(step.objectId, work.signal)));
     case 'remove-service':
-      return nothing(removeObject('removeService', step.objectId, work));
+      return nothing(write(work, (swarm) => swarm.removeService(step.objectId, work.signal)));
     case 'await-tasks-gone':
       return nothing(awaitTasksGone(step.services, work));
     default:
@@ -91,13 +90,37 @@ async function perform(step: Step, work: StepWork): Promise<StepOutcome | undefi
   }
 }
 
-async function write<T>(
-  work: StepWork,
-  call: (swarm: Awaited<ReturnType<typeof managerApi>>) => Promise<T>,
-): Promise<T> {
+async function write(work: StepWork, call: (swarm: SwarmGateway) => Promise<unknown>): Promise<void> {
   const swarm = await managerApi(work);
   work.mayWrite();
-  return call(swarm);
+  await call(swarm);
+}
+
+type ServiceStep = Extract<Step, { kind: 'create-service' | 'update-service' }>;
+
+async function putService(step: ServiceStep, work: StepWork): Promise<void> {
+  const swarm = await managerApi(work);
+  const spec = await work.references.resolve(step.spec, swarm, work.signal);
+  work.mayWrite();
+  if (step.kind === 'create-service') await swarm.createService(spec, work.signal);
+  else await swarm.updateService(step.live, spec, work.signal);
+}
+
+/** Longer than the engine's own 10 s of grace; what is left then belongs to machines that do not answer. */
+const tasksGoneMs = 20_000;
+const holdsNetworks = new Set(['assigned', 'accepted', 'preparing', 'ready', 'starting', 'running']);
+
+/** Resolves when no task of the removed services is left, or when waiting longer would not help. */
+async function awaitTasksGone(services: readonly string[], work: StepWork): Promise<void> {
+  const swarm = await managerApi(work);
+  const gone = async () => {
+    const tasks = await swarm.listTasks({}, work.signal);
+    const left = tasks.some(
+      ({ ServiceID, Status }) => services.includes(ServiceID) && holdsNetworks.has(Status.State),
+    );
+    return left ? undefined : true;
+  };
+  await poll(gone, tasksGoneMs, work);
 }
 
 async function nothing(work: Promise<unknown>): Promise<undefined> {

@@ -1,14 +1,7 @@
 import type { MachineSpec, Role } from '../../provisioners/contract.ts';
 import type { ConditionReason } from '../status/condition-vocabulary.ts';
-import type { Difference } from '../swarm/difference.ts';
-import type {
-  ConfigSpec,
-  Labels,
-  LiveService,
-  NetworkSpec,
-  SecretSpec,
-  ServiceSpec,
-} from '../swarm/swarm-types.ts';
+import type { Difference } from '../swarm/diff-trees.ts';
+import type { ConfigSpec, Labels, LiveService, NetworkSpec, ServiceSpec } from '../swarm/swarm-types.ts';
 
 interface StepBase {
   /** `<kind>/<target>`: unique in a plan. */
@@ -20,6 +13,8 @@ interface StepBase {
   /** Ids of steps that must be done first; the step is skipped when one of them is not. */
   readonly after: readonly string[];
 }
+
+export type RemovalKind = 'remove-service' | 'remove-network' | 'remove-config' | 'remove-secret';
 
 /** What one step does, as plain data: a plan can be printed, compared and tested, and holds no functions. */
 export type StepAction =
@@ -37,11 +32,7 @@ export type StepAction =
   | { readonly kind: 'destroy-shared' }
   | { readonly kind: 'deliver-images'; readonly images: readonly string[] }
   | { readonly kind: 'create-network'; readonly spec: NetworkSpec }
-  | { readonly kind: 'remove-network'; readonly objectId: string }
-  | { readonly kind: 'create-config'; readonly spec: ConfigSpec }
-  | { readonly kind: 'remove-config'; readonly objectId: string }
-  | { readonly kind: 'create-secret'; readonly spec: SecretSpec }
-  | { readonly kind: 'remove-secret'; readonly objectId: string }
+  | { readonly kind: 'create-config' | 'create-secret'; readonly spec: ConfigSpec }
   | { readonly kind: 'create-service'; readonly spec: ServiceSpec }
   | {
       readonly kind: 'update-service';
@@ -49,7 +40,7 @@ export type StepAction =
       readonly spec: ServiceSpec;
       readonly differences: readonly Difference[];
     }
-  | { readonly kind: 'remove-service'; readonly objectId: string }
+  | { readonly kind: RemovalKind; readonly objectId: string }
   | { readonly kind: 'await-tasks-gone'; readonly services: readonly string[] };
 
 export type Step = StepBase & StepAction;

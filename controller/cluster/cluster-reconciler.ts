@@ -1,19 +1,18 @@
 import { type ClusterSpec, provisionerOf } from '../../crds/cluster-spec.ts';
 import { formatProblem } from '../../crds/problem.ts';
-import type { ClusterStatus, Condition } from '../../crds/status.ts';
-import type { Provisioner } from '../../provisioners/contract.ts';
+import type { ClusterStatus } from '../../crds/status.ts';
+import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { Nodes } from '../../state-machines/contract.ts';
 import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
-import { setCondition } from '../status/conditions.ts';
+import { type ConditionUpdate, setCondition } from '../status/conditions.ts';
 import { isStateFull } from '../status/state-error.ts';
 import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { applyPlan, type StepResult } from './apply-plan.ts';
 import { applyStep } from './apply-step.ts';
-import type { ClusterDeps } from './cluster-deps.ts';
 import type { ClusterPlan, Step, StepKind } from './cluster-plan.ts';
-import { ClusterSession } from './cluster-session.ts';
+import { type ClusterDeps, ClusterSession } from './cluster-session.ts';
 import {
   addStepEvents,
   clusterConditions,
@@ -21,14 +20,12 @@ import {
   failureConditions,
   type PassReport,
 } from './cluster-status.ts';
-import { heldDifferences, holderOfStep } from './held-differences.ts';
-import { desiredOfDeleted, loadDesired } from './load-desired.ts';
+import { loadDesired } from './load-desired.ts';
 import { observeCluster } from './observe-cluster.ts';
 import { nextInventory } from './ownership.ts';
-import { planCluster } from './plan-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
+import { heldDifferences, planCluster } from './plan-cluster.ts';
+import { holderOfStep, type PlanContext } from './plan-context.ts';
 import { planTeardown } from './plan-teardown.ts';
-import { pooledNode } from './pooled-node.ts';
 
 /** A change that no event told is found within this time. */
 const resyncMs = 2_500;
@@ -87,7 +84,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     return async (name) => {
       const { pool, provisioner, ended } = this.#session(cluster);
       if (!pool.has(name)) pool.sync(await provisioner.list(ended));
-      return pooledNode(name, pool, ended);
+      return pool.node(name, ended);
     };
   }
 
@@ -132,28 +129,18 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const reportOnly =
       !deleting && cluster.spec.drift === 'report' && session.isSettled && plan.steps.length > 0;
     const steps = reportOnly ? [] : stepsToDo(plan, context, session);
-    const heldOnes = deleting ? [] : heldDifferences(context, plan);
     const report: PassReport = {
-      generation,
-      deleting,
-      desired,
-      observed,
-      plan,
-      reportOnly,
-      heldDifferences: heldOnes,
+      ...{ generation, deleting, desired, observed, plan, reportOnly, results: [] },
+      heldDifferences: deleting ? [] : heldDifferences(context, plan),
       failures: session.backoff.failuresOf(plan.steps),
     };
     const inventory = nextInventory(context.inventory, observed, reportOnly ? [] : plan.steps, desired);
-    await this.#save(stored, session, { inventory, nodes: countNodes(desired, observed) }, report, []);
+    await this.#save(stored, session, report, { inventory, nodes: countNodes(desired, observed) });
     const results = await this.#apply(steps, session, context, signal);
-    if (results.length > 0)
-      await this.#save(
-        stored,
-        session,
-        {},
-        { ...report, failures: session.backoff.failuresOf(plan.steps) },
-        results,
-      );
+    if (results.length > 0) {
+      const failures = session.backoff.failuresOf(plan.steps);
+      await this.#save(stored, session, { ...report, failures, results });
+    }
     if (deleting && isFinished(plan, results)) return this.#finalize(session, cluster.metadata.name);
     this.#throwFailures(session, results);
     return { requeueAfterMs: this.#requeueMs(session, report, results) };
@@ -178,9 +165,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       variables: { ...variables, CONTROLLER_TARGET: `${address ?? 'controller'}:${controllerPort}` },
       deliverable: session.deliverable.bind(session),
     };
-    const desired = stored.deleting
-      ? desiredOfDeleted(cluster, provisioner)
-      : await loadDesired(cluster, sources, signal);
+    // When a cluster goes, its compose files may be gone already.
+    const manifest = stored.deleting ? { ...cluster, spec: { ...cluster.spec, stacks: [] } } : cluster;
+    const desired = await loadDesired(manifest, sources, signal);
     const imagesAreNew = pool.watchImages(desired.images.map(({ reference }) => reference));
     if (imagesAreNew) observed = await observeCluster({ provisioner, pool }, signal);
     const claims = claimsOf(stored.name);
@@ -249,46 +236,29 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
   async #save(
     stored: StoredResource,
     session: ClusterSession,
-    parts: Partial<ClusterStatus>,
     report: PassReport,
-    results: readonly StepResult[],
+    parts: Partial<ClusterStatus> = {},
   ): Promise<void> {
     const nowMs = this.#deps.clock.now();
-    const before = { ...emptyStatus, ...session.status.current, ...parts };
-    const conditions = clusterConditions(
-      accepted(before.conditions, stored, nowMs),
-      { ...report, results },
-      nowMs,
-    );
-    const events = addStepEvents(before.events ?? [], results, nowMs);
-    await session.status.save({ ...before, ...identity(stored), conditions, events });
+    const before = told(stored, session.status.current, nowMs);
+    const conditions = clusterConditions(before.conditions, report, nowMs);
+    const events = addStepEvents(before.events ?? [], report.results, nowMs);
+    await session.status.save({ ...before, ...parts, conditions, events });
   }
 
   /** A pass that could not even look, or act. */
   async #tellFailure(stored: StoredResource, session: ClusterSession, error: unknown): Promise<void> {
     const nowMs = this.#deps.clock.now();
-    const before = { ...emptyStatus, ...session.status.current };
-    const conditions = failureConditions(
-      accepted(before.conditions, stored, nowMs),
-      stored.generation,
-      error,
-      nowMs,
-    );
-    const status = { ...before, ...identity(stored), conditions };
-    await (isStateFull(error) ? session.status.tellFull(status) : session.status.save(status));
+    const before = told(stored, session.status.current, nowMs);
+    const conditions = failureConditions(before.conditions, stored.generation, error, nowMs);
+    await session.status.save({ ...before, conditions }, isStateFull(error) ? 'tellFull' : 'write');
   }
 
   /** No text of this manifest was ever good: there is nothing to act upon, and nothing that could be destroyed. */
   async #refuse(stored: StoredResource): Promise<ReconcileResult> {
     if (stored.deleting) throw new TerminalError(`${stored.key} is gone, and what it asked for is not known`);
     const { status } = await this.#deps.statuses.read(stored.name);
-    const before = { ...emptyStatus, ...status };
-    const conditions = accepted(before.conditions, stored, this.#deps.clock.now());
-    await this.#deps.statuses.write(stored.name, {
-      ...before,
-      ...identity(stored),
-      conditions: [...conditions],
-    });
+    await this.#deps.statuses.write(stored.name, told(stored, status, this.#deps.clock.now()));
     return {};
   }
 
@@ -304,8 +274,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
 class StepsFailed extends AggregateError {
   readonly code = 'STEPS_FAILED';
   constructor(errors: readonly unknown[]) {
-    const messages = errors.map((error) => (error instanceof Error ? error.message : String(error)));
-    super(errors, messages.join('; '));
+    super(errors, errors.map(messageOf).join('; '));
     this.name = 'StepsFailed';
   }
 }
@@ -356,23 +325,15 @@ function isFinished(plan: ClusterPlan, results: readonly StepResult[]): boolean 
   );
 }
 
-function identity({ uid, generation, specHash }: StoredResource): Partial<ClusterStatus> {
-  return { uid, observedGeneration: generation, ...(specHash !== undefined && { specHash }) };
-}
-
-function accepted(
-  conditions: readonly Condition[],
-  stored: StoredResource,
-  nowMs: number,
-): readonly Condition[] {
-  const { problems, generation: observedGeneration } = stored;
-  const update =
+/** What the status says already, now of this manifest and whether it was accepted. */
+function told(stored: StoredResource, saved: ClusterStatus | undefined, nowMs: number): ClusterStatus {
+  const { uid, generation: observedGeneration, specHash, problems } = stored;
+  const before = { ...emptyStatus, ...saved };
+  const update: Pick<ConditionUpdate, 'status' | 'reason' | 'message'> =
     problems.length === 0
-      ? ({ status: 'True', reason: 'Valid', message: 'the manifest is in force' } as const)
-      : ({
-          status: 'False',
-          reason: 'InvalidManifest',
-          message: problems.map(formatProblem).join('; '),
-        } as const);
-  return setCondition(conditions, { type: 'Accepted', observedGeneration, ...update }, nowMs);
+      ? { status: 'True', reason: 'Valid', message: 'the manifest is in force' }
+      : { status: 'False', reason: 'InvalidManifest', message: problems.map(formatProblem).join('; ') };
+  const accepted = { type: 'Accepted', observedGeneration, ...update } as const;
+  const conditions = setCondition(before.conditions, accepted, nowMs);
+  return { ...before, uid, observedGeneration, ...(specHash !== undefined && { specHash }), conditions };
 }

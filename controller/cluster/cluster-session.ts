@@ -1,20 +1,62 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { resourceKey } from '../../crds/group.ts';
+import type { ClusterStatus } from '../../crds/status.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
-import { type SourcedImage, sourcedImages } from '../stack/deliver-images.ts';
+import type { Claims, Clock } from '../../state-machines/contract.ts';
+import {
+  type ImageDelivery,
+  type ImageSource,
+  type SourcedImage,
+  sourcedImages,
+} from '../stack/deliver-images.ts';
+import type { LoadStack } from '../stack/load-stack.ts';
 import { findCondition } from '../status/conditions.ts';
-import type { ClusterDeps } from './cluster-deps.ts';
-import { NodePool } from './node-pool.ts';
-import { rememberingDiff } from './remembering-diff.ts';
+import type { StatusStore } from '../status/status-store.ts';
+import { rememberingDiff } from '../swarm/diff-service.ts';
+import { NodePool, type OpenEngine } from './node-pool.ts';
 import { SavedStatus } from './saved-status.ts';
 import { StepBackoff } from './step-backoff.ts';
-import { watchSwarm } from './watch-swarm.ts';
+
+/** Where changes made in the world are logged. */
+interface ClusterLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  debug(fields: object, message: string): void;
+}
+
+/** What the reconciler of clusters needs of the process around it. */
+export interface ClusterDeps {
+  readonly clock: Clock;
+  readonly log: ClusterLog;
+  readonly statuses: StatusStore<ClusterStatus>;
+  /** The claims of one cluster, by its name. */
+  readonly claimsOf: (cluster: string) => Pick<Claims, 'heldBy'>;
+  /** Binds the provisioner that a cluster names to its settings; called again when these change. */
+  readonly bindProvisioner: (cluster: ClusterSpec) => Provisioner;
+  /**
+   * Long work before machines can be made (engine, images), or destroyed (engine); quick when there is nothing to do. Not
+   * called by `plan`.
+   */
+  readonly prepare: (cluster: ClusterSpec, deleting: boolean, signal: AbortSignal) => Promise<void>;
+  readonly openEngine: OpenEngine;
+  readonly loadStack: LoadStack;
+  readonly images: ImageDelivery;
+  readonly imageSource: ImageSource;
+  /** What every compose file sees (image names, CHECKPOINT_DIR); CLUSTER and CONTROLLER_TARGET are added to it. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Where this process serves /metrics: nodes reach it there under `NodeHandle.controllerAddress`. */
+  readonly controllerPort: number;
+  /** Asks the loop for a pass over a key, in `delayMs`. */
+  readonly wake: (key: string, delayMs: number) => void;
+}
 
 /** An image that was built anew here is noticed after this long. */
 const imageAgeMs = 30_000;
 /** One change in the swarm comes as several events. */
 const settleMs = 50;
+const eventTypes = ['node', 'service', 'network', 'config', 'secret'];
+const watchAgainMs = 1_000;
 
 interface Sourced {
   readonly references: readonly string[];
@@ -50,8 +92,7 @@ export class ClusterSession {
     this.pool = new NodePool({ provisioner: { connect }, openEngine: deps.openEngine, clock: deps.clock });
     this.status = new SavedStatus(deps.statuses, name);
     this.backoff = new StepBackoff(deps.clock);
-    const changed = () => deps.wake(this.key, settleMs);
-    void watchSwarm({ pool: this.pool, clock: deps.clock, changed }, this.#end.signal);
+    void this.#watch(this.#end.signal);
   }
 
   get provisioner(): Provisioner {
@@ -110,5 +151,20 @@ export class ClusterSession {
   close(): void {
     this.#end.abort(new Error('the cluster is let go'));
     this.pool.close();
+  }
+
+  /** Wakes up for every event of the swarm. Events get lost: the periodic pass finds what they would have told. */
+  async #watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const [manager] = this.pool.managers();
+      try {
+        const connection = manager === undefined ? undefined : await this.pool.connection(manager, signal);
+        for await (const _ of connection?.engine.events(eventTypes, signal) ?? [])
+          this.#deps.wake(this.key, settleMs);
+      } catch {
+        // A lost connection, or the end: the next round tells which.
+      }
+      await this.#deps.clock.sleep(watchAgainMs, signal).catch(() => {}); // aborted: the loop ends
+    }
   }
 }

@@ -1,14 +1,13 @@
 import type { ClusterStatus, Condition, ObjectEvent } from '../../crds/status.ts';
-import { ProvisionError } from '../../provisioners/contract.ts';
+import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
 import { type ConditionReason, stateReason } from '../status/condition-vocabulary.ts';
 import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';
 import { StateError } from '../status/state-error.ts';
 import type { StepResult } from './apply-plan.ts';
 import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
-import type { DesiredCluster } from './desired-cluster.ts';
 import { findSwarmNode } from './node-identity.ts';
-import type { ObservedCluster } from './observed-cluster.ts';
+import { type DesiredCluster, machineOf, type ObservedCluster } from './plan-context.ts';
 import type { StepFailure } from './step-backoff.ts';
 
 /** What a pass found and did, as far as the status tells of it. */
@@ -24,6 +23,8 @@ export interface PassReport {
   readonly reportOnly: boolean;
   /** Not Ready because of what a trial holds: what a plan without claims would have done there. */
   readonly heldDifferences: readonly Finding[];
+  /** How the steps ended; none before they were carried out. */
+  readonly results: readonly StepResult[];
 }
 
 /** One sentence about the cluster, with its word. */
@@ -35,13 +36,10 @@ interface Verdict {
   readonly stalled: boolean;
 }
 
-/** A pass with how its steps ended; none before they were carried out. */
-type PassWithResults = PassReport & { readonly results: readonly StepResult[] };
-
 /** The conditions before and after the steps of a pass. */
 export function clusterConditions(
   before: readonly Condition[],
-  report: PassWithResults,
+  report: PassReport,
   nowMs: number,
 ): Condition[] {
   return setConditions(before, judge(report), report.generation, nowMs);
@@ -54,9 +52,13 @@ export function failureConditions(
   error: unknown,
   nowMs: number,
 ): Condition[] {
-  const message = error instanceof Error ? error.message : String(error);
   const stalled = error instanceof StateError; // nothing is begun that could not be remembered
-  return setConditions(before, { ...notReady(failureReason(error), message), stalled }, generation, nowMs);
+  return setConditions(
+    before,
+    { ...notReady(failureReason(error), messageOf(error)), stalled },
+    generation,
+    nowMs,
+  );
 }
 
 function failureReason(error: unknown): ConditionReason {
@@ -83,7 +85,7 @@ function setConditions(
   return [...conditions];
 }
 
-function judge(report: PassWithResults): Verdict {
+function judge(report: PassReport): Verdict {
   const { plan, results, desired } = report;
   const [failure] = report.failures;
   if (failure) {
@@ -142,21 +144,15 @@ function listFindings(findings: readonly Finding[]): string {
 }
 
 /** How many machines are asked for, and what became of them. */
-export function countNodes(
-  desired: DesiredCluster,
-  { machines, swarm }: ObservedCluster,
-): ClusterStatus['nodes'] {
-  const seen = (name: string) => machines.find(({ machine }) => machine.name === name)?.look;
-  const members = desired.nodes.map(({ name }) => {
-    const look = seen(name);
-    return findSwarmNode(name, look?.state === 'up' ? look.info.Swarm.NodeID : undefined, swarm?.nodes ?? []);
-  });
+export function countNodes(desired: DesiredCluster, observed: ObservedCluster): ClusterStatus['nodes'] {
+  const looks = desired.nodes.map(({ name }) => ({ name, look: machineOf(observed, name)?.look }));
+  const members = looks.map(({ name, look }) => findSwarmNode(name, look, observed.swarm?.nodes));
   return {
     desired: desired.nodes.length,
     ready: members.filter((node) => node?.Status.State === 'ready').length,
     managers: members.filter((node) => node?.ManagerStatus?.Reachability === 'reachable').length,
-    unreachable: desired.nodes
-      .filter(({ name }) => ['unreachable', 'engine-down'].includes(seen(name)?.state ?? ''))
+    unreachable: looks
+      .filter(({ look }) => look?.state === 'unreachable' || look?.state === 'engine-down')
       .map(({ name }) => name),
   };
 }

@@ -1,10 +1,10 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { ManifestError } from '../../crds/problem.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
+import type { DesiredStack } from '../stack/convert-stack.ts';
 import type { SourcedImage } from '../stack/deliver-images.ts';
-import type { DesiredStack } from '../stack/desired-stack.ts';
 import type { LoadStack } from '../stack/load-stack.ts';
-import type { BrokenStack, DesiredCluster } from './desired-cluster.ts';
+import type { BrokenStack, DesiredCluster } from './plan-context.ts';
 
 /** Lets one prune remove more than half of the services. */
 const ALLOW_PRUNE = 'spark-failures.io/allow-prune';
@@ -46,7 +46,9 @@ export async function loadDesired(
   ].sort();
   return {
     name: cluster,
-    nodes: desiredNodes(spec, provisioner),
+    nodes: spec.nodes.map(({ name, role, labels }, index) => {
+      return { name, role, labels, settingsHash: provisioner.settingsHash({ name, role, index }) };
+    }),
     stacks,
     brokenStacks: loaded.flatMap((result) => ('broken' in result ? [result.broken] : [])),
     images: await deliverable(references, signal),
@@ -54,32 +56,6 @@ export async function loadDesired(
     allowLargePrune: isSet(metadata.annotations?.[ALLOW_PRUNE]),
     replaceNodes: isSet(metadata.annotations?.[REPLACE_NODES]),
   };
-}
-
-/** What remains to be said of a cluster that goes: its compose files may be gone already. */
-export function desiredOfDeleted(
-  { metadata, spec }: ClusterSpec,
-  provisioner: Pick<Provisioner, 'settingsHash'>,
-): DesiredCluster {
-  return {
-    name: metadata.name,
-    nodes: desiredNodes(spec, provisioner),
-    stacks: [],
-    brokenStacks: [],
-    images: [],
-    prune: true,
-    allowLargePrune: true,
-    replaceNodes: false,
-  };
-}
-
-function desiredNodes(
-  { nodes }: ClusterSpec['spec'],
-  provisioner: Pick<Provisioner, 'settingsHash'>,
-): DesiredCluster['nodes'] {
-  return nodes.map(({ name, role, labels }, index) => {
-    return { name, role, labels, settingsHash: provisioner.settingsHash({ name, role, index }) };
-  });
 }
 
 type Loaded = { readonly stack: DesiredStack } | { readonly broken: BrokenStack };

@@ -1,7 +1,6 @@
 import { NODE_LABEL } from '../swarm/labels.ts';
 import type { EngineInfo, LiveNode } from '../swarm/swarm-types.ts';
-import type { ObservedSwarm } from './observed-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
+import { type MachineState, machineOf, type ObservedSwarm, type PlanContext } from './plan-context.ts';
 
 /**
  * What a machine is in the swarm: the id that its own engine gives is the truth; without it the label decides, a ready
@@ -9,9 +8,10 @@ import type { PlanContext } from './plan-context.ts';
  */
 export function findSwarmNode(
   name: string,
-  nodeId: string | undefined,
-  nodes: readonly LiveNode[],
+  look: MachineState | undefined,
+  nodes: readonly LiveNode[] = [],
 ): LiveNode | undefined {
+  const nodeId = look?.state === 'up' && look.info.Swarm.NodeID;
   if (nodeId) return nodes.find(({ ID }) => ID === nodeId);
   const rank = (node: LiveNode) => `${Number(node.Status.State === 'ready')}${node.CreatedAt}`;
   return nodes
@@ -45,7 +45,7 @@ export function chooseInitializer({ desired, observed, heldBy }: PlanContext): s
   if (observed.swarm) return undefined;
   const managers = desired.nodes.filter(({ role }) => role === 'manager');
   const free = managers.every(({ name }) => {
-    const look = observed.machines.find(({ machine }) => machine.name === name)?.look;
+    const look = machineOf(observed, name)?.look;
     const inactive = look?.state === 'up' && look.info.Swarm.LocalNodeState === 'inactive';
     return heldBy(name) === undefined && (look === undefined || inactive);
   });

@@ -1,7 +1,13 @@
-import type { Machine, NodeHandle, Provisioner } from '../../provisioners/contract.ts';
+import {
+  ExecError,
+  type Machine,
+  messageOf,
+  type NodeHandle,
+  type Provisioner,
+} from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { EngineGateway, SwarmGateway } from '../swarm/swarm-gateway.ts';
-import type { EngineFacts, MachineState } from './observed-cluster.ts';
+import type { EngineFacts, MachineState } from './plan-context.ts';
 
 /** The engine of one node, as its client gives it. */
 interface EngineConnection {
@@ -175,6 +181,28 @@ export class NodePool {
     return entry.handle;
   }
 
+  /** A machine as those see it who keep it for long: each call goes over whatever connection there is then. */
+  async node(name: string, ended: AbortSignal): Promise<NodeHandle> {
+    const { address } = await this.handle(name, ended);
+    const current = async (signal: AbortSignal): Promise<NodeHandle> => {
+      try {
+        return await this.handle(name, signal);
+      } catch (error) {
+        if (signal.aborted || error instanceof ExecError) throw error;
+        throw new ExecError(name, messageOf(error), { cause: error });
+      }
+    };
+    return {
+      name,
+      address,
+      exec: async (script, args, options, signal) =>
+        (await current(signal)).exec(script, args, options, signal),
+      dial: async (target, signal) => (await current(signal)).dial(target, signal),
+      controllerAddress: async (signal) => (await current(signal)).controllerAddress(signal),
+      close: () => {}, // the pool's own
+    };
+  }
+
   /** Machines whose engine last said that it manages a swarm; the one that last answered first. */
   managers(): readonly string[] {
     return [...this.#entries.values()]
@@ -292,8 +320,4 @@ function disconnect(entry: Entry): void {
   entry.handle?.close();
   delete entry.engine;
   delete entry.handle;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
-import type { Provisioner } from '../../provisioners/contract.ts';
+import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { NodePool } from './node-pool.ts';
-import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './observed-cluster.ts';
+import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './plan-context.ts';
 
 /** Where a cluster is looked at from. */
 interface Viewpoint {
@@ -63,7 +63,7 @@ async function readSwarm(
     } catch (error) {
       signal.throwIfAborted();
       pool.doubt(name);
-      swarmError ??= `${name}: ${error instanceof Error ? error.message : String(error)}`;
+      swarmError ??= `${name}: ${messageOf(error)}`;
     }
   }
   return swarmError === undefined ? {} : { swarmError };

@@ -1,5 +1,5 @@
-import type { ClusterPlan } from './cluster-plan.ts';
-import type { PlanContext } from './plan-context.ts';
+import type { ClusterPlan, Finding } from './cluster-plan.ts';
+import { machineOf, type PlanContext } from './plan-context.ts';
 import { planNodes } from './plan-nodes.ts';
 import { joinParts } from './plan-part.ts';
 import { planStacks } from './plan-stacks.ts';
@@ -21,14 +21,29 @@ export function planCluster(input: Omit<PlanContext, 'replaced'>): ClusterPlan {
 function chooseReplacement({ desired, observed, heldBy }: PlanContext): string | undefined {
   if (!desired.replaceNodes || observed.machines.length !== desired.nodes.length) return undefined;
   const allReady = desired.nodes.every(({ name }) => {
-    const look = observed.machines.find(({ machine }) => machine.name === name)?.look;
+    const look = machineOf(observed, name)?.look;
     if (look?.state !== 'up' || heldBy(name) !== undefined) return false;
     const live = observed.swarm?.nodes.find(({ ID }) => ID === look.info.Swarm.NodeID);
     return live?.Status.State === 'ready';
   });
   if (!allReady) return undefined;
   return desired.nodes.find(({ name, role, settingsHash }) => {
-    const seen = observed.machines.find(({ machine }) => machine.name === name);
-    return role === 'worker' && seen?.machine.settingsHash !== settingsHash;
+    return role === 'worker' && machineOf(observed, name)?.machine.settingsHash !== settingsHash;
   })?.name;
+}
+
+/** How held targets differ from what the manifest asks: what a plan without claims would have to say of them. */
+export function heldDifferences(
+  context: Omit<PlanContext, 'replaced'>,
+  plan: ClusterPlan,
+): readonly Finding[] {
+  if (plan.held.length === 0) return [];
+  const held = new Set(plan.held.map(({ target }) => target));
+  const free = planCluster({ ...context, heldBy: () => undefined });
+  const steps = free.steps.map(({ target, reason: message }) => ({
+    target,
+    reason: 'HeldByTrial' as const,
+    message,
+  }));
+  return [...free.problems, ...free.waiting, ...steps].filter(({ target }) => held.has(target));
 }

@@ -1,7 +1,18 @@
 import type { Inventory } from '../../crds/status.ts';
-import type { DesiredCluster } from './desired-cluster.ts';
-import type { ObservedCluster } from './observed-cluster.ts';
-import type { DiffLive } from './remembering-diff.ts';
+import type { Machine, Role } from '../../provisioners/contract.ts';
+import type { DesiredStack } from '../stack/convert-stack.ts';
+import type { SourcedImage } from '../stack/deliver-images.ts';
+import type { DiffLive } from '../swarm/diff-service.ts';
+import type {
+  EngineInfo,
+  Labels,
+  LiveConfig,
+  LiveNetwork,
+  LiveNode,
+  LiveSecret,
+  LiveService,
+} from '../swarm/swarm-types.ts';
+import type { Step } from './cluster-plan.ts';
 
 /** All that a plan is made from. */
 export interface PlanContext {
@@ -17,6 +28,83 @@ export interface PlanContext {
   readonly replaced?: string | undefined;
 }
 
+/** One machine of the manifest, with the hash of the settings it should have been made with. */
+export interface DesiredNode {
+  readonly name: string;
+  readonly role: Role;
+  readonly labels: Labels;
+  readonly settingsHash: string;
+}
+
+/** A stack whose compose file could not be used: nothing of it is changed, and nothing at all is pruned. */
+export interface BrokenStack {
+  readonly name: string;
+  readonly problems: readonly string[];
+}
+
+/** What a ClusterSpec asks for, with its compose files read: the input of a plan that comes from people. */
+export interface DesiredCluster {
+  readonly name: string;
+  readonly nodes: readonly DesiredNode[];
+  readonly stacks: readonly DesiredStack[];
+  readonly brokenStacks: readonly BrokenStack[];
+  /** Images to be brought to the nodes whose services use them. */
+  readonly images: readonly SourcedImage[];
+  readonly prune: boolean;
+  /** The annotation that lets a prune remove more than half of the services. */
+  readonly allowLargePrune: boolean;
+  /** The annotation that lets workers made with other settings be replaced, one at a time. */
+  readonly replaceNodes: boolean;
+}
+
+/** What a machine's engine said about itself when it was last asked. */
+export interface EngineFacts {
+  readonly info: EngineInfo;
+  /** Ids of those deliverable images that its store holds, by reference. */
+  readonly images: Readonly<Record<string, string>>;
+}
+
+/** How far a look at a machine got. */
+export type MachineState =
+  | { readonly state: 'off' }
+  /** A connection is being made; nothing is known yet. */
+  | { readonly state: 'connecting' }
+  | { readonly state: 'unreachable'; readonly message: string }
+  /** ssh answers, the engine does not. */
+  | { readonly state: 'engine-down'; readonly message: string }
+  | ({ readonly state: 'up' } & EngineFacts);
+
+/** One machine that exists, and what it says. */
+export interface ObservedMachine {
+  readonly machine: Machine;
+  readonly look: MachineState;
+}
+
+/** The swarm as one of its managers lists it. */
+export interface ObservedSwarm {
+  /** The machine that answered. */
+  readonly manager: string;
+  readonly nodes: readonly LiveNode[];
+  readonly networks: readonly LiveNetwork[];
+  readonly configs: readonly LiveConfig[];
+  readonly secrets: readonly LiveSecret[];
+  readonly services: readonly LiveService[];
+}
+
+/** Everything that a plan is made from, read anew in each pass; plain data. */
+export interface ObservedCluster {
+  readonly machines: readonly ObservedMachine[];
+  /** Absent when no manager of ours answers for a swarm. */
+  readonly swarm?: ObservedSwarm;
+  /** Why no manager answered, when one should have. */
+  readonly swarmError?: string;
+}
+
+/** The machine of that name, if it exists. */
+export function machineOf({ machines }: ObservedCluster, name: string): ObservedMachine | undefined {
+  return machines.find(({ machine }) => machine.name === name);
+}
+
 /** The trial that holds a service, as a whole or by one of its tasks (`node4/streaming_spark-worker-1`). */
 export function serviceHolder(
   service: string,
@@ -24,4 +112,12 @@ export function serviceHolder(
 ): string | undefined {
   const names = [service, ...desired.nodes.map(({ name }) => `${name}/${service}`)];
   return names.map(heldBy).find((owner) => owner !== undefined);
+}
+
+/** The trial that holds what a step would write to, asked at this very moment. */
+export function holderOfStep(
+  step: Step,
+  context: Pick<PlanContext, 'heldBy' | 'desired'>,
+): string | undefined {
+  return step.kind.endsWith('-service') ? serviceHolder(step.target, context) : context.heldBy(step.target);
 }

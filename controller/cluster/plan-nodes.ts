@@ -2,10 +2,8 @@ import { neededImages } from '../stack/needed-images.ts';
 import { CLUSTER_LABEL, NODE_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveNode } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
-import type { DesiredNode } from './desired-cluster.ts';
 import { chooseInitializer, findSwarmNode, isOurs, staleTwins } from './node-identity.ts';
-import type { ObservedMachine } from './observed-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
+import { type DesiredNode, machineOf, type ObservedMachine, type PlanContext } from './plan-context.ts';
 import { joinParts, note, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planRemoval } from './plan-removal.ts';
 
@@ -41,34 +39,29 @@ function swarmTrouble({ observed, desired }: PlanContext, initializer: string | 
 function planNode(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
   const owner = context.heldBy(node.name);
   if (owner !== undefined) return { held: [{ target: node.name, owner }] };
-  const seen = context.observed.machines.find(({ machine }) => machine.name === node.name);
+  const seen = machineOf(context.observed, node.name);
   if (!seen) return planNewMachine(node, chain, context);
   const mismatch = seen.machine.settingsHash !== node.settingsHash;
   return joinParts([
-    mismatch && !context.desired.replaceNodes ? settingsNote(node) : {},
+    mismatch && !context.desired.replaceNodes ? note(node.name, 'DriftReported', otherSettings) : {},
     mismatch && context.replaced === node.name ? {} : planExisting(node, seen, chain, context),
   ]);
 }
 
-function settingsNote({ name }: DesiredNode): PlanPart {
-  const message =
-    'was made with other settings than the manifest asks for; the annotation spark-failures.io/replace-nodes lets workers be replaced one by one';
-  return note(name, 'DriftReported', message);
-}
+const otherSettings =
+  'was made with other settings than the manifest asks for; the annotation spark-failures.io/replace-nodes lets workers be replaced one by one';
 
 function planNewMachine(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
+  const create = createStep(node, 'the machine does not exist', context);
+  const verify = step(node.name, 'the machine is new', [create], { kind: 'verify-engine' });
+  const entry = enterSwarm(node, verify, chain, context, false);
+  return { steps: [create, verify, ...entry, ...deliver(node, verify, {}, context)] };
+}
+
+function createStep(node: DesiredNode, reason: string, { desired }: PlanContext): Step {
   const { name, role } = node;
-  const spec = { name, role, index: context.desired.nodes.indexOf(node) };
-  const create = step(name, 'the machine does not exist', [], { kind: 'create-machine', spec });
-  const verify = step(name, 'the machine is new', [create], { kind: 'verify-engine' });
-  return {
-    steps: [
-      create,
-      verify,
-      ...enterSwarm(node, verify, chain, context, false),
-      ...deliver(node, verify, {}, context),
-    ],
-  };
+  const spec = { name, role, index: desired.nodes.indexOf(node) };
+  return step(name, reason, [], { kind: 'create-machine', spec });
 }
 
 /** From an engine that is in no swarm to a labelled member. */
@@ -105,20 +98,16 @@ function planExisting(
   chain: ManagerChain,
   context: PlanContext,
 ): PlanPart {
-  const { name, role } = node;
+  const { name } = node;
   switch (look.state) {
     case 'off': {
-      const spec = { name, role, index: context.desired.nodes.indexOf(node) };
-      const create = step(name, 'the machine is powered off', [], { kind: 'create-machine', spec });
+      const create = createStep(node, 'the machine is powered off', context);
       return { steps: [create, step(name, 'the machine was off', [create], { kind: 'verify-engine' })] };
     }
     case 'connecting':
       return waiting(name, 'Progressing', `connecting to ${machine.address}`);
     case 'unreachable':
-      return joinParts([
-        problem(name, 'NodeUnreachable', look.message),
-        planMember(node, undefined, context),
-      ]);
+      return joinParts([problem(name, 'NodeUnreachable', look.message), planMember(node, look, context)]);
     case 'engine-down':
       return problem(name, 'EngineUnavailable', look.message);
     case 'up':
@@ -152,7 +141,7 @@ function planMembership(
     case 'error': {
       const known = swarm?.nodes.some(({ ID }) => ID === here.NodeID);
       if (known && here.LocalNodeState === 'error') return problem(node.name, 'SwarmUnavailable', here.Error);
-      if (known) return planMember(node, here.NodeID, context);
+      if (known) return planMember(node, look, context);
       if (isOurs(look.info, context)) return { steps: enterSwarm(node, undefined, chain, context, true) };
       // Without a manager to ask, membership cannot be judged; `swarmTrouble` says so.
       if (!swarm) return {};
@@ -168,8 +157,8 @@ function planMembership(
 }
 
 /** A machine that the swarm knows: ready, labelled, in its role, and alone under its name. */
-function planMember(node: DesiredNode, nodeId: string | undefined, context: PlanContext): PlanPart {
-  const live = findSwarmNode(node.name, nodeId, context.observed.swarm?.nodes ?? []);
+function planMember(node: DesiredNode, look: ObservedMachine['look'], context: PlanContext): PlanPart {
+  const live = findSwarmNode(node.name, look, context.observed.swarm?.nodes);
   if (!live) return {};
   const steps: Step[] = [];
   const labels = nodeLabels(node, context.desired.name);

@@ -1,5 +1,5 @@
 import type { ConditionReason } from '../status/condition-vocabulary.ts';
-import type { ClusterPlan, Finding, Step, StepAction } from './cluster-plan.ts';
+import type { ClusterPlan, RemovalKind, Step, StepAction } from './cluster-plan.ts';
 
 /** The plan of a part of the cluster: what it lacks is empty. */
 export type PlanPart = Partial<ClusterPlan>;
@@ -15,19 +15,29 @@ export function step(
   return { id: `${action.kind}/${target}`, target, reason, after: ids, ...action };
 }
 
+/** A step that removes an object from the swarm. */
+export function removal(
+  kind: RemovalKind,
+  { id, name }: { readonly id: string; readonly name: string },
+  reason: string,
+  after: readonly (Step | undefined)[],
+): Step {
+  return step(name, reason, after, { kind, objectId: id });
+}
+
 /** A plan of nothing but one problem. */
 export function problem(target: string, reason: ConditionReason, message: string): PlanPart {
-  return { problems: [finding(target, reason, message)] };
+  return { problems: [{ target, reason, message }] };
 }
 
 /** A plan of nothing but one thing to wait for. */
 export function waiting(target: string, reason: ConditionReason, message: string): PlanPart {
-  return { waiting: [finding(target, reason, message)] };
+  return { waiting: [{ target, reason, message }] };
 }
 
 /** A plan of nothing but one remark. */
 export function note(target: string, reason: ConditionReason, message: string): PlanPart {
-  return { notes: [finding(target, reason, message)] };
+  return { notes: [{ target, reason, message }] };
 }
 
 /** Parts one after another. */
@@ -39,8 +49,4 @@ export function joinParts(parts: readonly PlanPart[]): ClusterPlan {
     problems: parts.flatMap(({ problems }) => problems ?? []),
     notes: parts.flatMap(({ notes }) => notes ?? []),
   };
-}
-
-function finding(target: string, reason: ConditionReason, message: string): Finding {
-  return { target, reason, message };
 }

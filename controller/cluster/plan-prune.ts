@@ -1,8 +1,9 @@
-import type { LiveConfig, LiveSecret } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
-import { isOurs } from './ownership.ts';
+import { type ObjectKind, ownObjects } from './ownership.ts';
 import { type PlanContext, serviceHolder } from './plan-context.ts';
-import { joinParts, type PlanPart, problem, step } from './plan-part.ts';
+import { joinParts, type PlanPart, problem, removal } from './plan-part.ts';
+
+const reason = 'no stack of the manifest asks for it';
 
 /**
  * What earlier manifests asked for and this one does not: only what carries our labels *and* is in the inventory.
@@ -12,74 +13,48 @@ import { joinParts, type PlanPart, problem, step } from './plan-part.ts';
 export function planPrune(context: PlanContext, present: readonly Step[]): PlanPart {
   const { desired, observed } = context;
   if (!desired.prune || desired.brokenStacks.length > 0 || !observed.swarm) return {};
-  const services = pruneServices(context);
-  const removals = services.steps ?? [];
-  const owned = observed.swarm.services.filter(({ Spec }) =>
-    isOurs('services', Spec.Name, Spec.Labels, context),
-  );
-  if (removals.length * 2 > owned.length && !desired.allowLargePrune) {
-    const message = `would remove ${removals.length} of ${owned.length} services; the annotation spark-failures.io/allow-prune permits it`;
+  const services = joinParts(surplus('services', context).map((each) => pruneService(each, context)));
+  const { length: owned } = ownObjects('services', context);
+  if (services.steps.length * 2 > owned && !desired.allowLargePrune) {
+    const message = `would remove ${services.steps.length} of ${owned} services; the annotation spark-failures.io/allow-prune permits it`;
     return problem(desired.name, 'PruneRefused', message);
   }
-  const users = [...removals, ...present.filter(({ kind }) => kind === 'update-service')];
-  return joinParts([services, { steps: [...pruneNetworks(context, users), ...pruneFiles(context, users)] }]);
-}
-
-const surplusReason = 'no stack of the manifest asks for it';
-
-function pruneServices(context: PlanContext): PlanPart {
-  const wanted = new Set(context.desired.stacks.flatMap(({ services }) => services.map(({ Name }) => Name)));
-  const surplus = (context.observed.swarm?.services ?? []).filter(
-    ({ Spec: { Name, Labels } }) => !wanted.has(Name) && isOurs('services', Name, Labels, context),
-  );
-  return joinParts(
-    surplus.map(({ ID, Spec: { Name } }): PlanPart => {
-      const owner = serviceHolder(Name, context);
-      if (owner !== undefined) return { held: [{ target: Name, owner }] };
-      return { steps: [step(Name, surplusReason, [], { kind: 'remove-service', objectId: ID })] };
-    }),
-  );
-}
-
-function pruneNetworks(context: PlanContext, users: readonly Step[]): readonly Step[] {
-  const wanted = new Set(context.desired.stacks.flatMap(({ networks }) => networks.map(({ Name }) => Name)));
-  return (context.observed.swarm?.networks ?? [])
-    .filter(({ Name, Labels }) => !wanted.has(Name) && isOurs('networks', Name, Labels, context))
-    .map(({ Id, Name }) => step(Name, surplusReason, users, { kind: 'remove-network', objectId: Id }));
-}
-
-function pruneFiles(context: PlanContext, users: readonly Step[]): readonly Step[] {
-  const { desired, observed } = context;
-  const { configs = [], secrets = [] } = observed.swarm ?? {};
-  const wantedConfigs = desired.stacks.flatMap((stack) => stack.configs.map(({ Name }) => Name));
-  const wantedSecrets = desired.stacks.flatMap((stack) => stack.secrets.map(({ Name }) => Name));
-  const oldConfigs = configs.filter(({ Spec }) => isOurs('configs', Spec.Name, Spec.Labels, context));
-  const oldSecrets = secrets.filter(({ Spec }) => isOurs('secrets', Spec.Name, Spec.Labels, context));
-  return [
-    ...beyondRetention(oldConfigs, wantedConfigs).map(({ ID, Spec }) =>
-      step(Spec.Name, surplusReason, users, { kind: 'remove-config', objectId: ID }),
-    ),
-    ...beyondRetention(oldSecrets, wantedSecrets).map(({ ID, Spec }) =>
-      step(Spec.Name, surplusReason, users, { kind: 'remove-secret', objectId: ID }),
-    ),
+  const users = [...services.steps, ...present.filter(({ kind }) => kind === 'update-service')];
+  const steps = [
+    ...surplus('networks', context).map((each) => removal('remove-network', each, reason, users)),
+    ...beyondRetention('configs', context).map((each) => removal('remove-config', each, reason, users)),
+    ...beyondRetention('secrets', context).map((each) => removal('remove-secret', each, reason, users)),
   ];
+  return joinParts([services, { steps }]);
+}
+
+type OwnObject = ReturnType<typeof ownObjects>[number];
+
+function pruneService(service: OwnObject, context: PlanContext): PlanPart {
+  const owner = serviceHolder(service.name, context);
+  if (owner !== undefined) return { held: [{ target: service.name, owner }] };
+  return { steps: [removal('remove-service', service, reason, [])] };
+}
+
+function wantedNames(kind: ObjectKind, { desired }: PlanContext): readonly string[] {
+  return desired.stacks.flatMap((stack) => stack[kind].map(({ Name }) => Name));
+}
+
+function surplus(kind: ObjectKind, context: PlanContext): readonly OwnObject[] {
+  const wanted = new Set(wantedNames(kind, context));
+  return ownObjects(kind, context).filter(({ name }) => !wanted.has(name));
 }
 
 /**
  * One revision before the wanted one stays: a service's previous spec refers to it, and the engine does not protect
  * what only a previous spec needs.
  */
-function beyondRetention<T extends LiveConfig | LiveSecret>(
-  live: readonly T[],
-  wanted: readonly string[],
-): readonly T[] {
+function beyondRetention(kind: 'configs' | 'secrets', context: PlanContext): readonly OwnObject[] {
   const kept = new Set<string>();
-  const bases = new Set(wanted.map(baseName));
-  const newestFirst = live
-    .filter(({ Spec }) => !wanted.includes(Spec.Name))
-    .sort((a, b) => (a.CreatedAt < b.CreatedAt ? 1 : -1));
-  return newestFirst.filter(({ Spec }) => {
-    const base = baseName(Spec.Name);
+  const bases = new Set(wantedNames(kind, context).map(baseName));
+  const newestFirst = [...surplus(kind, context)].sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
+  return newestFirst.filter(({ name }) => {
+    const base = baseName(name);
     if (!bases.has(base) || kept.has(base)) return true;
     kept.add(base);
     return false;

@@ -2,8 +2,7 @@ import { CLUSTER_LABEL, NODE_LABEL } from '../swarm/labels.ts';
 import type { LiveNode } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import { findSwarmNode } from './node-identity.ts';
-import type { ObservedMachine } from './observed-cluster.ts';
-import type { PlanContext } from './plan-context.ts';
+import type { ObservedMachine, PlanContext } from './plan-context.ts';
 import { joinParts, note, type PlanPart, problem, step } from './plan-part.ts';
 
 /** Machines that the manifest no longer names, the one that is replaced, and what is left of them in the swarm. */
@@ -52,14 +51,13 @@ function leaveSteps(
   arrivals: readonly Step[],
   { observed }: PlanContext,
 ): readonly Step[] {
-  const here = look.state === 'up' ? look.info.Swarm : undefined;
-  const live = findSwarmNode(name, here?.NodeID, observed.swarm?.nodes ?? []);
+  const live = findSwarmNode(name, look, observed.swarm?.nodes);
   if (!live) return [];
   const demote =
     live.Spec.Role === 'manager'
       ? step(name, reason, arrivals, { kind: 'set-role', role: 'worker' })
       : undefined;
-  const active = here !== undefined && here.LocalNodeState !== 'inactive';
+  const active = look.state === 'up' && look.info.Swarm.LocalNodeState !== 'inactive';
   const leave = active ? step(name, reason, [demote], { kind: 'leave-swarm' }) : undefined;
   const remove = step(name, reason, [demote, leave], { kind: 'remove-node', nodeId: live.ID });
   return [demote, leave, remove].filter((each) => each !== undefined);

@@ -1,13 +1,13 @@
-import type { DesiredStack } from '../stack/desired-stack.ts';
+import type { DesiredStack } from '../stack/convert-stack.ts';
 import { diffNetwork } from '../swarm/diff-network.ts';
-import { needsReplacement } from '../swarm/diff-service.ts';
+import { diffService, needsReplacement } from '../swarm/diff-service.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveService, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
+import { objectsOf } from './ownership.ts';
 import { type PlanContext, serviceHolder } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
-import { diffLive } from './remembering-diff.ts';
 
 /** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
 export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPart {
@@ -52,37 +52,15 @@ function usedObjects({ networks, configs, secrets, externals }: DesiredStack): R
 /** What another stack makes need not be there yet. */
 function missingExternals(
   { externals }: DesiredStack,
-  { desired, observed: { swarm } }: PlanContext,
+  { desired, observed }: PlanContext,
 ): readonly string[] {
-  const absent = (kind: string, wanted: readonly string[], have: readonly (string | undefined)[]) =>
-    wanted.filter((name) => !have.includes(name)).map((name) => `${kind} ${name}`);
-  const { stacks } = desired;
-  const networks = [...(swarm?.networks ?? []), ...stacks.flatMap((stack) => stack.networks)];
-  const configs = [
-    ...(swarm?.configs.map(({ Spec }) => Spec) ?? []),
-    ...stacks.flatMap((stack) => stack.configs),
-  ];
-  const secrets = [
-    ...(swarm?.secrets.map(({ Spec }) => Spec) ?? []),
-    ...stacks.flatMap((stack) => stack.secrets),
-  ];
-  return [
-    ...absent(
-      'network',
-      externals.networks,
-      networks.map(({ Name }) => Name),
-    ),
-    ...absent(
-      'config',
-      externals.configs,
-      configs.map(({ Name }) => Name),
-    ),
-    ...absent(
-      'secret',
-      externals.secrets,
-      secrets.map(({ Name }) => Name),
-    ),
-  ];
+  const absent = (kind: keyof DesiredStack['externals'], noun: string) => {
+    const present = objectsOf(observed.swarm, kind).map(({ name }) => name);
+    const planned = desired.stacks.flatMap((stack) => stack[kind].map(({ Name }) => Name));
+    const there = new Set([...present, ...planned]);
+    return externals[kind].filter((name) => !there.has(name)).map((name) => `${noun} ${name}`);
+  };
+  return [...absent('networks', 'network'), ...absent('configs', 'config'), ...absent('secrets', 'secret')];
 }
 
 function planNetworks(
@@ -108,23 +86,14 @@ function planNetworks(
 }
 
 /** Configs and secrets carry the hash of their content in their names: one that exists is right. */
-function planFiles(
-  stack: DesiredStack,
-  init: readonly Step[],
-  { observed: { swarm } }: PlanContext,
-): PlanPart {
-  const configs = new Set(swarm?.configs.map(({ Spec }) => Spec.Name));
-  const secrets = new Set(swarm?.secrets.map(({ Spec }) => Spec.Name));
-  const reason = 'no revision with this content exists';
-  const steps = [
-    ...stack.configs
-      .filter(({ Name }) => !configs.has(Name))
-      .map((spec) => step(spec.Name, reason, init, { kind: 'create-config', spec })),
-    ...stack.secrets
-      .filter(({ Name }) => !secrets.has(Name))
-      .map((spec) => step(spec.Name, reason, init, { kind: 'create-secret', spec })),
-  ];
-  return { steps };
+function planFiles(stack: DesiredStack, init: readonly Step[], { observed }: PlanContext): PlanPart {
+  const create = (kind: 'create-config' | 'create-secret', objects: 'configs' | 'secrets') => {
+    const there = new Set(objectsOf(observed.swarm, objects).map(({ name }) => name));
+    return stack[objects]
+      .filter(({ Name }) => !there.has(Name))
+      .map((spec) => step(spec.Name, 'no revision with this content exists', init, { kind, spec }));
+  };
+  return { steps: [...create('create-config', 'configs'), ...create('create-secret', 'secrets')] };
 }
 
 function planService(spec: ServiceSpec, before: readonly Step[], context: PlanContext): PlanPart {
@@ -144,7 +113,7 @@ function planService(spec: ServiceSpec, before: readonly Step[], context: PlanCo
   }
   const networks = context.observed.swarm?.networks ?? [];
   const names = new Map(networks.map(({ Id, Name }) => [Id, Name]));
-  const differences = (context.diff ?? diffLive)(spec, live, names);
+  const differences = context.diff?.(spec, live, names) ?? diffService(spec, live.Spec, names);
   if (differences.length === 0) return convergence(live);
   const reason = `differs in ${differences.map(({ path }) => path).join(', ')}`;
   return { steps: [step(spec.Name, reason, before, { kind: 'update-service', live, spec, differences })] };

@@ -1,9 +1,8 @@
 import type { Inventory } from '../../crds/status.ts';
-import type { Labels } from '../swarm/swarm-types.ts';
-import type { ClusterPlan, HeldTarget, Step } from './cluster-plan.ts';
-import { isOurs } from './ownership.ts';
+import type { ClusterPlan, HeldTarget, RemovalKind, Step } from './cluster-plan.ts';
+import { type ObjectKind, ownObjects } from './ownership.ts';
 import { type PlanContext, serviceHolder } from './plan-context.ts';
-import { joinParts, problem, step, waiting } from './plan-part.ts';
+import { joinParts, problem, removal, step, waiting } from './plan-part.ts';
 
 const reason = 'the manifest is gone';
 
@@ -41,33 +40,21 @@ function heldTargets(context: PlanContext): readonly HeldTarget[] {
 }
 
 function objectSteps(context: PlanContext): readonly Step[] {
-  const { swarm } = context.observed;
-  if (!swarm) return [];
-  const mine = (kind: keyof Inventory, name: string, labels: Labels | undefined) =>
-    isOurs(kind, name, labels, context);
-  const services = swarm.services
-    .filter(({ Spec }) => mine('services', Spec.Name, Spec.Labels))
-    .map(({ ID, Spec }) => step(Spec.Name, reason, [], { kind: 'remove-service', objectId: ID }));
-  const ids = services.flatMap((each) => (each.kind === 'remove-service' ? [each.objectId] : []));
-  const gone =
-    ids.length > 0
-      ? [
-          step(context.desired.name, 'networks are in use until then', services, {
-            kind: 'await-tasks-gone',
-            services: ids,
-          }),
-        ]
-      : [];
-  const networks = swarm.networks
-    .filter(({ Name, Labels }) => mine('networks', Name, Labels))
-    .map(({ Id, Name }) => step(Name, reason, gone, { kind: 'remove-network', objectId: Id }));
-  const configs = swarm.configs
-    .filter(({ Spec }) => mine('configs', Spec.Name, Spec.Labels))
-    .map(({ ID, Spec }) => step(Spec.Name, reason, services, { kind: 'remove-config', objectId: ID }));
-  const secrets = swarm.secrets
-    .filter(({ Spec }) => mine('secrets', Spec.Name, Spec.Labels))
-    .map(({ ID, Spec }) => step(Spec.Name, reason, services, { kind: 'remove-secret', objectId: ID }));
-  return [...services, ...gone, ...networks, ...configs, ...secrets];
+  const removals = (objects: ObjectKind, kind: RemovalKind, after: readonly Step[]) =>
+    ownObjects(objects, context).map((each) => removal(kind, each, reason, after));
+  const services = removals('services', 'remove-service', []);
+  const wait = step(context.desired.name, 'networks are in use until then', services, {
+    kind: 'await-tasks-gone',
+    services: ownObjects('services', context).map(({ id }) => id),
+  });
+  const gone = services.length > 0 ? [wait] : [];
+  return [
+    ...services,
+    ...gone,
+    ...removals('networks', 'remove-network', gone),
+    ...removals('configs', 'remove-config', services),
+    ...removals('secrets', 'remove-secret', services),
+  ];
 }
 
 /** Machines leave the swarm all at once: nobody is left who would miss the raft. */

@@ -26,16 +26,10 @@ export class SavedStatus {
     this.#read = true;
   }
 
-  async save(status: ClusterStatus): Promise<void> {
+  /** `tellFull` saves although the disk is full. */
+  async save(status: ClusterStatus, how: 'write' | 'tellFull' = 'write'): Promise<void> {
     if (isDeepStrictEqual(status, this.#saved)) return;
-    await this.#store.write(this.#name, status);
-    this.#saved = status;
-  }
-
-  /** Saves although the disk is full. */
-  async tellFull(status: ClusterStatus): Promise<void> {
-    if (isDeepStrictEqual(status, this.#saved)) return;
-    await this.#store.tellFull(this.#name, status);
+    await this.#store[how](this.#name, status);
     this.#saved = status;
   }
 

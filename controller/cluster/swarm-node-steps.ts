@@ -78,9 +78,8 @@ async function editNode(id: string, edit: (spec: NodeSpec) => NodeSpec, work: St
 async function currentId(name: string, work: StepWork): Promise<string> {
   const swarm = await managerApi(work);
   const look = work.pool.lastLook(name);
-  const ownId = look?.state === 'up' ? look.info.Swarm.NodeID : undefined;
   const listed = await poll(
-    async () => findSwarmNode(name, ownId, await swarm.listNodes(work.signal))?.ID,
+    async () => findSwarmNode(name, look, await swarm.listNodes(work.signal))?.ID,
     appearMs,
     work,
   );

@@ -1,9 +1,9 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { didYouMean } from '../../crds/explain-issue.ts';
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
-import { formatPath, type Problem } from '../../crds/problem.ts';
+import type { Problem } from '../../crds/problem.ts';
 import { isSelected } from '../../crds/selector.ts';
-import type { LoadedDocument } from './load-manifest.ts';
+import { type LoadedDocument, problemAt } from './load-manifest.ts';
 
 /** What is wrong with documents that claim one name: each names the others. */
 export function duplicateProblems(documents: readonly LoadedDocument[]): readonly Problem[] {
@@ -59,14 +59,4 @@ function targetProblems(
       `only ${matching} of cluster ${cluster.metadata.name}'s nodes match`,
     ),
   ];
-}
-
-function problemAt(document: LoadedDocument, path: readonly PropertyKey[], message: string): Problem {
-  return {
-    file: document.file,
-    ...document.locate(path),
-    path: formatPath(path),
-    message,
-    resource: document.key,
-  };
 }

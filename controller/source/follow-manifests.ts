@@ -1,8 +1,7 @@
 import { formatProblem, type Problem } from '../../crds/problem.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import { fileProblem, type LoadManifest } from './load-manifest.ts';
-import type { ResourceStore } from './resource-store.ts';
-import type { StoreListing } from './sort-listing.ts';
+import type { ResourceStore, StoreListing } from './resource-store.ts';
 import { type FolderLook, type LookAgain, watchFolder } from './watch-folder.ts';
 import type { OpenHints } from './watch-hints.ts';
 

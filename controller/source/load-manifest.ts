@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { Manifest, ManifestSchemas } from '../../crds/manifest.ts';
 import { type ParsedDocument, type ParsedManifests, parseManifests } from '../../crds/parse-resource.ts';
 import { formatPath, type Problem } from '../../crds/problem.ts';
-import { composeInputs } from './compose-inputs.ts';
+import { stableHash } from '../stable-hash.ts';
+import { readComposeDocument } from '../stack/compose-document.ts';
+import { interpolate } from '../stack/interpolate.ts';
 import type { ReadText } from './read-settled.ts';
 
 /** One valid resource with all that it takes from other files. */
@@ -51,6 +52,21 @@ export function fileProblem(file: string, message: string): Problem {
   return { file, line: 0, column: 0, path: '', message };
 }
 
+/** A problem of one place in a document. */
+export function problemAt(
+  document: ParsedDocument<Manifest>,
+  path: readonly PropertyKey[],
+  message: string,
+): Problem {
+  return {
+    file: document.file,
+    ...document.locate(path),
+    path: formatPath(path),
+    message,
+    resource: document.key,
+  };
+}
+
 async function readOr(
   read: ReadText,
   path: string,
@@ -78,7 +94,10 @@ async function loadDocument(
 ): Promise<Loaded> {
   const { resource } = document;
   if (resource.kind !== 'ClusterSpec') {
-    return { document: { ...document, inputs: [], specHash: hash([document.writtenSpec]) }, problems: [] };
+    return {
+      document: { ...document, inputs: [], specHash: stableHash([document.writtenSpec]) },
+      problems: [],
+    };
   }
   // From where the manifest really lies, as `cd` and the kernel see `..`, also through a linked folder.
   const folder = await realpath(dirname(document.file));
@@ -88,19 +107,10 @@ async function loadDocument(
   const problems = files.flatMap(({ error }, index): Problem[] => {
     if (error === undefined) return [];
     const path = ['spec', 'stacks', index, 'compose'];
-    const message = `${written[index]!.compose}: ${error}`;
-    return [
-      {
-        file: document.file,
-        ...document.locate(path),
-        path: formatPath(path),
-        message,
-        resource: document.key,
-      },
-    ];
+    return [problemAt(document, path, `${written[index]!.compose}: ${error}`)];
   });
   // Contents in the order of their use, without paths: a checkout that moved is no edit.
-  const specHash = hash([document.writtenSpec, ...files.map(({ contents }) => [...contents.values()])]);
+  const specHash = stableHash([document.writtenSpec, ...files.map(({ contents }) => [...contents.values()])]);
   const inputs = [...new Set(files.flatMap(({ contents }) => [...contents.keys()]))];
   const located: ClusterSpec = { ...resource, spec: { ...resource.spec, stacks } };
   return { document: { ...document, resource: located, inputs, specHash }, problems };
@@ -129,11 +139,26 @@ async function readStack(
   return { contents };
 }
 
-function hash(parts: readonly unknown[]): string {
-  return createHash('sha256').update(JSON.stringify(parts, sortedKeys)).digest('hex').slice(0, 16);
+/** The files that a compose file takes configs and secrets from: editing one of them is an edit of the cluster. */
+function composeInputs(
+  composePath: string,
+  text: string,
+  env: Readonly<Record<string, string>>,
+): readonly string[] {
+  const document = readComposeDocument(text);
+  if (!('tree' in document)) return [];
+  const { configs, secrets } = (document.tree ?? {}) as { configs?: unknown; secrets?: unknown };
+  return [configs, secrets]
+    .flatMap((section) => (typeof section === 'object' && section !== null ? Object.values(section) : []))
+    .map((entry: unknown) => (entry as { readonly file?: unknown } | null)?.file)
+    .flatMap((file) => (typeof file === 'string' ? resolved(composePath, file, env) : []));
 }
 
-function sortedKeys(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+/** None where a variable is unknown here: the stack's own loader says what is wrong with it. */
+function resolved(composePath: string, file: string, env: Readonly<Record<string, string>>): string[] {
+  try {
+    return [resolve(dirname(composePath), interpolate(file, env))];
+  } catch {
+    return [];
+  }
 }

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { Clock } from '../../state-machines/contract.ts';
 import { listFolder } from './list-folder.ts';
 import { fileProblem, type LoadManifest } from './load-manifest.ts';
-import type { StoreListing } from './sort-listing.ts';
+import type { StoreListing } from './resource-store.ts';
 
 /** One look at the files and folders that a command line names, for the verbs with `-f`. */
 export async function readManifests(

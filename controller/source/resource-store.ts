@@ -2,8 +2,7 @@ import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { Manifest } from '../../crds/manifest.ts';
 import { formatProblem, type Problem } from '../../crds/problem.ts';
 import { duplicateProblems, scheduleProblems } from './cross-checks.ts';
-import type { LoadedDocument } from './load-manifest.ts';
-import { type Seen, type StoreListing, sortListing } from './sort-listing.ts';
+import type { LoadedDocument, LoadedFile } from './load-manifest.ts';
 
 /** What the last run of the process knew of a resource, from its status: a restart is neither an edit nor a birth. */
 export interface KnownResource {
@@ -12,6 +11,16 @@ export interface KnownResource {
   readonly specHash: string;
   /** The last good resource, where it was kept: it is in force until its file is read. */
   readonly resource?: Manifest;
+}
+
+/** One look at all manifests. */
+export interface StoreListing {
+  readonly atMs: number;
+  /** False when the folder could not be read to its end: what it lacks then means nothing. */
+  readonly complete: boolean;
+  readonly files: readonly LoadedFile[];
+  /** Of the listing itself. */
+  readonly problems: readonly Problem[];
 }
 
 /** A resource as it is to be now. */
@@ -156,6 +165,38 @@ export class ResourceStore {
   }
 }
 
+/** What a listing says of each resource. */
+interface Seen {
+  readonly documents: ReadonlyMap<string, readonly LoadedDocument[]>;
+  /** By the key of the resource that is meant. */
+  readonly problems: ReadonlyMap<string, readonly Problem[]>;
+  readonly byFile: ReadonlyMap<string, readonly Problem[]>;
+  /** True when nothing was left unread or misunderstood, so that an absence means something. */
+  readonly clean: boolean;
+}
+
+/** A file with a problem is not taken at all: its good documents keep their last good text like its bad ones. */
+function sortListing(listing: StoreListing): Seen {
+  const documents = new Map<string, LoadedDocument[]>();
+  const problems = new Map<string, Problem[]>();
+  const byFile = new Map<string, readonly Problem[]>();
+  for (const file of listing.files) {
+    const bad = file.problems.length > 0;
+    if (bad) byFile.set(file.path, file.problems);
+    for (const document of file.documents) {
+      if (bad) append(problems, document.key, file.problems);
+      else append(documents, document.key, [document]);
+    }
+    for (const problem of file.problems)
+      if (problem.resource !== undefined) append(problems, problem.resource, [problem]);
+  }
+  return { documents, problems, byFile, clean: listing.complete && byFile.size === 0 };
+}
+
+function append<T>(map: Map<string, T[]>, key: string, values: readonly T[]): void {
+  map.set(key, [...(map.get(key) ?? []), ...values]);
+}
+
 function remembered(key: string, known: KnownResource): StoredResource {
   const [kind = '', name = ''] = key.split('/');
   return { key, kind, name, ...known, deleting: false, problems: [] };
@@ -169,16 +210,10 @@ function refused(
   newUid: () => string,
 ): Entry {
   const [kind = '', name = ''] = key.split('/');
-  const nothing: StoredResource = {
-    key,
-    kind,
-    name,
-    uid: newUid(),
-    generation: 0,
-    deleting: false,
-    problems,
-  };
-  const stored = entry ? { ...entry.stored, problems } : { ...nothing, file: problems[0]!.file };
+  const file = problems[0]!.file;
+  const stored = entry
+    ? { ...entry.stored, problems }
+    : { key, kind, name, uid: newUid(), generation: 0, deleting: false, problems, file };
   return { stored, ...(entry?.document && { document: entry.document }) };
 }
 
@@ -190,13 +225,10 @@ function crossChecked(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, 
   }
   const checked = [...entries].map(([key, entry]): [string, Entry] => {
     const { stored, document } = entry;
-    const checkable =
-      document &&
-      stored.resource?.kind === 'FaultSchedule' &&
-      stored.problems.length === 0 &&
-      !stored.deleting;
-    if (!checkable || stored.resource?.kind !== 'FaultSchedule') return [key, entry];
-    const problems = scheduleProblems(document, stored.resource, clusters);
+    const { resource, deleting } = stored;
+    const isRefused = stored.problems.length > 0;
+    if (!document || resource?.kind !== 'FaultSchedule' || deleting || isRefused) return [key, entry];
+    const problems = scheduleProblems(document, resource, clusters);
     return [key, { ...entry, stored: { ...stored, problems } }];
   });
   return new Map(checked);

@@ -2,6 +2,7 @@ import type {
   ContainerSpec,
   HealthConfig,
   Labels,
+  Mount,
   MountedFile,
   PublishedPort,
   Resources,
@@ -16,10 +17,24 @@ import type {
   ComposeUpdateConfig,
   Deploy,
   MountedComposeFile,
+  VolumeMount,
 } from './compose-schema.ts';
-import { convertMount } from './convert-mount.ts';
 import { defined } from './defined.ts';
-import type { StackScope } from './stack-scope.ts';
+
+/** How names of a compose file become names of the swarm. */
+export interface StackScope {
+  /** On every object that the stack makes. */
+  readonly labels: Labels;
+  /** `<stack>_<name>`. */
+  name(short: string): string;
+  /** The name of a network or volume: its own when it says one, or is external. */
+  target(
+    short: string,
+    declared: { readonly name?: string; readonly external?: boolean } | undefined,
+  ): string;
+  /** The name of a config or secret, its content's hash included. */
+  fileName(kind: 'configs' | 'secrets', short: string): string;
+}
 
 const DEFAULT_MODE = 0o444;
 
@@ -128,6 +143,27 @@ function convertContainer(service: ComposeService, model: ComposeModel, scope: S
         .map(([Name, { soft, hard }]) => ({ Name, Soft: soft, Hard: hard }))
         .sort((a, b) => compare(a.Name, b.Name)),
   });
+}
+
+/** One mount; a named volume brings its driver and labels along, since each node makes it on its own. */
+function convertMount(mount: VolumeMount, model: ComposeModel, scope: StackScope): Mount {
+  const plain = defined({
+    Type: mount.type,
+    Source: mount.source,
+    Target: mount.target,
+    ReadOnly: mount.read_only,
+    BindOptions: mount.bind && defined({ Propagation: mount.bind.propagation }),
+    TmpfsOptions: mount.tmpfs && defined({ SizeBytes: mount.tmpfs.size }),
+  });
+  if (mount.type !== 'volume' || mount.source === undefined) return plain;
+  const volume = model.volumes[mount.source] ?? {};
+  const Source = scope.target(mount.source, volume);
+  const NoCopy = mount.volume?.nocopy;
+  if (volume.external === true) return { ...plain, Source, ...(NoCopy && { VolumeOptions: { NoCopy } }) };
+  const driver = defined({ Name: volume.driver, Options: volume.driver_opts });
+  const DriverConfig = Object.keys(driver).length > 0 ? driver : undefined;
+  const Labels = { ...volume.labels, ...scope.labels };
+  return { ...plain, Source, VolumeOptions: { Labels, ...defined({ NoCopy, DriverConfig }) } };
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,12 +1,25 @@
 import { createHash } from 'node:crypto';
 import { CLUSTER_LABEL, SPEC_HASH_LABEL, STACK_LABEL } from '../swarm/labels.ts';
 import { hashService } from '../swarm/normal-service.ts';
-import type { ConfigSpec, NetworkSpec, ServiceSpec } from '../swarm/swarm-types.ts';
+import type { ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { ComposeFile, ComposeModel, ComposeNetwork } from './compose-schema.ts';
-import { convertService } from './convert-service.ts';
+import { convertService, type StackScope } from './convert-service.ts';
 import { defined } from './defined.ts';
-import type { DesiredStack } from './desired-stack.ts';
-import type { StackScope } from './stack-scope.ts';
+
+/** A stack as the swarm should hold it. Plain data: services name their networks, configs and secrets, no ids. */
+export interface DesiredStack {
+  readonly name: string;
+  readonly networks: readonly NetworkSpec[];
+  readonly configs: readonly ConfigSpec[];
+  readonly secrets: readonly SecretSpec[];
+  readonly services: readonly ServiceSpec[];
+  /** Objects that must exist already and are never written or removed, by their swarm name. */
+  readonly externals: {
+    readonly networks: readonly string[];
+    readonly configs: readonly string[];
+    readonly secrets: readonly string[];
+  };
+}
 
 /** What a compose file does not say of itself. */
 export interface StackContext {

@@ -17,13 +17,8 @@ export interface ImageSource {
 export function dockerImageSource(docker: Dockerode): ImageSource {
   return {
     imageId: engineGateway(docker).imageId,
-    save(references, signal) {
-      return requestStream(
-        docker,
-        { method: 'GET', path: '/images/get', query: { names: references } },
-        signal,
-      );
-    },
+    save: (names, signal) =>
+      requestStream(docker, { method: 'GET', path: '/images/get', query: { names } }, signal),
   };
 }
 
@@ -67,15 +62,12 @@ export function imageDelivery(source: ImageSource, streams = 3): ImageDelivery {
       );
       const toSend = wanted.filter(({ want, have }) => want !== undefined && want !== have);
       const toPull = wanted.filter(({ want, have }) => want === undefined && have === undefined);
-      if (toSend.length > 0)
-        await limit(() =>
-          send(
-            source,
-            toSend.map(({ reference }) => reference),
-            engine,
-            signal,
-          ),
-        );
+      const names = toSend.map(({ reference }) => reference);
+      const send = async () => {
+        signal.throwIfAborted();
+        await engine.loadImages(await source.save(names, signal), signal);
+      };
+      if (names.length > 0) await limit(send);
       const failed = [
         ...(await Promise.all(toSend.map(({ reference, want }) => verify(reference, want, engine, signal)))),
         ...(await Promise.all(toPull.map(({ reference }) => pull(reference, engine, signal)))),
@@ -83,16 +75,6 @@ export function imageDelivery(source: ImageSource, streams = 3): ImageDelivery {
       if (failed.length > 0) throw new EngineError('NOT_FOUND', failed.join('; '));
     },
   };
-}
-
-async function send(
-  source: ImageSource,
-  references: readonly string[],
-  engine: EngineGateway,
-  signal: AbortSignal,
-): Promise<void> {
-  signal.throwIfAborted();
-  await engine.loadImages(await source.save(references, signal), signal);
 }
 
 async function verify(

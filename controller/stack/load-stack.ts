@@ -3,8 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ManifestError } from '../../crds/problem.ts';
 import type { ComposeModel } from './compose-schema.ts';
-import { convertStack } from './convert-stack.ts';
-import type { DesiredStack } from './desired-stack.ts';
+import { convertStack, type DesiredStack } from './convert-stack.ts';
 import type { Variables } from './interpolate.ts';
 import { type LoadedCompose, loadCompose } from './load-compose.ts';
 
@@ -23,6 +22,7 @@ export type LoadStack = (source: StackSource, signal: AbortSignal) => Promise<De
 interface Remembered {
   readonly source: StackSource;
   readonly text: string;
+  readonly loaded: LoadedCompose;
   readonly files: ReadonlyMap<string, Uint8Array>;
   readonly stack: DesiredStack;
 }
@@ -34,13 +34,12 @@ export function stackLoader(): LoadStack {
     const key = `${source.cluster}/${source.name}`;
     const text = await readText(source.path, signal);
     const last = seen.get(key);
-    const sameFile = last !== undefined && last.text === text && isDeepStrictEqual(last.source, source);
-    if (sameFile && isDeepStrictEqual(await readAgain(source, last.files, signal), last.files))
-      return last.stack;
-    const loaded = loadCompose(source.path, text, source.variables);
+    const same = last?.text === text && isDeepStrictEqual(last.source, source) ? last : undefined;
+    const loaded = same?.loaded ?? loadCompose(source.path, text, source.variables);
     const files = await readFiles(source, loaded, signal);
+    if (same && isDeepStrictEqual(same.files, files)) return same.stack;
     const stack = convertStack(loaded.model, { cluster: source.cluster, stack: source.name, files });
-    seen.set(key, { source, text, files, stack });
+    seen.set(key, { source, text, loaded, files, stack });
     return stack;
   };
 }
@@ -56,24 +55,6 @@ async function readText(path: string, signal: AbortSignal): Promise<string> {
 }
 
 const reason = (error: unknown): string => `cannot be read: ${(error as Error).message}`;
-
-/** Undefined as soon as one is gone: then the full way tells what is wrong with it. */
-async function readAgain(
-  source: StackSource,
-  files: ReadonlyMap<string, Uint8Array>,
-  signal: AbortSignal,
-): Promise<ReadonlyMap<string, Uint8Array> | undefined> {
-  const again = new Map<string, Uint8Array>();
-  for (const path of files.keys()) {
-    try {
-      again.set(path, await readFile(resolve(dirname(source.path), path), { signal }));
-    } catch {
-      signal.throwIfAborted();
-      return undefined;
-    }
-  }
-  return again;
-}
 
 async function readFiles(
   source: StackSource,

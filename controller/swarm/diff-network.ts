@@ -1,5 +1,4 @@
-import { compact, diffTrees, type Tree } from './diff-trees.ts';
-import type { Difference } from './difference.ts';
+import { compact, type Difference, diffTrees, type Tree } from './diff-trees.ts';
 import type { LiveNetwork, NetworkSpec } from './swarm-types.ts';
 
 /** The engine writes the ids it chose among the options. */

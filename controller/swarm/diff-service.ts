@@ -1,7 +1,6 @@
-import { diffTrees } from './diff-trees.ts';
-import type { Difference } from './difference.ts';
+import { type Difference, diffTrees } from './diff-trees.ts';
 import { normalService } from './normal-service.ts';
-import type { ServiceSpec } from './swarm-types.ts';
+import type { LiveService, ServiceSpec } from './swarm-types.ts';
 
 /**
  * Every field in which the live service is not as wanted; empty after the engine took the wanted spec as it is.
@@ -27,4 +26,34 @@ function withoutDigest(spec: ServiceSpec): ServiceSpec {
   const { ContainerSpec } = spec.TaskTemplate;
   const Image = ContainerSpec.Image.split('@', 1)[0] ?? '';
   return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ContainerSpec: { ...ContainerSpec, Image } } };
+}
+
+interface Remembered {
+  readonly live: string;
+  readonly networks: string;
+  readonly differences: readonly Difference[];
+}
+
+/** In which fields a live service is not as wanted. */
+export type DiffLive = (
+  want: ServiceSpec,
+  live: LiveService,
+  networkNames: ReadonlyMap<string, string>,
+) => readonly Difference[];
+
+/**
+ * Compares only when either side is another than last time: with a hundred services, comparing is most of what a pass
+ * with nothing to do costs. The swarm's version moves with every change of an object, and the loader of stacks gives
+ * the very same spec as long as its files are the same.
+ */
+export function rememberingDiff(): DiffLive {
+  const memory = new WeakMap<ServiceSpec, Remembered>();
+  return (want, live, networkNames) => {
+    const seen = { live: `${live.ID} ${live.Version.Index}`, networks: [...networkNames].join() };
+    const last = memory.get(want);
+    if (last && last.live === seen.live && last.networks === seen.networks) return last.differences;
+    const differences = diffService(want, live.Spec, networkNames);
+    memory.set(want, { ...seen, differences });
+    return differences;
+  };
 }

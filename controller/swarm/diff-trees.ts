@@ -1,5 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Difference } from './difference.ts';
+
+/** One field in which the world differs from what is wanted; absent values are `undefined`. */
+export interface Difference {
+  /** `TaskTemplate.ContainerSpec.Env[3]`, or a label as `Labels["a.b"]`. */
+  readonly path: string;
+  readonly want: unknown;
+  readonly have: unknown;
+}
 
 /** Maps all the way down; lists are leaves, compared as a whole because their order means something. */
 export interface Tree {

@@ -3,7 +3,7 @@ import type Dockerode from 'dockerode';
 import { EngineError } from './engine-error.ts';
 import { requestDone, requestList, requestObject, requestStream } from './engine-request.ts';
 import { readEvents } from './read-events.ts';
-import type { EngineGateway, InitSwarmOptions, SwarmGateway } from './swarm-gateway.ts';
+import type { EngineGateway, SwarmGateway } from './swarm-gateway.ts';
 import type { LiveService, ServiceSpec } from './swarm-types.ts';
 
 interface ListedImage {
@@ -11,7 +11,7 @@ interface ListedImage {
   readonly RepoTags: readonly string[] | null;
 }
 
-const DEFAULT_LISTEN_ADDR = '0.0.0.0:2377';
+const LISTEN_ADDR = '0.0.0.0:2377';
 
 /** The gateway to one engine, over a client from the guarded factory. */
 export function engineGateway(docker: Dockerode): EngineGateway {
@@ -28,10 +28,14 @@ export function engineGateway(docker: Dockerode): EngineGateway {
   };
   return {
     info: (signal) => requestObject(docker, { method: 'GET', path: '/info' }, signal),
-    initSwarm: (options, signal) => post('/swarm/init', initBody(options), signal),
+    initSwarm({ advertiseAddr, defaultAddrPool, subnetSize }, signal) {
+      const addresses = { ListenAddr: LISTEN_ADDR, AdvertiseAddr: advertiseAddr };
+      const pools = { DefaultAddrPool: defaultAddrPool, SubnetSize: subnetSize };
+      return post('/swarm/init', { ...addresses, ...pools, Spec: {} }, signal);
+    },
     async joinSwarm(options, signal) {
       const body = {
-        ListenAddr: options.listenAddr ?? DEFAULT_LISTEN_ADDR,
+        ListenAddr: LISTEN_ADDR,
         AdvertiseAddr: options.advertiseAddr,
         RemoteAddrs: options.remoteAddrs,
         JoinToken: options.token,
@@ -144,16 +148,6 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
 function keepForceUpdate(spec: ServiceSpec, live: Pick<LiveService, 'Spec'>): ServiceSpec {
   const ForceUpdate = live.Spec.TaskTemplate.ForceUpdate ?? 0;
   return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } };
-}
-
-function initBody(options: InitSwarmOptions): object {
-  return {
-    ListenAddr: options.listenAddr ?? DEFAULT_LISTEN_ADDR,
-    AdvertiseAddr: options.advertiseAddr,
-    ...(options.defaultAddrPool && { DefaultAddrPool: options.defaultAddrPool }),
-    ...(options.subnetSize && { SubnetSize: options.subnetSize }),
-    Spec: {},
-  };
 }
 
 function imageQuery(reference: string): Record<string, string> {

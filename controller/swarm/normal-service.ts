@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { stableHash } from '../stable-hash.ts';
 import { compact, type Tree } from './diff-trees.ts';
 import { SPEC_HASH_LABEL } from './labels.ts';
 import type {
@@ -54,14 +54,7 @@ export function normalService(spec: ServiceSpec, networkNames: ReadonlyMap<strin
 /** Hash of what is wanted, blind to how it is written down and to its own label. */
 export function hashService(spec: ServiceSpec): string {
   const { [SPEC_HASH_LABEL]: _, ...Labels } = spec.Labels;
-  const normal = JSON.stringify(normalService({ ...spec, Labels }, new Map()), sortKeys);
-  return createHash('sha256').update(normal).digest('hex').slice(0, 16);
-}
-
-/** For JSON.stringify: the same text whatever order the keys were set in. */
-function sortKeys(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return stableHash(normalService({ ...spec, Labels }, new Map()));
 }
 
 function normalTask(task: TaskSpec, networkNames: ReadonlyMap<string, string>): Tree {

@@ -16,20 +16,17 @@ import type {
   SwarmInspect,
 } from './swarm-types.ts';
 
-export interface InitSwarmOptions {
+interface InitSwarmOptions {
   /** The address that peers reach this manager by. */
   readonly advertiseAddr: string;
-  /** `host:port`; default `0.0.0.0:2377`. */
-  readonly listenAddr?: string;
   /** Address pools of overlay networks, clear of the nodes' own network. */
-  readonly defaultAddrPool?: readonly string[];
-  /** Prefix length of each overlay network; default 24. */
-  readonly subnetSize?: number;
+  readonly defaultAddrPool: readonly string[];
+  /** Prefix length of each overlay network. */
+  readonly subnetSize: number;
 }
 
 interface JoinSwarmOptions {
   readonly advertiseAddr: string;
-  readonly listenAddr?: string;
   /** `host:port` of managers. */
   readonly remoteAddrs: readonly string[];
   readonly token: string;

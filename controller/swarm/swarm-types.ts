@@ -172,9 +172,7 @@ export interface LiveService {
   readonly ID: string;
   readonly Version: ObjectVersion;
   readonly CreatedAt: string;
-  readonly UpdatedAt: string;
   readonly Spec: ServiceSpec;
-  readonly PreviousSpec?: ServiceSpec;
   readonly ServiceStatus?: { readonly RunningTasks: number; readonly DesiredTasks: number };
   readonly UpdateStatus?: { readonly State: string; readonly Message?: string };
   readonly Endpoint?: {
@@ -199,8 +197,6 @@ export interface NetworkSpec {
 
 export interface LiveNetwork extends NetworkSpec {
   readonly Id: string;
-  readonly Scope: string;
-  readonly Ingress?: boolean;
 }
 
 /** `Data` is base64. */
@@ -239,10 +235,7 @@ export interface LiveNode {
   readonly Version: ObjectVersion;
   readonly CreatedAt: string;
   readonly Spec: NodeSpec;
-  readonly Description: {
-    readonly Hostname: string;
-    readonly Engine?: { readonly EngineVersion?: string };
-  };
+  readonly Description: { readonly Hostname: string };
   readonly Status: {
     readonly State: 'unknown' | 'down' | 'ready' | 'disconnected';
     readonly Addr?: string;
@@ -266,14 +259,7 @@ export interface LiveTask {
   readonly Status: {
     /** new, pending, assigned, accepted, preparing, starting, running, complete, shutdown, failed, rejected, orphaned, remove. */
     readonly State: string;
-    readonly Timestamp: string;
-    readonly Message?: string;
-    readonly Err?: string;
-    readonly ContainerStatus?: {
-      readonly ContainerID?: string;
-      readonly PID?: number;
-      readonly ExitCode?: number;
-    };
+    readonly ContainerStatus?: { readonly ContainerID?: string };
   };
   readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] | null }[] | null;
 }
@@ -288,15 +274,11 @@ export interface SwarmInspect {
 export interface EngineInfo {
   readonly ID: string;
   readonly Name: string;
-  readonly ServerVersion: string;
   readonly Swarm: {
     readonly NodeID: string;
-    readonly NodeAddr: string;
     readonly LocalNodeState: 'inactive' | 'pending' | 'active' | 'error' | 'locked';
     readonly ControlAvailable: boolean;
     readonly Error: string;
-    /** Known on managers only. */
-    readonly Cluster?: { readonly ID: string };
     readonly RemoteManagers?: readonly { readonly NodeID: string; readonly Addr: string }[] | null;
   };
 }

@@ -77,7 +77,7 @@ export class FakeSwarm {
       Version: this.nextVersion(),
       CreatedAt: CREATED_AT,
       Spec: { Labels: labels, Role: role, Availability: 'active' },
-      Description: { Hostname: name, Engine: { EngineVersion: '26.1.5' } },
+      Description: { Hostname: name },
       Status: { State: 'ready', Addr: engine.address },
       ...(role === 'manager' && {
         ManagerStatus: {
@@ -198,7 +198,7 @@ export class FakeSwarm {
         DesiredState: 'running',
         CreatedAt: CREATED_AT,
         Spec: { ContainerSpec: Spec.TaskTemplate.ContainerSpec },
-        Status: { State, Timestamp: CREATED_AT, ContainerStatus: { ContainerID: `container-${id}` } },
+        Status: { State, ContainerStatus: { ContainerID: `container-${id}` } },
         // All on one network.
         NetworksAttachments: [
           { Addresses: [`10.99.${[...this.services.keys()].indexOf(ID) + 1}.${slot}/16`] },
@@ -278,7 +278,7 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
         Driver: 'default',
         Config: [{ Subnet: '10.0.9.0/24', Gateway: '10.0.9.1' }],
       };
-      swarm.networks.set(Id, { ...spec, Id, Scope: 'swarm', Options, IPAM });
+      swarm.networks.set(Id, { ...spec, Id, Options, IPAM });
       return Id;
     },
     async removeNetwork(id) {
@@ -345,7 +345,6 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
         ID,
         Version: swarm.nextVersion(),
         CreatedAt: CREATED_AT,
-        UpdatedAt: CREATED_AT,
         Spec,
       });
       return ID;
@@ -358,7 +357,7 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
         throw new EngineError('REFUSED', 'service mode change is not allowed');
       const ForceUpdate = live.Spec.TaskTemplate.ForceUpdate ?? 0;
       const Spec = swarm.stored({ ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } });
-      swarm.services.set(live.ID, { ...live, Spec, PreviousSpec: live.Spec, Version: swarm.nextVersion() });
+      swarm.services.set(live.ID, { ...live, Spec, Version: swarm.nextVersion() });
     },
     async removeService(id) {
       const live = swarm.must(swarm.services, id);
@@ -385,14 +384,11 @@ function makeEngine(swarm: FakeSwarm, engine: ReturnType<FakeSwarm['engineState'
       return {
         ID: `engine-${engine.name}`,
         Name: engine.name,
-        ServerVersion: '26.1.5',
         Swarm: {
           NodeID: engine.state === 'active' ? engine.nodeId : '',
-          NodeAddr: engine.state === 'active' ? engine.address : '',
           LocalNodeState: engine.state,
           ControlAvailable: isManager,
           Error: '',
-          ...(isManager && { Cluster: { ID: swarm.id } }),
           RemoteManagers: null,
         },
       };
