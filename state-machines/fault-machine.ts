@@ -62,9 +62,8 @@ export const faultMachine = setup({
       outcome: 'Aborted' as const,
       ...(event.type === 'ABORT' && { message: event.reason }),
     })),
-    noteFailure: assign(({ context }, { error }: { error: unknown }) => ({
-      // Without an inject nothing was broken, whatever the reason.
-      outcome: isRefusal(error) || !context.injected ? ('Refused' as const) : ('Unknown' as const),
+    noteFailure: assign((_, { error, outcome }: { error: unknown; outcome: Outcome }) => ({
+      outcome,
       message: messageOf(error),
     })),
     noteHealFailure: assign(({ context }, { error }: { error: unknown }) => ({
@@ -96,7 +95,14 @@ export const faultMachine = setup({
       invoke: {
         src: 'prepare',
         onDone: 'inject',
-        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+        onError: {
+          target: 'heal',
+          // Without an inject nothing was broken, whatever the reason.
+          actions: {
+            type: 'noteFailure',
+            params: ({ event: { error } }) => ({ error, outcome: 'Refused' }),
+          },
+        },
       },
       on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
     },
@@ -105,7 +111,13 @@ export const faultMachine = setup({
       invoke: {
         src: 'inject',
         onDone: { target: 'hold', actions: assign({ instants: ({ event }) => event.output }) },
-        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+        onError: {
+          target: 'heal',
+          actions: {
+            type: 'noteFailure',
+            params: ({ event: { error } }) => ({ error, outcome: isRefusal(error) ? 'Refused' : 'Unknown' }),
+          },
+        },
       },
       on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
     },
@@ -118,7 +130,14 @@ export const faultMachine = setup({
           target: 'heal',
           actions: assign(({ event: { output } }) => (output === undefined ? {} : { message: output })),
         },
-        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+        onError: {
+          target: 'heal',
+          // It was in force: whoever refuses now, as a successor may, refuses no run.
+          actions: {
+            type: 'noteFailure',
+            params: ({ event: { error } }) => ({ error, outcome: 'Unknown' }),
+          },
+        },
       },
       on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
     },

@@ -101,6 +101,7 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
   let undoneMs = 0;
   const arming = new Set<Promise<unknown>>();
   const arm = async (unarmed: readonly StepRun[], holdMs: number, signal: AbortSignal): Promise<void> => {
+    signal.throwIfAborted(); // also when it was while a record was written
     const { graceMs, together, needs } = run;
     const options = { fuseMs: holdMs + graceMs, holdMs, together, needs };
     // Waited for although the run is aborted: what is armed after its heal would hold the target until it fires.

@@ -33,7 +33,10 @@ interface Watch {
   readonly deadlineMs: number;
 }
 
-/** Injects on all targets in parallel and resolves when each is seen in effect; the last one gives `effMs`. */
+/**
+ * Injects on all targets in parallel and resolves when each is seen in effect; the last one gives `effMs`. Rejects with
+ * RefusedError only when no target was hurt.
+ */
 export async function injectAll(
   steps: readonly StepRun[],
   ports: StepPorts,
@@ -42,9 +45,11 @@ export async function injectAll(
   const cmdMs = ports.clock.now();
   const lonely = steps.filter(isSeenByWitnessAlone);
   const heard = steps.filter((run) => !isSeenByWitnessAlone(run));
-  const sightings = await all(
-    [injectHeard(heard, ports, signal), all(lonely, (run) => injectUnheard(run, ports, signal))],
-    (seen) => seen,
+  const groups = [heard, lonely].filter((group) => group.length > 0);
+  const sightings = await all(groups, (group) =>
+    group === heard
+      ? injectHeard(heard, ports, signal)
+      : all(lonely, (run) => injectUnheard(run, ports, signal)),
   );
   const seen = sightings.flat();
   const last = seen.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
@@ -213,7 +218,7 @@ async function awaitInactive(
   }
 }
 
-/** Runs `act` on all in parallel and waits for all; of several failures a refusal speaks first. */
+/** Runs `act` on all in parallel and waits for all; a RefusedError only when every one refused. */
 export async function all<T, R>(
   items: readonly T[],
   act: (item: T, index: number) => Promise<R>,
@@ -223,8 +228,11 @@ export async function all<T, R>(
     result.status === 'rejected' ? [result.reason as unknown] : [],
   );
   if (errors.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<R>).value);
-  const refusal = errors.find((error) => error instanceof RefusedError);
-  if (refusal) throw refusal;
-  if (errors.length === 1) throw errors[0];
-  throw new AggregateError(errors, errors.map(String).join('; '));
+  const refusals = errors.filter((error) => error instanceof RefusedError);
+  if (refusals.length === items.length) throw new RefusedError(refusals.flatMap(({ reasons }) => reasons));
+  throw new AggregateError(errors, errors.map(messageOf).join('; '));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -211,6 +211,23 @@ t.test('run of a fault', async (t) => {
     t.ok(isHealthy(world));
   });
 
+  t.test('aborted while its first record is written arms nothing any more', async (t) => {
+    const world = makeWorld();
+    const abort = new AbortController();
+    const { write } = world.ports.journal;
+    const journal: RunJournal = {
+      ...world.ports.journal,
+      async write(record) {
+        abort.abort(new Error('no'));
+        await write(record);
+      },
+    };
+    const run = runFault(makeRun(world.nodes), { ...world.ports, journal }, abort.signal);
+    t.equal((await drive(world.clock, run)).outcome, 'Aborted');
+    t.notOk(world.nodes[0]!.calls.includes('arm.sh'));
+    t.ok(isHealthy(world));
+  });
+
   t.test('is refused when another run holds the target, and leaves that one alone', async (t) => {
     const world = makeWorld();
     const first = runFault(makeRun(world.nodes), world.ports, never);
@@ -249,15 +266,22 @@ t.test('run of a fault', async (t) => {
     t.ok(isHealthy(world));
   });
 
-  t.test('heals everywhere when one target refuses', async (t) => {
-    const world = makeWorld(2);
-    world.nodes[1]!.mood.before = async (script) => {
-      if (script === 'inject.sh') world.nodes[1]!.runs.clear();
-    };
-    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
-    t.equal(result.outcome, 'Refused');
-    t.ok(isHealthy(world));
-  });
+  t.test(
+    'heals everywhere when one target refuses, and calls it Refused only if none was hurt',
+    async (t) => {
+      for (const refusing of [1, 2]) {
+        const world = makeWorld(2);
+        for (const node of world.nodes.slice(0, refusing))
+          node.mood.before = async (script) => {
+            if (script === 'inject.sh') node.runs.clear();
+          };
+        const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+        t.equal(result.outcome, refusing === 2 ? 'Refused' : 'Unknown');
+        t.match(result.message, /node1: the run is not armed/);
+        t.ok(isHealthy(world));
+      }
+    },
+  );
 
   t.test('counts the hold from the last target in effect', async (t) => {
     const world = makeWorld(2);
@@ -426,6 +450,19 @@ t.test('a target that restarts while the fault is held', async (t) => {
     t.ok(isHealthy(world));
   });
 
+  t.test('and cannot be followed is no refusal: the fault was in force', async (t) => {
+    const world = makeWorld(1);
+    world.nodes[0]!.mood.gone = ['c1'];
+    const ports: RunnerPorts = {
+      ...world.ports,
+      successor: () => Promise.reject(new RefusedError('node3: connection lost')),
+    };
+    const run = { ...onContainers(world), follow: true } as const;
+    const result = await drive(world.clock, runFault(run, ports, never));
+    t.match(result, { outcome: 'Unknown', message: 'node3: connection lost' });
+    t.ok(isHealthy(world));
+  });
+
   t.test('and is followed, is healed whenever the run is aborted', async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 12_000 }), async (atMs) => {
@@ -512,6 +549,19 @@ t.test('faults together', async (t) => {
       for (const node of world.nodes) t.notOk(node.calls.includes('inject.sh'));
       t.ok(isHealthy(world));
     }
+  });
+
+  t.test('are not called Refused when one was hurt before the other refused', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[1]!.mood.before = async (script) => {
+      if (script === 'inject.sh') world.nodes[1]!.runs.clear();
+    };
+    const results = await drive(world.clock, runTogether(pair(world), world.ports, never));
+    t.ok(world.nodes[0]!.calls.includes('inject.sh'));
+    const { outcome, message } = mergeResults('run', results);
+    t.equal(outcome, 'Aborted');
+    t.match(message, /node2: the run is not armed/, 'and why is told');
+    t.ok(isHealthy(world));
   });
 
   t.test('are healed when one of them goes wrong', async (t) => {
