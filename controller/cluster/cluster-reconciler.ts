@@ -21,7 +21,7 @@ import {
   failureConditions,
   type PassReport,
 } from './cluster-status.ts';
-import { heldDifferences, holderOfStep } from './held-differences.ts';
+import { heldDifferences } from './held-differences.ts';
 import { desiredOfDeleted, loadDesired } from './load-desired.ts';
 import { observeCluster } from './observe-cluster.ts';
 import { nextInventory } from './ownership.ts';
@@ -205,7 +205,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const tools = { provisioner, pool, images, clock, references: new References() };
     const results = await applyPlan(
       { steps },
-      (step) => applyStep(step, tools, (each) => holderOfStep(each, context), signal),
+      (step) => applyStep(step, tools, ({ target }) => context.heldBy(target), signal),
       (result) => this.#log(context.desired.name, result),
       signal,
     );

@@ -1,14 +1,6 @@
-import type { ClusterPlan, Finding, Step } from './cluster-plan.ts';
+import type { ClusterPlan, Finding } from './cluster-plan.ts';
 import { planCluster } from './plan-cluster.ts';
-import { type PlanContext, serviceHolder } from './plan-context.ts';
-
-/** The trial that holds what a step would write to, asked at this very moment. */
-export function holderOfStep(
-  step: Step,
-  context: Pick<PlanContext, 'heldBy' | 'desired'>,
-): string | undefined {
-  return step.kind.endsWith('-service') ? serviceHolder(step.target, context) : context.heldBy(step.target);
-}
+import type { PlanContext } from './plan-context.ts';
 
 /** How held targets differ from what the manifest asks: what a plan without claims would have to say of them. */
 export function heldDifferences(

@@ -7,7 +7,7 @@ import type { DiffLive } from './remembering-diff.ts';
 export interface PlanContext {
   readonly desired: DesiredCluster;
   readonly observed: ObservedCluster;
-  /** The trial that holds a node or service, if any. */
+  /** The trial that holds a node or service, as a whole or by one of its tasks, if any. */
   readonly heldBy: (target: string) => string | undefined;
   /** What the status says that we made; undefined when nothing was ever recorded: then labels alone decide. */
   readonly inventory: Inventory | undefined;
@@ -15,13 +15,4 @@ export interface PlanContext {
   readonly diff?: DiffLive;
   /** The worker that is replaced in this pass, if any. */
   readonly replaced?: string | undefined;
-}
-
-/** The trial that holds a service, as a whole or by one of its tasks (`node4/streaming_spark-worker-1`). */
-export function serviceHolder(
-  service: string,
-  { heldBy, desired }: Pick<PlanContext, 'heldBy' | 'desired'>,
-): string | undefined {
-  const names = [service, ...desired.nodes.map(({ name }) => `${name}/${service}`)];
-  return names.map(heldBy).find((owner) => owner !== undefined);
 }

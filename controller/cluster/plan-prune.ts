@@ -1,7 +1,7 @@
 import type { LiveConfig, LiveSecret } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import { isOurs } from './ownership.ts';
-import { type PlanContext, serviceHolder } from './plan-context.ts';
+import type { PlanContext } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, step } from './plan-part.ts';
 
 /**
@@ -34,7 +34,7 @@ function pruneServices(context: PlanContext): PlanPart {
   );
   return joinParts(
     surplus.map(({ ID, Spec: { Name } }): PlanPart => {
-      const owner = serviceHolder(Name, context);
+      const owner = context.heldBy(Name);
       if (owner !== undefined) return { held: [{ target: Name, owner }] };
       return { steps: [step(Name, surplusReason, [], { kind: 'remove-service', objectId: ID })] };
     }),

@@ -2,7 +2,7 @@ import type { Inventory } from '../../crds/status.ts';
 import type { Labels } from '../swarm/swarm-types.ts';
 import type { ClusterPlan, HeldTarget, Step } from './cluster-plan.ts';
 import { isOurs } from './ownership.ts';
-import { type PlanContext, serviceHolder } from './plan-context.ts';
+import type { PlanContext } from './plan-context.ts';
 import { joinParts, problem, step, waiting } from './plan-part.ts';
 
 const reason = 'the manifest is gone';
@@ -33,7 +33,7 @@ function heldTargets(context: PlanContext): readonly HeldTarget[] {
   const { observed, heldBy } = context;
   const nodes = observed.machines.map(({ machine }) => [machine.name, heldBy(machine.name)] as const);
   const services = (observed.swarm?.services ?? []).map(
-    ({ Spec }) => [Spec.Name, serviceHolder(Spec.Name, context)] as const,
+    ({ Spec }) => [Spec.Name, heldBy(Spec.Name)] as const,
   );
   return [...nodes, ...services].flatMap(([target, owner]) =>
     owner === undefined ? [] : [{ target, owner }],
