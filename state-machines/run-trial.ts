@@ -91,7 +91,7 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
     }
     const plan = await trial.plan(signal);
     ports.claims.hold(trial.owner, claimsOf(plan));
-    const results = await during(runTogether(plan, ports, signal), 'fault', ports);
+    const results = await during(runTogether(plan, claimingPorts(trial, ports), signal), 'fault', ports);
     const run = mergeResults(trial.runId, results);
     result = { ...result, plan, run };
     if (!observe) return result;
@@ -192,7 +192,20 @@ async function during<T>(work: Promise<T>, awaiting: Progress['awaiting'], ports
   }
 }
 
-/** A node, or a task of a service on a node: as the reconciler asks. */
+/** Who comes in the place of a target is held like it before it is hurt. */
+function claimingPorts({ owner }: Trial, { claims, successor, ...ports }: TrialPorts): RunnerPorts {
+  if (!successor) return ports;
+  return {
+    ...ports,
+    async successor(run, gone, signal) {
+      const step = await successor(run, gone, signal);
+      if (step) claims.hold(owner, [step.target]);
+      return step;
+    },
+  };
+}
+
+/** A node, a service, or a task of it on a node: as the reconciler asks. */
 function claimsOf(plan: readonly FaultRun[]): readonly string[] {
   return [...new Set(plan.flatMap(({ steps }) => steps.map(({ target }) => target)))];
 }

@@ -446,14 +446,40 @@ t.test('the run of a schedule', async (t) => {
     }
   });
 
-  t.test('holds its claim as long as the trial lasts', async (t) => {
+  t.test('follows nobody but who comes in the place of the task that is gone', async (t) => {
     const lab = await new ScheduleLab().prepare();
-    let owner: string | undefined;
-    lab.nodes[3]!.mood.before = async (script) => {
-      if (script === 'heal.sh') owner = lab.claims.heldBy('node4');
-    };
-    await lab.run(makeSchedule({ faults: [silence] }));
-    t.equal(owner, key);
+    const template = { ContainerSpec: { Image: 'any:1' } };
+    await lab.swarm.gateway.createService(
+      {
+        ...{ Name: 'streaming_pool', Labels: {}, Mode: { Replicated: { Replicas: 3 } } },
+        ...{ TaskTemplate: template, EndpointSpec: { Mode: 'dnsrr' } },
+      },
+      never,
+    );
+    for (const node of lab.nodes)
+      node.mood.before = async (script) => {
+        if (script === 'inject.sh') node.mood.gone = lab.records.at(-1)?.steps[0]?.containers ?? [];
+      };
+    const target = { services: { matchNames: ['pool'] } };
+    const pause = { name: 'pause', target, hold: '60s', onRestart: 'follow', pauseContainer: {} };
+    const { trials } = await lab.run(makeSchedule({ faults: [pause] }));
+    t.match(trials, [{ outcome: 'Healed' }]);
+    t.equal(lab.nodes.filter(({ calls }) => calls.includes('inject.sh')).length, 1, 'the others go on');
+    t.equal(lab.records.at(-1)?.steps.length, 1);
+  });
+
+  t.test('holds its claim as long as the trial lasts', async (t) => {
+    const target = { services: { matchNames: ['spark-worker-1'] } };
+    for (const fault of [silence, { ...crash, target }]) {
+      const lab = await new ScheduleLab().prepare();
+      let owner: string | undefined;
+      lab.nodes[3]!.mood.before = async (script) => {
+        if (script === 'heal.sh') owner = lab.claims.heldBy('node4');
+      };
+      await lab.run(makeSchedule({ faults: [fault] }));
+      t.equal(owner, key, fault.name);
+      t.equal(lab.claims.heldBy('node4'), undefined);
+    }
   });
 
   t.test('of a whole service is armed on the manager, and the service is held', async (t) => {

@@ -860,6 +860,25 @@ t.test('trial', async (t) => {
     t.equal(world.clock.sleeping, 0, 'nothing is left behind');
   });
 
+  t.test('claims whom it follows, too', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[0]!.mood.gone = ['c1'];
+    const run = makeRun(world.nodes.slice(0, 1), { follow: true, holdMs: 20_000 });
+    const steps = run.steps.map((step) => ({ ...step, containers: ['c1'] }));
+    const { trial, ports, claimed } = makeTrial(world, 0, { plan: async () => [{ ...run, steps }] });
+    const { measure: _measure, ...bare } = trial;
+    const successor: TrialPorts['successor'] = async (_run, step) => {
+      return { ...step, node: 'node2', target: 'node2', containers: ['c2'] };
+    };
+    const result = await drive(world.clock, runTrial(bare, { ...ports, successor }, never));
+    t.equal(result.run?.outcome, 'Healed');
+    t.same(claimed, [
+      'FaultSchedule/s holds node1',
+      'FaultSchedule/s holds node2',
+      'FaultSchedule/s releases',
+    ]);
+  });
+
   t.test('reuses the calibration of its campaign, and waits at the gate instead', async (t) => {
     const world = makeWorld();
     const first = makeTrial(world, 5_000);

@@ -151,20 +151,21 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   };
 }
 
-/** The steps of a kind, each with the containers that it acts on. */
+/** The steps of a kind, each with the containers that it acts on, and whose they are. */
 function stepsOn({ faultKind, params }: Planning, facts: Facts): readonly FaultStep[] {
   return faultKind.plan(params, facts).map((step) => {
-    const tasks = facts.targets.filter((target) => target.kind === 'task');
-    const containers = tasks
-      .filter((task) => targetName(task) === step.target)
-      .map(({ containerId }) => containerId);
-    return containers.length === 0 ? step : { ...step, containers };
+    const tasks = facts.targets
+      .filter((target) => target.kind === 'task')
+      .filter((task) => targetName(task) === step.target);
+    if (tasks.length === 0) return step;
+    const containers = tasks.map(({ containerId }) => containerId);
+    return { ...step, containers, slots: tasks.flatMap(({ slot }) => slot ?? []) };
   });
 }
 
 /**
- * The step on a task that runs in the place of one that is gone: of its service, on the same node if there is one, and
- * none that the run has hurt already. Undefined as long as there is none.
+ * The step on a task that runs in the place of one that is gone, on the same node if there is one. Undefined as long as
+ * there is none: the other tasks of its service are not for this fault to hurt.
  */
 export async function planSuccessor(
   planning: Planning,
@@ -178,7 +179,7 @@ export async function planSuccessor(
   const fresh = inventory.services
     .filter(({ name }) => gone.target.endsWith(`/${name}`))
     .flatMap(({ name, tasks }) => tasks.map((task): TaskTarget => ({ kind: 'task', service: name, ...task })))
-    .filter(({ containerId }) => !hurt.has(containerId));
+    .filter(({ containerId, slot = '' }) => gone.slots?.includes(slot) && !hurt.has(containerId));
   const next = fresh.find(({ node }) => node === gone.node) ?? fresh[0];
   if (!next) return undefined;
   const [step] = stepsOn(planning, await gatherFacts([next], inventory, cluster, signal));
