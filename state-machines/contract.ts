@@ -122,6 +122,10 @@ export interface FaultStep {
   readonly slots?: readonly string[];
   /** The provisioner's switch is thrown once inject.sh is done, and back before undo.sh; refused where there is none. */
   readonly power?: 'off';
+  /** How long it may take, once injected, until its effect shows; 20 s when nothing is said. */
+  readonly effectLimitMs?: number;
+  /** How long its node may be away by itself: a heal is tried about so much longer before it is stuck. */
+  readonly awayMs?: number;
   /** Where `check.sh` runs too, from a peer's point of view. */
   readonly witness?: Witness;
 }

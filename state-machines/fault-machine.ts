@@ -4,6 +4,7 @@ import type { Outcome, RunInstants } from './contract.ts';
 /** What a run knows of itself; JSON only. */
 export interface FaultContext {
   readonly holdMs: number;
+  readonly maxHeals: number;
   readonly resumed: boolean;
   /** From here on something may be broken: only a verified heal ends the run. */
   readonly injected: boolean;
@@ -18,6 +19,8 @@ export interface FaultContext {
 
 export interface FaultInput {
   readonly holdMs: number;
+  /** Heals that are tried before the run is called stuck. */
+  readonly maxHeals: number;
   /** Found in the journal: nothing is left to do but to heal. `injected` false: it had not come that far. */
   readonly resumed?: { readonly injected: boolean };
 }
@@ -27,9 +30,6 @@ export type Effect = Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'firstEffMs'
 
 /** Where a run is, as told to `onState` of the runner's ports. */
 export type FaultState = 'prepare' | 'inject' | 'hold' | 'heal' | 'verify' | 'healed' | 'stuck';
-
-/** Heals that are tried before a run is called stuck: with the runner's backoff, about a minute and a half. */
-const maxHeals = 10;
 
 const unbound = <Output, Input = undefined>() =>
   fromPromise<Output, Input>(() => Promise.reject(new Error('no implementation was provided')));
@@ -55,7 +55,7 @@ export const faultMachine = setup({
   },
   guards: {
     isResumed: ({ context }) => context.resumed,
-    isExhausted: ({ context }) => context.attempt + 1 >= maxHeals,
+    isExhausted: ({ context }) => context.attempt + 1 >= context.maxHeals,
   },
   actions: {
     noteAbort: assign(({ event }) => ({
@@ -76,6 +76,7 @@ export const faultMachine = setup({
   id: 'fault',
   context: ({ input }) => ({
     holdMs: input.holdMs,
+    maxHeals: input.maxHeals,
     resumed: input.resumed !== undefined,
     injected: input.resumed?.injected ?? false,
     outcome: input.resumed ? 'Aborted' : 'Healed',

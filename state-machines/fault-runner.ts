@@ -39,13 +39,20 @@ export interface RunnerPorts extends StepPorts {
 
 const successorPollMs = 500;
 const healBackoffMs = { first: 500, most: 15_000 };
+/** With that backoff, about a minute and a half. */
+const maxHeals = 10;
 
 /**
  * Runs one fault from nothing to verified healed. Resolves also when it was refused, aborted or got stuck: the outcome
  * says so. Abort by the signal at any time: what was broken is healed first.
  */
 export function runFault(run: FaultRun, ports: RunnerPorts, signal: AbortSignal): Promise<RunResult> {
-  return operate(run, ports, { holdMs: run.instant ? 0 : run.holdMs }, signal);
+  const awayMs = Math.max(0, ...run.steps.map((step) => step.awayMs ?? 0));
+  const input = {
+    holdMs: run.instant ? 0 : run.holdMs,
+    maxHeals: maxHeals + Math.ceil(awayMs / healBackoffMs.most),
+  };
+  return operate(run, ports, input, signal);
 }
 
 /** Heals, verifies and closes (as Aborted) every run that the journal knows as unfinished; a hold is never resumed. */
@@ -56,7 +63,7 @@ export async function healUnfinished(ports: RunnerPorts, signal: AbortSignal): P
     records.map((record) => {
       const resumed = { injected: record.phase !== 'prepared' };
       // Healing is not to be aborted: whoever stops now waits for it.
-      return operate(runOf(record), ports, { holdMs: 0, resumed }, new AbortController().signal);
+      return operate(runOf(record), ports, { holdMs: 0, maxHeals, resumed }, new AbortController().signal);
     }),
   );
 }

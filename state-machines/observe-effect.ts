@@ -1,5 +1,5 @@
 import { ExecError } from '../provisioners/contract.ts';
-import { RefusedError } from './contract.ts';
+import { type FaultStep, RefusedError } from './contract.ts';
 import {
   areContainersGone,
   injectStep,
@@ -11,8 +11,8 @@ import {
 } from './dead-man/step-actions.ts';
 import type { Effect } from './fault-machine.ts';
 
-/** How long a fault may take to show its effect on every target: Docker lets a task end within 10 s, and then some. */
-const effectLimitMs = 20_000;
+/** How long a fault may take to show its effect: Docker lets a task end within 10 s, and then some. */
+const usualEffectLimitMs = 20_000;
 const effectPollMs = 100;
 /** How long an undone fault may take to be seen gone before the undo is run again. */
 const goneLimitMs = 5_000;
@@ -28,9 +28,9 @@ interface Sighting {
 }
 
 interface Watch {
-  readonly target: string;
+  readonly step: FaultStep;
   readonly notBeforeMs: number;
-  readonly deadlineMs: number;
+  readonly startMs: number;
 }
 
 /**
@@ -57,6 +57,11 @@ export async function injectAll(
   return { cmdMs, effMs: last.effMs, firstEffMs, effResolutionMs: last.effMs - last.notBeforeMs };
 }
 
+/** How long the effect of a step may take to show once it is injected. */
+export function effectLimitOf({ effectLimitMs = usualEffectLimitMs }: FaultStep): number {
+  return effectLimitMs;
+}
+
 /** Whether nobody can ask the victim itself as long as the fault lasts. */
 export function isSeenByWitnessAlone({ step }: StepRun): boolean {
   return step.witness?.alone === true;
@@ -68,10 +73,10 @@ async function injectHeard(
   signal: AbortSignal,
 ): Promise<readonly Sighting[]> {
   const injected = await all(steps, (step) => injectStep(ports, step, signal));
-  const deadlineMs = ports.clock.now() + effectLimitMs;
+  const startMs = ports.clock.now();
   return all(steps, async (run, index) => {
     const { notBeforeMs, look } = injected[index]!;
-    const watch = { target: run.step.target, notBeforeMs, deadlineMs };
+    const watch = { step: run.step, notBeforeMs, startMs };
     const own = await awaitActive(look, () => lookAt(ports, run, signal), watch, ports, signal);
     const fromPeer = () => lookFromWitness(ports, run, signal);
     const peerLook = await fromPeer();
@@ -93,7 +98,7 @@ async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
   const startMs = clock.now();
-  const watch = { target: run.step.target, notBeforeMs: startMs, deadlineMs: startMs + effectLimitMs };
+  const watch = { step: run.step, notBeforeMs: startMs, startMs };
   const fromPeer = async (): Promise<Look> =>
     (await lookFromWitness(ports, run, either).catch(() => undefined)) ?? {
       ...{ verdict: 'unknown', earliestMs: startMs, latestMs: clock.now() },
@@ -114,17 +119,18 @@ async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal
 async function awaitActive(
   first: Look,
   lookAgain: () => Promise<Look>,
-  { target, notBeforeMs, deadlineMs }: Watch,
+  { step, notBeforeMs, startMs }: Watch,
   { clock }: StepPorts,
   signal: AbortSignal,
 ): Promise<Sighting> {
+  const limitMs = effectLimitOf(step);
   let negativeMs = notBeforeMs;
   for (let look = first; ; look = await lookAgain()) {
     if (look.verdict === 'active') return { effMs: look.latestMs, notBeforeMs: negativeMs };
     negativeMs = Math.max(negativeMs, look.earliestMs);
-    if (clock.now() >= deadlineMs) {
+    if (clock.now() - startMs >= limitMs) {
       throw new Error(
-        `${target}: injected, but after ${effectLimitMs / 1000} s its check says "${look.verdict}"`,
+        `${step.target}: injected, but after ${limitMs / 1000} s its check says "${look.verdict}"`,
       );
     }
     await clock.sleep(effectPollMs, signal);

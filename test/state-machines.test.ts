@@ -94,7 +94,7 @@ t.test('fault machine', async (t) => {
   ];
   const paths = getSimplePaths(faultMachine as AnyStateMachine, {
     events,
-    input: { holdMs: 5 },
+    input: { holdMs: 5, maxHeals: 10 },
     serializeState: (state) => JSON.stringify([state.value, state.context.attempt]),
     stopWhen: (state) => state.context.attempt > 1,
   });
@@ -122,7 +122,7 @@ t.test('fault machine', async (t) => {
         faultMachine.provide({
           actors: Object.fromEntries(states.map((name) => [name, fake(name)])) as never,
         }),
-        { input: { holdMs: 5 } },
+        { input: { holdMs: 5, maxHeals: 10 } },
       ).start();
       for (const { event, state } of steps.slice(1)) {
         const [, kind, name = ''] = /^xstate\.(done|error)\.actor\.0\.fault\.(\w+)$/.exec(event.type) ?? [];
@@ -299,6 +299,16 @@ t.test('run of a fault', async (t) => {
     t.equal(result.outcome, 'Unknown');
     t.match(result.message, /after 20 s its check says "inactive"/);
     t.ok(isHealthy(world));
+  });
+
+  t.test('may take as long as its plan says to show its effect', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.mood.effectAfterMs = 50_000;
+    const { steps, ...run } = makeRun(world.nodes, { graceMs: 70_000 });
+    const slow = { ...run, steps: steps.map((step) => ({ ...step, effectLimitMs: 60_000 })) };
+    const { outcome, instants, message } = await drive(world.clock, runFault(slow, world.ports, never));
+    t.equal(outcome, 'Healed', message ?? '');
+    t.ok(instants.endMs! - instants.effMs! >= 60_000);
   });
 
   t.test(
@@ -665,6 +675,18 @@ t.test('run whose effect only a witness sees', async (t) => {
     t.notOk(victim.calls.includes('inject.sh'));
     peer.broken.clear();
     t.ok(isHealthy(world));
+  });
+
+  t.test('is healed after minutes when its plan says that the victim may be away so long', async (t) => {
+    for (const awayMs of [undefined, 300_000]) {
+      const { victim, world } = makeSilent();
+      victim.mood.effectEndsMs = world.clock.now() + 260_000;
+      const witness = { node: 'node2', args: [], alone: true } as const;
+      const step = { ...{ node: 'node1', target: 'node1', mechanism: 'drop', args: [] }, witness };
+      const steps = [{ ...step, ...(awayMs !== undefined && { awayMs }) }];
+      const run = runFault(makeRun([], { steps, holdMs: 1_000 }), world.ports, never);
+      t.equal((await drive(world.clock, run)).outcome, awayMs === undefined ? 'Stuck' : 'Healed');
+    }
   });
 
   t.test('is Stuck while the victim stays away, and closed when it is back', async (t) => {

@@ -15,6 +15,7 @@ import {
 import { findLeader } from '../../state-machines/leaders/find-leader.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { effectLimitOf } from '../../state-machines/observe-effect.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -29,8 +30,8 @@ import {
   wholeOf,
 } from './select-targets.ts';
 
-/** After the hold: covers the 20 s within which the effect must be seen, and the heal by a controller that lives. */
-const graceMs = 30_000;
+/** Between the latest end of a hold and the switch: for the heal by a controller that lives. */
+const healTimeMs = 10_000;
 /** A node that does not say by then what it lacks is as good as out of reach. */
 const needsLimitMs = 25_000;
 
@@ -145,7 +146,8 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     needs: faultKind.needs,
     steps,
     holdMs: parseDuration(fault.hold),
-    graceMs,
+    // After the hold, which begins with the effect.
+    graceMs: Math.max(...steps.map(effectLimitOf)) + healTimeMs,
     ...(planning.together !== undefined && { together: planning.together }),
     ...(fault.onRestart === 'follow' && { follow: true }),
   };
