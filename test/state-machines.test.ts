@@ -390,6 +390,23 @@ t.test('run of a fault', async (t) => {
     t.ok(world.clock.now() - startMs < 5_000);
   });
 
+  t.test('is Stuck, and not waited for without end, when a way to a node hangs', async (t) => {
+    const world = makeWorld();
+    let isHung = false;
+    const ports: RunnerPorts = {
+      ...world.ports,
+      nodes: (name) => (isHung ? new Promise(() => {}) : world.ports.nodes(name)),
+      onState: (_run, state) => {
+        isHung ||= state === 'heal';
+      },
+    };
+    const run = runFault(makeRun(world.nodes, { holdMs: 1_000 }), ports, never);
+    await world.clock.advance(1_200_000);
+    const result = await Promise.race([run, settle().then(() => undefined)]);
+    t.match(result, { outcome: 'Stuck', message: /no answer within 90000 ms/ });
+    t.equal(world.clock.sleeping, 0);
+  });
+
   t.test('heals although the journal can no longer be written', async (t) => {
     const world = makeWorld();
     const write = world.ports.journal.write;
