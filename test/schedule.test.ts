@@ -383,7 +383,7 @@ t.test('the run of a schedule', async (t) => {
     t.match(trials[1]?.instants, {
       cmd: { source: 'controller' },
       eff: { source: 'check' },
-      end: { source: 'check' },
+      end: { source: 'check', resolutionMs: 10 },
     });
     t.same(trials[0]?.settings, { 'streaming.PROFILE': 'defaults' });
     t.equal(trials[0]?.verdict, undefined, 'preset none measures nothing');
