@@ -33,7 +33,10 @@ export interface RunnerPorts extends StepPorts {
   readonly journal: RunJournal;
   /** Awaited when all is armed and nothing injected: lets faults begin together. */
   readonly ready?: (signal: AbortSignal) => Promise<void>;
-  /** Told of each state of the machine as it is entered, `healed` or `stuck` last: for metrics and events. */
+  /**
+   * Told of each state of the machine as it is entered, `healed` or `stuck` last, with the steps so far: for metrics and
+   * events.
+   */
   readonly onState?: (run: FaultRun, state: FaultState, atMs: number) => void;
 }
 
@@ -82,7 +85,7 @@ async function operate(
     next({ value }) {
       if (value === state || value === 'start') return;
       state = value;
-      ports.onState?.(run, state, ports.clock.now());
+      ports.onState?.(withSteps(run, steps), state, ports.clock.now());
     },
     error: () => undefined, // `ended` rejects with it
   });

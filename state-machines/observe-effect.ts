@@ -162,8 +162,11 @@ export async function holdUntil(
   const watch = async (run: StepRun): Promise<void> => {
     await watchDrift(run, ports, either);
     const gone = `${run.step.target} is another container since ${new Date(ports.clock.now()).toISOString()}`;
-    told.push(`${gone}: ${follow ? 'it is followed' : 'the fault was over for it'}`);
-    if (follow) await watch(await follow(run, either));
+    const index = told.push(`${gone}: the fault was over for it`) - 1;
+    if (!follow) return;
+    const next = await follow(run, either);
+    told[index] = `${gone}: it is followed`;
+    await watch(next);
   };
   const watches = steps.map(watch);
   try {

@@ -457,8 +457,10 @@ t.test('a target that restarts while the fault is held', async (t) => {
     const [from, to] = world.nodes;
     from!.mood.gone = ['c1'];
     let asked = 0;
+    const told: string[][] = [];
     const ports: RunnerPorts = {
       ...world.ports,
+      onState: ({ steps }) => told.push(steps.map(({ node }) => node)),
       async successor(_run, step) {
         asked += 1;
         if (asked < 3) return undefined;
@@ -470,6 +472,7 @@ t.test('a target that restarts while the fault is held', async (t) => {
     const result = await drive(world.clock, runFault(run, ports, never));
     t.equal(result.outcome, 'Healed');
     t.match(result.message, /it is followed/);
+    t.same(told.at(-1), ['node1', 'node2'], 'whoever is told of the end hears of both');
     t.ok(to!.calls.includes('inject.sh'));
     const before = to!.calls.slice(0, to!.calls.indexOf('arm.sh'));
     t.equal(before.at(-1), 'journal holding', 'its undo is in the journal before it is armed');
