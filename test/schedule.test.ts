@@ -422,6 +422,21 @@ t.test('the run of a schedule', async (t) => {
     t.ok(lab.isHealthy);
   });
 
+  t.test('of faults that are together is not undone by a switch that waited for the others', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    const [, , , first, second] = lab.nodes;
+    second!.mood.before = async (script) => {
+      if (script === 'arm.sh') await lab.clock.sleep(22_000, never);
+    };
+    first!.mood.effectAfterMs = 15_000;
+    const target = { services: { matchNames: ['spark-worker-2'] } };
+    const pause = { name: 'pause', target, hold: '20s', pauseContainer: {} };
+    const together = { faults: [silence, pause], together: ['silence', 'pause'] };
+    const { trials } = await lab.run(makeSchedule(together));
+    t.match(trials, [{ outcome: 'Healed' }], trials[0]?.message ?? '');
+    t.ok(lab.isHealthy);
+  });
+
   t.test('follows a task that restarts, when it is asked to', async (t) => {
     for (const onRestart of ['sticky', 'follow'] as const) {
       const lab = await new ScheduleLab().prepare();
@@ -463,7 +478,7 @@ t.test('the run of a schedule', async (t) => {
     const target = { services: { matchNames: ['pool'] } };
     const pause = { name: 'pause', target, hold: '60s', onRestart: 'follow', pauseContainer: {} };
     const { trials } = await lab.run(makeSchedule({ faults: [pause] }));
-    t.match(trials, [{ outcome: 'Healed' }]);
+    t.match(trials, [{ outcome: 'Healed', message: /the fault was over for it/ }]);
     t.equal(lab.nodes.filter(({ calls }) => calls.includes('inject.sh')).length, 1, 'the others go on');
     t.equal(lab.records.at(-1)?.steps.length, 1);
   });

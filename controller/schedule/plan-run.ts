@@ -32,6 +32,8 @@ import {
 
 /** Between the latest end of a hold and the switch: for the heal by a controller that lives. */
 const healTimeMs = 10_000;
+/** What is armed waits so long for those that it is to be together with. */
+const gateMs = 25_000;
 /** A node that does not say by then what it lacks is as good as out of reach. */
 const needsLimitMs = 25_000;
 
@@ -136,6 +138,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     ...cluster.claims.conflicts(ownerOf(schedule), held),
   );
   if (reasons.length > 0 || !steps) throw new RefusedError([...new Set(reasons)]);
+  const isTogether = planning.together !== undefined;
   return {
     runId: planning.runId,
     cluster: schedule.spec.clusterRef.name,
@@ -146,9 +149,9 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     needs: faultKind.needs,
     steps,
     holdMs: parseDuration(fault.hold),
-    // After the hold, which begins with the effect.
-    graceMs: Math.max(...steps.map(effectLimitOf)) + healTimeMs,
-    ...(planning.together !== undefined && { together: planning.together }),
+    // The switch counts from the arming, the hold from the effect.
+    graceMs: (isTogether ? gateMs : 0) + Math.max(...steps.map(effectLimitOf)) + healTimeMs,
+    ...(isTogether && { together: planning.together }),
     ...(fault.onRestart === 'follow' && { follow: true }),
   };
 }
