@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type AnyStateMachine, createActor, fromPromise } from 'xstate';
 import { getSimplePaths } from 'xstate/graph';
+import { toTrialRecord } from '../controller/schedule/to-trial-record.ts';
 import {
   type FaultRun,
   RefusedError,
@@ -914,6 +915,11 @@ t.test('trial', async (t) => {
     };
     const result = await drive(world.clock, runTrial(bare, { ...ports, successor }, never));
     t.equal(result.run?.outcome, 'Healed');
+    const started = {
+      ...{ number: 1, fault: 'f', kind: 'k', runId: 'run', seed: 1, startedMs: 0, settings: {} },
+      samples: undefined,
+    };
+    t.match(toTrialRecord(started, result, 'Refused', 1), { targets: ['node1', 'node2'], figures: {} });
     t.same(claimed, [
       'FaultSchedule/s holds node1',
       'FaultSchedule/s holds node2',

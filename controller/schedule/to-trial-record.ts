@@ -26,13 +26,13 @@ export function toTrialRecord(
   unrun: Outcome,
   nowMs: number,
 ): TrialRecord {
-  const { run, recovery, plan, problem } = result;
+  const { run, recovery, plan, followed = [], problem } = result;
   const message = [run?.message, problem, recovery?.message].filter(Boolean).join('; ');
   const { startedMs, samples, settings, ...identity } = started;
   const steps = plan?.flatMap((each) => each.steps) ?? [];
   return {
     ...identity,
-    targets: [...new Set(steps.map(({ target }) => target))],
+    targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
     outcome: run?.outcome ?? unrun,
     startedAt: new Date(startedMs).toISOString(),
     finishedAt: new Date(nowMs).toISOString(),
