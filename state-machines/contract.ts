@@ -17,6 +17,8 @@ export interface TaskTarget {
   readonly service: string;
   readonly taskId: string;
   readonly containerId: string;
+  /** Which of its service's tasks it is, whatever container it lives in: who restarts has the same. */
+  readonly slot?: string;
   /** On the networks of the swarm that it is attached to, with their prefix length: `10.99.1.5/24`. */
   readonly addresses?: readonly string[];
 }
@@ -116,8 +118,14 @@ export interface FaultStep {
   readonly args: readonly string[];
   /** Full ids of all containers that it acts on, if it does on containers: when they are gone, it is over. */
   readonly containers?: readonly string[];
+  /** The slots of the tasks that these are: who comes in their place has one of them. */
+  readonly slots?: readonly string[];
   /** The provisioner's switch is thrown once inject.sh is done, and back before undo.sh; refused where there is none. */
   readonly power?: 'off';
+  /** How long it may take, once injected, until its effect shows; 20 s when nothing is said. */
+  readonly effectLimitMs?: number;
+  /** How long its node may be away by itself: a heal is tried about so much longer before it is stuck. */
+  readonly awayMs?: number;
   /** Where `check.sh` runs too, from a peer's point of view. */
   readonly witness?: Witness;
 }
@@ -229,7 +237,7 @@ export interface Claims {
   /** Throws RefusedError, and holds nothing, when another owner holds one of them, or what one is a part of. */
   hold(owner: string, targets: readonly string[]): void;
   release(owner: string): void;
-  /** The owner that holds this node or service, if any. */
+  /** The owner that holds this node or service, as a whole or by one of its tasks, if any. */
   heldBy(target: string): string | undefined;
 }
 

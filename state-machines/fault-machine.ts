@@ -4,6 +4,7 @@ import type { Outcome, RunInstants } from './contract.ts';
 /** What a run knows of itself; JSON only. */
 export interface FaultContext {
   readonly holdMs: number;
+  readonly maxHeals: number;
   readonly resumed: boolean;
   /** From here on something may be broken: only a verified heal ends the run. */
   readonly injected: boolean;
@@ -18,6 +19,8 @@ export interface FaultContext {
 
 export interface FaultInput {
   readonly holdMs: number;
+  /** Heals that are tried before the run is called stuck. */
+  readonly maxHeals: number;
   /** Found in the journal: nothing is left to do but to heal. `injected` false: it had not come that far. */
   readonly resumed?: { readonly injected: boolean };
 }
@@ -27,9 +30,6 @@ export type Effect = Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'firstEffMs'
 
 /** Where a run is, as told to `onState` of the runner's ports. */
 export type FaultState = 'prepare' | 'inject' | 'hold' | 'heal' | 'verify' | 'healed' | 'stuck';
-
-/** Heals that are tried before a run is called stuck: with the runner's backoff, about a minute and a half. */
-const maxHeals = 10;
 
 const unbound = <Output, Input = undefined>() =>
   fromPromise<Output, Input>(() => Promise.reject(new Error('no implementation was provided')));
@@ -55,16 +55,15 @@ export const faultMachine = setup({
   },
   guards: {
     isResumed: ({ context }) => context.resumed,
-    isExhausted: ({ context }) => context.attempt + 1 >= maxHeals,
+    isExhausted: ({ context }) => context.attempt + 1 >= context.maxHeals,
   },
   actions: {
     noteAbort: assign(({ event }) => ({
       outcome: 'Aborted' as const,
       ...(event.type === 'ABORT' && { message: event.reason }),
     })),
-    noteFailure: assign(({ context }, { error }: { error: unknown }) => ({
-      // Without an inject nothing was broken, whatever the reason.
-      outcome: isRefusal(error) || !context.injected ? ('Refused' as const) : ('Unknown' as const),
+    noteFailure: assign((_, { error, outcome }: { error: unknown; outcome: Outcome }) => ({
+      outcome,
       message: messageOf(error),
     })),
     noteHealFailure: assign(({ context }, { error }: { error: unknown }) => ({
@@ -77,6 +76,7 @@ export const faultMachine = setup({
   id: 'fault',
   context: ({ input }) => ({
     holdMs: input.holdMs,
+    maxHeals: input.maxHeals,
     resumed: input.resumed !== undefined,
     injected: input.resumed?.injected ?? false,
     outcome: input.resumed ? 'Aborted' : 'Healed',
@@ -96,7 +96,14 @@ export const faultMachine = setup({
       invoke: {
         src: 'prepare',
         onDone: 'inject',
-        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+        onError: {
+          target: 'heal',
+          // Without an inject nothing was broken, whatever the reason.
+          actions: {
+            type: 'noteFailure',
+            params: ({ event: { error } }) => ({ error, outcome: 'Refused' }),
+          },
+        },
       },
       on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
     },
@@ -105,7 +112,13 @@ export const faultMachine = setup({
       invoke: {
         src: 'inject',
         onDone: { target: 'hold', actions: assign({ instants: ({ event }) => event.output }) },
-        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+        onError: {
+          target: 'heal',
+          actions: {
+            type: 'noteFailure',
+            params: ({ event: { error } }) => ({ error, outcome: isRefusal(error) ? 'Refused' : 'Unknown' }),
+          },
+        },
       },
       on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
     },
@@ -118,7 +131,14 @@ export const faultMachine = setup({
           target: 'heal',
           actions: assign(({ event: { output } }) => (output === undefined ? {} : { message: output })),
         },
-        onError: { target: 'heal', actions: { type: 'noteFailure', params: ({ event }) => event } },
+        onError: {
+          target: 'heal',
+          // It was in force: whoever refuses now, as a successor may, refuses no run.
+          actions: {
+            type: 'noteFailure',
+            params: ({ event: { error } }) => ({ error, outcome: 'Unknown' }),
+          },
+        },
       },
       on: { ABORT: { target: 'heal', actions: 'noteAbort' } },
     },

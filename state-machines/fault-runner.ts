@@ -33,19 +33,29 @@ export interface RunnerPorts extends StepPorts {
   readonly journal: RunJournal;
   /** Awaited when all is armed and nothing injected: lets faults begin together. */
   readonly ready?: (signal: AbortSignal) => Promise<void>;
-  /** Told of each state of the machine as it is entered, `healed` or `stuck` last: for metrics and events. */
+  /**
+   * Told of each state of the machine as it is entered, `healed` or `stuck` last, with the steps so far: for metrics and
+   * events.
+   */
   readonly onState?: (run: FaultRun, state: FaultState, atMs: number) => void;
 }
 
 const successorPollMs = 500;
 const healBackoffMs = { first: 500, most: 15_000 };
+/** With that backoff, about a minute and a half. */
+const maxHeals = 10;
 
 /**
  * Runs one fault from nothing to verified healed. Resolves also when it was refused, aborted or got stuck: the outcome
  * says so. Abort by the signal at any time: what was broken is healed first.
  */
 export function runFault(run: FaultRun, ports: RunnerPorts, signal: AbortSignal): Promise<RunResult> {
-  return operate(run, ports, { holdMs: run.instant ? 0 : run.holdMs }, signal);
+  const awayMs = Math.max(0, ...run.steps.map((step) => step.awayMs ?? 0));
+  const input = {
+    holdMs: run.instant ? 0 : run.holdMs,
+    maxHeals: maxHeals + Math.ceil(awayMs / healBackoffMs.most),
+  };
+  return operate(run, ports, input, signal);
 }
 
 /** Heals, verifies and closes (as Aborted) every run that the journal knows as unfinished; a hold is never resumed. */
@@ -56,7 +66,7 @@ export async function healUnfinished(ports: RunnerPorts, signal: AbortSignal): P
     records.map((record) => {
       const resumed = { injected: record.phase !== 'prepared' };
       // Healing is not to be aborted: whoever stops now waits for it.
-      return operate(runOf(record), ports, { holdMs: 0, resumed }, new AbortController().signal);
+      return operate(runOf(record), ports, { holdMs: 0, maxHeals, resumed }, new AbortController().signal);
     }),
   );
 }
@@ -75,7 +85,7 @@ async function operate(
     next({ value }) {
       if (value === state || value === 'start') return;
       state = value;
-      ports.onState?.(run, state, ports.clock.now());
+      ports.onState?.(withSteps(run, steps), state, ports.clock.now());
     },
     error: () => undefined, // `ended` rejects with it
   });
@@ -101,6 +111,7 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
   let undoneMs = 0;
   const arming = new Set<Promise<unknown>>();
   const arm = async (unarmed: readonly StepRun[], holdMs: number, signal: AbortSignal): Promise<void> => {
+    signal.throwIfAborted(); // also when it was while a record was written
     const { graceMs, together, needs } = run;
     const options = { fuseMs: holdMs + graceMs, holdMs, together, needs };
     // Waited for although the run is aborted: what is armed after its heal would hold the target until it fires.

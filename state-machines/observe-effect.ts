@@ -1,5 +1,5 @@
 import { ExecError } from '../provisioners/contract.ts';
-import { RefusedError } from './contract.ts';
+import { type FaultStep, RefusedError } from './contract.ts';
 import {
   areContainersGone,
   injectStep,
@@ -11,8 +11,8 @@ import {
 } from './dead-man/step-actions.ts';
 import type { Effect } from './fault-machine.ts';
 
-/** How long a fault may take to show its effect on every target: Docker lets a task end within 10 s, and then some. */
-const effectLimitMs = 20_000;
+/** How long a fault may take to show its effect: Docker lets a task end within 10 s, and then some. */
+const usualEffectLimitMs = 20_000;
 const effectPollMs = 100;
 /** How long an undone fault may take to be seen gone before the undo is run again. */
 const goneLimitMs = 5_000;
@@ -28,12 +28,15 @@ interface Sighting {
 }
 
 interface Watch {
-  readonly target: string;
+  readonly step: FaultStep;
   readonly notBeforeMs: number;
-  readonly deadlineMs: number;
+  readonly startMs: number;
 }
 
-/** Injects on all targets in parallel and resolves when each is seen in effect; the last one gives `effMs`. */
+/**
+ * Injects on all targets in parallel and resolves when each is seen in effect; the last one gives `effMs`. Rejects with
+ * RefusedError only when no target was hurt.
+ */
 export async function injectAll(
   steps: readonly StepRun[],
   ports: StepPorts,
@@ -42,14 +45,21 @@ export async function injectAll(
   const cmdMs = ports.clock.now();
   const lonely = steps.filter(isSeenByWitnessAlone);
   const heard = steps.filter((run) => !isSeenByWitnessAlone(run));
-  const sightings = await all(
-    [injectHeard(heard, ports, signal), all(lonely, (run) => injectUnheard(run, ports, signal))],
-    (seen) => seen,
+  const groups = [heard, lonely].filter((group) => group.length > 0);
+  const sightings = await all(groups, (group) =>
+    group === heard
+      ? injectHeard(heard, ports, signal)
+      : all(lonely, (run) => injectUnheard(run, ports, signal)),
   );
   const seen = sightings.flat();
   const last = seen.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
   const firstEffMs = Math.min(...seen.map(({ effMs }) => effMs));
   return { cmdMs, effMs: last.effMs, firstEffMs, effResolutionMs: last.effMs - last.notBeforeMs };
+}
+
+/** How long the effect of a step may take to show once it is injected. */
+export function effectLimitOf({ effectLimitMs = usualEffectLimitMs }: FaultStep): number {
+  return effectLimitMs;
 }
 
 /** Whether nobody can ask the victim itself as long as the fault lasts. */
@@ -63,10 +73,10 @@ async function injectHeard(
   signal: AbortSignal,
 ): Promise<readonly Sighting[]> {
   const injected = await all(steps, (step) => injectStep(ports, step, signal));
-  const deadlineMs = ports.clock.now() + effectLimitMs;
+  const startMs = ports.clock.now();
   return all(steps, async (run, index) => {
     const { notBeforeMs, look } = injected[index]!;
-    const watch = { target: run.step.target, notBeforeMs, deadlineMs };
+    const watch = { step: run.step, notBeforeMs, startMs };
     const own = await awaitActive(look, () => lookAt(ports, run, signal), watch, ports, signal);
     const fromPeer = () => lookFromWitness(ports, run, signal);
     const peerLook = await fromPeer();
@@ -88,7 +98,7 @@ async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
   const startMs = clock.now();
-  const watch = { target: run.step.target, notBeforeMs: startMs, deadlineMs: startMs + effectLimitMs };
+  const watch = { step: run.step, notBeforeMs: startMs, startMs };
   const fromPeer = async (): Promise<Look> =>
     (await lookFromWitness(ports, run, either).catch(() => undefined)) ?? {
       ...{ verdict: 'unknown', earliestMs: startMs, latestMs: clock.now() },
@@ -109,17 +119,18 @@ async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal
 async function awaitActive(
   first: Look,
   lookAgain: () => Promise<Look>,
-  { target, notBeforeMs, deadlineMs }: Watch,
+  { step, notBeforeMs, startMs }: Watch,
   { clock }: StepPorts,
   signal: AbortSignal,
 ): Promise<Sighting> {
+  const limitMs = effectLimitOf(step);
   let negativeMs = notBeforeMs;
   for (let look = first; ; look = await lookAgain()) {
     if (look.verdict === 'active') return { effMs: look.latestMs, notBeforeMs: negativeMs };
     negativeMs = Math.max(negativeMs, look.earliestMs);
-    if (clock.now() >= deadlineMs) {
+    if (clock.now() - startMs >= limitMs) {
       throw new Error(
-        `${target}: injected, but after ${effectLimitMs / 1000} s its check says "${look.verdict}"`,
+        `${step.target}: injected, but after ${limitMs / 1000} s its check says "${look.verdict}"`,
       );
     }
     await clock.sleep(effectPollMs, signal);
@@ -151,8 +162,11 @@ export async function holdUntil(
   const watch = async (run: StepRun): Promise<void> => {
     await watchDrift(run, ports, either);
     const gone = `${run.step.target} is another container since ${new Date(ports.clock.now()).toISOString()}`;
-    told.push(`${gone}: ${follow ? 'it is followed' : 'the fault was over for it'}`);
-    if (follow) await watch(await follow(run, either));
+    const index = told.push(`${gone}: the fault was over for it`) - 1;
+    if (!follow) return;
+    const next = await follow(run, either);
+    told[index] = `${gone}: it is followed`;
+    await watch(next);
   };
   const watches = steps.map(watch);
   try {
@@ -213,7 +227,7 @@ async function awaitInactive(
   }
 }
 
-/** Runs `act` on all in parallel and waits for all; of several failures a refusal speaks first. */
+/** Runs `act` on all in parallel and waits for all; a RefusedError only when every one refused. */
 export async function all<T, R>(
   items: readonly T[],
   act: (item: T, index: number) => Promise<R>,
@@ -223,8 +237,11 @@ export async function all<T, R>(
     result.status === 'rejected' ? [result.reason as unknown] : [],
   );
   if (errors.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<R>).value);
-  const refusal = errors.find((error) => error instanceof RefusedError);
-  if (refusal) throw refusal;
-  if (errors.length === 1) throw errors[0];
-  throw new AggregateError(errors, errors.map(String).join('; '));
+  const refusals = errors.filter((error) => error instanceof RefusedError);
+  if (refusals.length === items.length) throw new RefusedError(refusals.flatMap(({ reasons }) => reasons));
+  throw new AggregateError(errors, errors.map(messageOf).join('; '));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

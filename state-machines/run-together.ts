@@ -1,7 +1,8 @@
 import { type FaultRun, type Outcome, RefusedError, type RunInstants, type RunResult } from './contract.ts';
 import { type RunnerPorts, runFault } from './fault-runner.ts';
 
-const byGravity: readonly Outcome[] = ['Stuck', 'Unknown', 'Refused', 'Aborted', 'Healed'];
+/** `Refused` says that nothing was hurt, so it is the word for several only when none was `Aborted`. */
+const byGravity: readonly Outcome[] = ['Stuck', 'Unknown', 'Aborted', 'Refused', 'Healed'];
 
 /**
  * Runs faults that begin at the same moment: each is armed, and none is injected before all are. When one is refused
@@ -34,10 +35,9 @@ export function gravest(outcomes: readonly Outcome[]): Outcome | undefined {
 /** What came of faults that were run together, as of one: from the first order to the last that was seen gone. */
 export function mergeResults(runId: string, results: readonly RunResult[]): RunResult {
   const outcome = gravest(results.map((result) => result.outcome)) ?? 'Healed';
-  // Who only followed says nothing new.
-  const messages = new Set(
-    results.filter((result) => result.outcome === outcome).flatMap(({ message }) => message ?? []),
-  );
+  // What was healed as it should be has nothing to say of what went wrong.
+  const telling = results.filter((result) => result.outcome === outcome || result.outcome !== 'Healed');
+  const messages = new Set(telling.flatMap(({ message }) => message ?? []));
   const instants = results.map((result) => result.instants);
   const of = <K extends keyof RunInstants>(key: K) => instants.flatMap((each) => each[key] ?? []);
   const isInEffect = of('effMs').length === results.length;

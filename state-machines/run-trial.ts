@@ -55,6 +55,8 @@ export interface TrialResult {
   /** Both are absent when it did not come to the fault. */
   readonly plan?: readonly FaultRun[];
   readonly run?: RunResult;
+  /** Targets of those that came in the place of planned ones, and were hurt for them. */
+  readonly followed?: readonly string[];
   readonly calibration?: Calibration;
   readonly recovery?: Recovery;
   /** Why there is no recovery to report: the trial is Invalid. */
@@ -91,9 +93,14 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
     }
     const plan = await trial.plan(signal);
     ports.claims.hold(trial.owner, claimsOf(plan));
-    const results = await during(runTogether(plan, ports, signal), 'fault', ports);
+    const followed: string[] = [];
+    const follow = (target: string) => {
+      ports.claims.hold(trial.owner, [target]);
+      followed.push(target);
+    };
+    const results = await during(runTogether(plan, followingPorts(ports, follow), signal), 'fault', ports);
     const run = mergeResults(trial.runId, results);
-    result = { ...result, plan, run };
+    result = { ...result, plan, run, followed };
     if (!observe) return result;
     if (run.outcome !== 'Healed') return { ...result, problem: run.message ?? run.outcome };
     await watch(() => observe(run), ports, signal);
@@ -192,7 +199,20 @@ async function during<T>(work: Promise<T>, awaiting: Progress['awaiting'], ports
   }
 }
 
-/** A node, or a task of a service on a node: as the reconciler asks. */
+/** Tells of whoever comes in the place of a target, before he is hurt. */
+function followingPorts({ successor, ...ports }: TrialPorts, follow: (target: string) => void): RunnerPorts {
+  if (!successor) return ports;
+  return {
+    ...ports,
+    async successor(run, gone, signal) {
+      const step = await successor(run, gone, signal);
+      if (step) follow(step.target);
+      return step;
+    },
+  };
+}
+
+/** A node, a service, or a task of it on a node: as the reconciler asks. */
 function claimsOf(plan: readonly FaultRun[]): readonly string[] {
   return [...new Set(plan.flatMap(({ steps }) => steps.map(({ target }) => target)))];
 }

@@ -33,7 +33,10 @@ const three = managedBy(['node1', 'node2', 'node3']);
 t.test('demoteManager', async (t) => {
   t.test('is done, and undone, by a manager that stays one', async (t) => {
     t.same(plan('demoteManager', facts(['node1'], three)), [
-      { node: 'node2', target: 'node1', mechanism: 'membership', args: ['demote', 'id-of-node1'] },
+      {
+        ...{ node: 'node2', target: 'node1', mechanism: 'membership', args: ['demote', 'id-of-node1'] },
+        effectLimitMs: 90_000,
+      },
     ]);
   });
 
@@ -70,7 +73,8 @@ t.test('leaveSwarm', async (t) => {
 t.test('rebootNode and powerOffNode are seen by a node that stays', async (t) => {
   const witness = { node: 'node2', args: ['off', '10.98.0.11'], alone: true };
   const off = plan('powerOffNode', facts(['node1'], three));
-  t.same(off, [{ node: 'node1', target: 'node1', mechanism: 'power', args: ['off'], power: 'off', witness }]);
+  const step = { node: 'node1', target: 'node1', mechanism: 'power', args: ['off'], power: 'off' };
+  t.same(off, [{ ...step, awayMs: 300_000, witness }]);
   const reboot = plan('rebootNode', facts(['node1'], three));
   t.match(reboot, [{ args: ['reboot'], witness: { args: ['reboot', '10.98.0.11'], alone: true } }]);
   t.notOk(reboot[0]?.power, 'a reboot needs no switch');

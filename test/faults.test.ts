@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
@@ -110,6 +111,26 @@ t.test('dead-man scripts', async (t) => {
       t,
       files.map((name) => `state-machines/dead-man/${name}`),
     );
+  });
+
+  t.test('heal also what was still being armed when they began', async (t) => {
+    const root = t.testdir({
+      bin: {},
+      runs: {
+        arming: { 'heal.sh': ': >"${0%/*}/healed"' },
+        armed: { armed: '', 'heal.sh': ': >"${0%/*}/healed"' },
+        dead: {},
+      },
+    });
+    // Whoever waits for the lock gets it when the other has armed.
+    const flock = `#!/bin/sh\n: >${root}/runs/arming/armed\nshift\nexec "$@"\n`;
+    await writeFile(join(root, 'bin/flock'), flock, { mode: 0o755 });
+    const text = await readFile('state-machines/dead-man/heal-all.sh', 'utf8');
+    const env = { PATH: `${root}/bin:${process.env.PATH}`, sweeps: '' };
+    await run('sh', ['-c', text.replace('/var/lib/spark-failures', root)], { env });
+    const left = await readdir(join(root, 'runs'), { recursive: true });
+    const files = left.filter((path) => path.endsWith('/healed') || path === 'dead');
+    t.same(files.sort(), ['armed/healed', 'arming/healed']);
   });
 
   t.test('refuse an argument that would not survive its file', async (t) => {

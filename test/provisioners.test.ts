@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ import { ExecError, ProvisionError } from '../provisioners/contract.ts';
 import { nodeAddress, overlap, parseSubnet, subnetOf } from '../provisioners/lab/addresses.ts';
 import { labConfigSchema } from '../provisioners/lab/config.ts';
 import { machineHostConfig, nodeContainerOptions } from '../provisioners/lab/node-container.ts';
+import { endPowerSwitch, throwPowerSwitch } from '../provisioners/lab/power-switch.ts';
 import { ChannelSlots, type Lane } from '../provisioners/shared/channel-slots.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
 import { generateKeyPair, loadOrCreateKeyPair, pinOf } from '../provisioners/shared/keys.ts';
@@ -376,6 +378,28 @@ t.test('a machine may do what systemd needs, and never move the clock of the hos
     'no port where the network is reachable',
   );
   t.match(nodeContainerOptions(node, true).HostConfig?.PortBindings, { '22/tcp': [{ HostIp: '127.0.0.1' }] });
+});
+
+t.test('a power switch acts on the engine of this machine, whatever the environment says', async (t) => {
+  const path = await folder(t);
+  const log = join(path, 'log');
+  await writeFile(join(path, 'docker'), `#!/bin/sh\necho "$*" >>${log}\n`, { mode: 0o755 });
+  const before = { ...process.env };
+  t.teardown(() => {
+    process.env = before;
+  });
+  process.env = { ...before, PATH: `${path}:${before.PATH}`, DOCKER_HOST: 'tcp://192.0.2.1:2375' };
+  const engine = '-H unix:///var/run/docker.sock';
+  const said = () => (existsSync(log) ? readFileSync(log, 'utf8') : '');
+  const id = `of-nobody-${process.pid}`;
+  await throwPowerSwitch(id, Date.now() - 1_000);
+  await endPowerSwitch(id, never);
+  t.equal(said(), '', 'its time has passed');
+  await throwPowerSwitch(id, Date.now() + 600_000);
+  await until(() => said() !== '');
+  t.equal(said(), `${engine} kill ${id}\n`);
+  await endPowerSwitch(id, never);
+  t.equal(said(), `${engine} kill ${id}\n${engine} start ${id}\n`, 'and is on again when it has ended');
 });
 
 t.test('what a machine offers is read in one round trip', async (t) => {

@@ -50,6 +50,15 @@ t.test('the same seed and the same world give the same targets, in whatever orde
   const reversed = { ...inventory, services: [...inventory.services].reverse() };
   t.same(selectTargets(workers, inventory, draw), selectTargets(workers, reversed, draw));
   t.equal(selectTargets(workers, inventory, draw).length, 1, 'one when nothing is said');
+  const slots = [1, 2, 3, 10].map((slot) => ({
+    ...{ node: 'node4', taskId: `t${slot}`, containerId: `c${slot}`, slot: String(slot) },
+  }));
+  const pool = (tasks: typeof slots) => ({ ...inventory, services: [{ ...worker(1), tasks }] });
+  t.same(
+    selectTargets(workers, pool(slots), draw),
+    selectTargets(workers, pool([...slots].reverse()), draw),
+    'several tasks of a service on one node, too',
+  );
   t.end();
 });
 
@@ -125,6 +134,11 @@ t.test(
     const at = (node: string) => [{ kind: 'node', node } as const];
     t.same(guardRun(at('node4'), inventory, strict), []);
     t.match(guardRun(at('node2'), inventory, strict), [/^node2 runs streaming_kafka/]);
+    const second = { ...inventory.services.at(-1)!, name: 'streaming_kafka-2' };
+    const numbered = { ...inventory, services: [second] };
+    t.match(guardRun(at('node2'), numbered, { ...strict, allowQuorumLoss: true }), [
+      /^node2 runs streaming_kafka-2/,
+    ]);
     const permitted = { allowQuorumLoss: true, allowMeasurementNodes: true };
     t.same(guardRun(at('node2'), inventory, permitted), []);
     t.equal(guardRun(at('node2'), inventory, strict).length, 2, 'all reasons at once');

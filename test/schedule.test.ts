@@ -383,7 +383,7 @@ t.test('the run of a schedule', async (t) => {
     t.match(trials[1]?.instants, {
       cmd: { source: 'controller' },
       eff: { source: 'check' },
-      end: { source: 'check' },
+      end: { source: 'check', resolutionMs: 10 },
     });
     t.same(trials[0]?.settings, { 'streaming.PROFILE': 'defaults' });
     t.equal(trials[0]?.verdict, undefined, 'preset none measures nothing');
@@ -422,6 +422,21 @@ t.test('the run of a schedule', async (t) => {
     t.ok(lab.isHealthy);
   });
 
+  t.test('of faults that are together is not undone by a switch that waited for the others', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    const [, , , first, second] = lab.nodes;
+    second!.mood.before = async (script) => {
+      if (script === 'arm.sh') await lab.clock.sleep(22_000, never);
+    };
+    first!.mood.effectAfterMs = 15_000;
+    const target = { services: { matchNames: ['spark-worker-2'] } };
+    const pause = { name: 'pause', target, hold: '20s', pauseContainer: {} };
+    const together = { faults: [silence, pause], together: ['silence', 'pause'] };
+    const { trials } = await lab.run(makeSchedule(together));
+    t.match(trials, [{ outcome: 'Healed' }], trials[0]?.message ?? '');
+    t.ok(lab.isHealthy);
+  });
+
   t.test('follows a task that restarts, when it is asked to', async (t) => {
     for (const onRestart of ['sticky', 'follow'] as const) {
       const lab = await new ScheduleLab().prepare();
@@ -446,14 +461,40 @@ t.test('the run of a schedule', async (t) => {
     }
   });
 
-  t.test('holds its claim as long as the trial lasts', async (t) => {
+  t.test('follows nobody but who comes in the place of the task that is gone', async (t) => {
     const lab = await new ScheduleLab().prepare();
-    let owner: string | undefined;
-    lab.nodes[3]!.mood.before = async (script) => {
-      if (script === 'heal.sh') owner = lab.claims.heldBy('node4');
-    };
-    await lab.run(makeSchedule({ faults: [silence] }));
-    t.equal(owner, key);
+    const template = { ContainerSpec: { Image: 'any:1' } };
+    await lab.swarm.gateway.createService(
+      {
+        ...{ Name: 'streaming_pool', Labels: {}, Mode: { Replicated: { Replicas: 3 } } },
+        ...{ TaskTemplate: template, EndpointSpec: { Mode: 'dnsrr' } },
+      },
+      never,
+    );
+    for (const node of lab.nodes)
+      node.mood.before = async (script) => {
+        if (script === 'inject.sh') node.mood.gone = lab.records.at(-1)?.steps[0]?.containers ?? [];
+      };
+    const target = { services: { matchNames: ['pool'] } };
+    const pause = { name: 'pause', target, hold: '60s', onRestart: 'follow', pauseContainer: {} };
+    const { trials } = await lab.run(makeSchedule({ faults: [pause] }));
+    t.match(trials, [{ outcome: 'Healed', message: /the fault was over for it/ }]);
+    t.equal(lab.nodes.filter(({ calls }) => calls.includes('inject.sh')).length, 1, 'the others go on');
+    t.equal(lab.records.at(-1)?.steps.length, 1);
+  });
+
+  t.test('holds its claim as long as the trial lasts', async (t) => {
+    const target = { services: { matchNames: ['spark-worker-1'] } };
+    for (const fault of [silence, { ...crash, target }]) {
+      const lab = await new ScheduleLab().prepare();
+      let owner: string | undefined;
+      lab.nodes[3]!.mood.before = async (script) => {
+        if (script === 'heal.sh') owner = lab.claims.heldBy('node4');
+      };
+      await lab.run(makeSchedule({ faults: [fault] }));
+      t.equal(owner, key, fault.name);
+      t.equal(lab.claims.heldBy('node4'), undefined);
+    }
   });
 
   t.test('of a whole service is armed on the manager, and the service is held', async (t) => {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type AnyStateMachine, createActor, fromPromise } from 'xstate';
 import { getSimplePaths } from 'xstate/graph';
+import { toTrialRecord } from '../controller/schedule/to-trial-record.ts';
 import {
   type FaultRun,
   RefusedError,
@@ -94,7 +95,7 @@ t.test('fault machine', async (t) => {
   ];
   const paths = getSimplePaths(faultMachine as AnyStateMachine, {
     events,
-    input: { holdMs: 5 },
+    input: { holdMs: 5, maxHeals: 10 },
     serializeState: (state) => JSON.stringify([state.value, state.context.attempt]),
     stopWhen: (state) => state.context.attempt > 1,
   });
@@ -122,7 +123,7 @@ t.test('fault machine', async (t) => {
         faultMachine.provide({
           actors: Object.fromEntries(states.map((name) => [name, fake(name)])) as never,
         }),
-        { input: { holdMs: 5 } },
+        { input: { holdMs: 5, maxHeals: 10 } },
       ).start();
       for (const { event, state } of steps.slice(1)) {
         const [, kind, name = ''] = /^xstate\.(done|error)\.actor\.0\.fault\.(\w+)$/.exec(event.type) ?? [];
@@ -211,6 +212,23 @@ t.test('run of a fault', async (t) => {
     t.ok(isHealthy(world));
   });
 
+  t.test('aborted while its first record is written arms nothing any more', async (t) => {
+    const world = makeWorld();
+    const abort = new AbortController();
+    const { write } = world.ports.journal;
+    const journal: RunJournal = {
+      ...world.ports.journal,
+      async write(record) {
+        abort.abort(new Error('no'));
+        await write(record);
+      },
+    };
+    const run = runFault(makeRun(world.nodes), { ...world.ports, journal }, abort.signal);
+    t.equal((await drive(world.clock, run)).outcome, 'Aborted');
+    t.notOk(world.nodes[0]!.calls.includes('arm.sh'));
+    t.ok(isHealthy(world));
+  });
+
   t.test('is refused when another run holds the target, and leaves that one alone', async (t) => {
     const world = makeWorld();
     const first = runFault(makeRun(world.nodes), world.ports, never);
@@ -249,15 +267,22 @@ t.test('run of a fault', async (t) => {
     t.ok(isHealthy(world));
   });
 
-  t.test('heals everywhere when one target refuses', async (t) => {
-    const world = makeWorld(2);
-    world.nodes[1]!.mood.before = async (script) => {
-      if (script === 'inject.sh') world.nodes[1]!.runs.clear();
-    };
-    const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
-    t.equal(result.outcome, 'Refused');
-    t.ok(isHealthy(world));
-  });
+  t.test(
+    'heals everywhere when one target refuses, and calls it Refused only if none was hurt',
+    async (t) => {
+      for (const refusing of [1, 2]) {
+        const world = makeWorld(2);
+        for (const node of world.nodes.slice(0, refusing))
+          node.mood.before = async (script) => {
+            if (script === 'inject.sh') node.runs.clear();
+          };
+        const result = await drive(world.clock, runFault(makeRun(world.nodes), world.ports, never));
+        t.equal(result.outcome, refusing === 2 ? 'Refused' : 'Unknown');
+        t.match(result.message, /node1: the run is not armed/);
+        t.ok(isHealthy(world));
+      }
+    },
+  );
 
   t.test('counts the hold from the last target in effect', async (t) => {
     const world = makeWorld(2);
@@ -275,6 +300,16 @@ t.test('run of a fault', async (t) => {
     t.equal(result.outcome, 'Unknown');
     t.match(result.message, /after 20 s its check says "inactive"/);
     t.ok(isHealthy(world));
+  });
+
+  t.test('may take as long as its plan says to show its effect', async (t) => {
+    const world = makeWorld();
+    world.nodes[0]!.mood.effectAfterMs = 50_000;
+    const { steps, ...run } = makeRun(world.nodes, { graceMs: 70_000 });
+    const slow = { ...run, steps: steps.map((step) => ({ ...step, effectLimitMs: 60_000 })) };
+    const { outcome, instants, message } = await drive(world.clock, runFault(slow, world.ports, never));
+    t.equal(outcome, 'Healed', message ?? '');
+    t.ok(instants.endMs! - instants.effMs! >= 60_000);
   });
 
   t.test(
@@ -356,6 +391,23 @@ t.test('run of a fault', async (t) => {
     t.ok(world.clock.now() - startMs < 5_000);
   });
 
+  t.test('is Stuck, and not waited for without end, when a way to a node hangs', async (t) => {
+    const world = makeWorld();
+    let isHung = false;
+    const ports: RunnerPorts = {
+      ...world.ports,
+      nodes: (name) => (isHung ? new Promise(() => {}) : world.ports.nodes(name)),
+      onState: (_run, state) => {
+        isHung ||= state === 'heal';
+      },
+    };
+    const run = runFault(makeRun(world.nodes, { holdMs: 1_000 }), ports, never);
+    await world.clock.advance(1_200_000);
+    const result = await Promise.race([run, settle().then(() => undefined)]);
+    t.match(result, { outcome: 'Stuck', message: /no answer within 90000 ms/ });
+    t.equal(world.clock.sleeping, 0);
+  });
+
   t.test('heals although the journal can no longer be written', async (t) => {
     const world = makeWorld();
     const write = world.ports.journal.write;
@@ -406,8 +458,10 @@ t.test('a target that restarts while the fault is held', async (t) => {
     const [from, to] = world.nodes;
     from!.mood.gone = ['c1'];
     let asked = 0;
+    const told: string[][] = [];
     const ports: RunnerPorts = {
       ...world.ports,
+      onState: ({ steps }) => told.push(steps.map(({ node }) => node)),
       async successor(_run, step) {
         asked += 1;
         if (asked < 3) return undefined;
@@ -419,10 +473,24 @@ t.test('a target that restarts while the fault is held', async (t) => {
     const result = await drive(world.clock, runFault(run, ports, never));
     t.equal(result.outcome, 'Healed');
     t.match(result.message, /it is followed/);
+    t.same(told.at(-1), ['node1', 'node2'], 'whoever is told of the end hears of both');
     t.ok(to!.calls.includes('inject.sh'));
     const before = to!.calls.slice(0, to!.calls.indexOf('arm.sh'));
     t.equal(before.at(-1), 'journal holding', 'its undo is in the journal before it is armed');
     t.equal(world.records.at(-2)?.steps.length, 2);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('and cannot be followed is no refusal: the fault was in force', async (t) => {
+    const world = makeWorld(1);
+    world.nodes[0]!.mood.gone = ['c1'];
+    const ports: RunnerPorts = {
+      ...world.ports,
+      successor: () => Promise.reject(new RefusedError('node3: connection lost')),
+    };
+    const run = { ...onContainers(world), follow: true } as const;
+    const result = await drive(world.clock, runFault(run, ports, never));
+    t.match(result, { outcome: 'Unknown', message: 'node3: connection lost' });
     t.ok(isHealthy(world));
   });
 
@@ -512,6 +580,19 @@ t.test('faults together', async (t) => {
       for (const node of world.nodes) t.notOk(node.calls.includes('inject.sh'));
       t.ok(isHealthy(world));
     }
+  });
+
+  t.test('are not called Refused when one was hurt before the other refused', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[1]!.mood.before = async (script) => {
+      if (script === 'inject.sh') world.nodes[1]!.runs.clear();
+    };
+    const results = await drive(world.clock, runTogether(pair(world), world.ports, never));
+    t.ok(world.nodes[0]!.calls.includes('inject.sh'));
+    const { outcome, message } = mergeResults('run', results);
+    t.equal(outcome, 'Aborted');
+    t.match(message, /node2: the run is not armed/, 'and why is told');
+    t.ok(isHealthy(world));
   });
 
   t.test('are healed when one of them goes wrong', async (t) => {
@@ -615,6 +696,18 @@ t.test('run whose effect only a witness sees', async (t) => {
     t.notOk(victim.calls.includes('inject.sh'));
     peer.broken.clear();
     t.ok(isHealthy(world));
+  });
+
+  t.test('is healed after minutes when its plan says that the victim may be away so long', async (t) => {
+    for (const awayMs of [undefined, 300_000]) {
+      const { victim, world } = makeSilent();
+      victim.mood.effectEndsMs = world.clock.now() + 260_000;
+      const witness = { node: 'node2', args: [], alone: true } as const;
+      const step = { ...{ node: 'node1', target: 'node1', mechanism: 'drop', args: [] }, witness };
+      const steps = [{ ...step, ...(awayMs !== undefined && { awayMs }) }];
+      const run = runFault(makeRun([], { steps, holdMs: 1_000 }), world.ports, never);
+      t.equal((await drive(world.clock, run)).outcome, awayMs === undefined ? 'Stuck' : 'Healed');
+    }
   });
 
   t.test('is Stuck while the victim stays away, and closed when it is back', async (t) => {
@@ -808,6 +901,30 @@ t.test('trial', async (t) => {
     t.ok(tookMs < 80_000, `a smoke trial waits little: ${tookMs} ms`);
     t.ok(rows() > 250);
     t.equal(world.clock.sleeping, 0, 'nothing is left behind');
+  });
+
+  t.test('claims whom it follows, too', async (t) => {
+    const world = makeWorld(2);
+    world.nodes[0]!.mood.gone = ['c1'];
+    const run = makeRun(world.nodes.slice(0, 1), { follow: true, holdMs: 20_000 });
+    const steps = run.steps.map((step) => ({ ...step, containers: ['c1'] }));
+    const { trial, ports, claimed } = makeTrial(world, 0, { plan: async () => [{ ...run, steps }] });
+    const { measure: _measure, ...bare } = trial;
+    const successor: TrialPorts['successor'] = async (_run, step) => {
+      return { ...step, node: 'node2', target: 'node2', containers: ['c2'] };
+    };
+    const result = await drive(world.clock, runTrial(bare, { ...ports, successor }, never));
+    t.equal(result.run?.outcome, 'Healed');
+    const started = {
+      ...{ number: 1, fault: 'f', kind: 'k', runId: 'run', seed: 1, startedMs: 0, settings: {} },
+      samples: undefined,
+    };
+    t.match(toTrialRecord(started, result, 'Refused', 1), { targets: ['node1', 'node2'], figures: {} });
+    t.same(claimed, [
+      'FaultSchedule/s holds node1',
+      'FaultSchedule/s holds node2',
+      'FaultSchedule/s releases',
+    ]);
   });
 
   t.test('reuses the calibration of its campaign, and waits at the gate instead', async (t) => {

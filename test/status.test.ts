@@ -473,6 +473,10 @@ t.test('claims', async (t) => {
       'node4/streaming_kafka is held by trial-1',
     ]);
     t.same(claims.conflicts('trial-2', ['node5', 'node4/streaming_driver', 'node5/streaming_kafka']), []);
+    t.same(['node4', 'streaming_kafka', 'node5', 'streaming_driver'].map(claims.heldBy), [
+      ...['trial-1', 'trial-1'],
+      ...[undefined, undefined],
+    ]);
     t.same(claims.conflicts('trial-1', ['node4']), [], 'its own');
     claims.hold('trial-2', ['node5']);
     t.same(claims.conflicts('trial-1', ['node5/streaming_kafka']), ['node5 is held by trial-2']);

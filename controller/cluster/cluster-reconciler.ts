@@ -24,7 +24,7 @@ import { loadDesired } from './load-desired.ts';
 import { observeCluster } from './observe-cluster.ts';
 import { nextInventory } from './ownership.ts';
 import { heldDifferences, planCluster } from './plan-cluster.ts';
-import { holderOfStep, type PlanContext } from './plan-context.ts';
+import type { PlanContext } from './plan-context.ts';
 import { planTeardown } from './plan-teardown.ts';
 
 /** A change that no event told is found within this time. */
@@ -192,7 +192,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const tools = { provisioner, pool, images, clock, references: new References() };
     const results = await applyPlan(
       { steps },
-      (step) => applyStep(step, tools, (each) => holderOfStep(each, context), signal),
+      (step) => applyStep(step, tools, ({ target }) => context.heldBy(target), signal),
       (result) => this.#log(context.desired.name, result),
       signal,
     );

@@ -12,13 +12,12 @@ import type {
   LiveSecret,
   LiveService,
 } from '../swarm/swarm-types.ts';
-import type { Step } from './cluster-plan.ts';
 
 /** All that a plan is made from. */
 export interface PlanContext {
   readonly desired: DesiredCluster;
   readonly observed: ObservedCluster;
-  /** The trial that holds a node or service, if any. */
+  /** The trial that holds a node or service, as a whole or by one of its tasks, if any. */
   readonly heldBy: (target: string) => string | undefined;
   /** What the status says that we made; undefined when nothing was ever recorded: then labels alone decide. */
   readonly inventory: Inventory | undefined;
@@ -103,21 +102,4 @@ export interface ObservedCluster {
 /** The machine of that name, if it exists. */
 export function machineOf({ machines }: ObservedCluster, name: string): ObservedMachine | undefined {
   return machines.find(({ machine }) => machine.name === name);
-}
-
-/** The trial that holds a service, as a whole or by one of its tasks (`node4/streaming_spark-worker-1`). */
-export function serviceHolder(
-  service: string,
-  { heldBy, desired }: Pick<PlanContext, 'heldBy' | 'desired'>,
-): string | undefined {
-  const names = [service, ...desired.nodes.map(({ name }) => `${name}/${service}`)];
-  return names.map(heldBy).find((owner) => owner !== undefined);
-}
-
-/** The trial that holds what a step would write to, asked at this very moment. */
-export function holderOfStep(
-  step: Step,
-  context: Pick<PlanContext, 'heldBy' | 'desired'>,
-): string | undefined {
-  return step.kind.endsWith('-service') ? serviceHolder(step.target, context) : context.heldBy(step.target);
 }

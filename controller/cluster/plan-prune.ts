@@ -1,6 +1,6 @@
 import type { Step } from './cluster-plan.ts';
 import { type ObjectKind, ownObjects } from './ownership.ts';
-import { type PlanContext, serviceHolder } from './plan-context.ts';
+import type { PlanContext } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, removal } from './plan-part.ts';
 
 const reason = 'no stack of the manifest asks for it';
@@ -31,7 +31,7 @@ export function planPrune(context: PlanContext, present: readonly Step[]): PlanP
 type OwnObject = ReturnType<typeof ownObjects>[number];
 
 function pruneService(service: OwnObject, context: PlanContext): PlanPart {
-  const owner = serviceHolder(service.name, context);
+  const owner = context.heldBy(service.name);
   if (owner !== undefined) return { held: [{ target: service.name, owner }] };
   return { steps: [removal('remove-service', service, reason, [])] };
 }

@@ -5,7 +5,7 @@ import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveService, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import { objectsOf } from './ownership.ts';
-import { type PlanContext, serviceHolder } from './plan-context.ts';
+import type { PlanContext } from './plan-context.ts';
 import { joinParts, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
 
@@ -97,7 +97,7 @@ function planFiles(stack: DesiredStack, init: readonly Step[], { observed }: Pla
 }
 
 function planService(spec: ServiceSpec, before: readonly Step[], context: PlanContext): PlanPart {
-  const owner = serviceHolder(spec.Name, context);
+  const owner = context.heldBy(spec.Name);
   if (owner !== undefined) return { held: [{ target: spec.Name, owner }] };
   const live = context.observed.swarm?.services.find(({ Spec }) => Spec.Name === spec.Name);
   if (!live) {

@@ -1,7 +1,7 @@
 import type { Inventory } from '../../crds/status.ts';
 import type { ClusterPlan, HeldTarget, RemovalKind, Step } from './cluster-plan.ts';
 import { type ObjectKind, ownObjects } from './ownership.ts';
-import { type PlanContext, serviceHolder } from './plan-context.ts';
+import type { PlanContext } from './plan-context.ts';
 import { joinParts, problem, removal, step, waiting } from './plan-part.ts';
 
 const reason = 'the manifest is gone';
@@ -32,7 +32,7 @@ function heldTargets(context: PlanContext): readonly HeldTarget[] {
   const { observed, heldBy } = context;
   const nodes = observed.machines.map(({ machine }) => [machine.name, heldBy(machine.name)] as const);
   const services = (observed.swarm?.services ?? []).map(
-    ({ Spec }) => [Spec.Name, serviceHolder(Spec.Name, context)] as const,
+    ({ Spec }) => [Spec.Name, heldBy(Spec.Name)] as const,
   );
   return [...nodes, ...services].flatMap(([target, owner]) =>
     owner === undefined ? [] : [{ target, owner }],

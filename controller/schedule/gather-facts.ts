@@ -62,7 +62,9 @@ function toTask(task: LiveTask, nodeNames: ReadonlyMap<string, string>) {
   const node = nodeNames.get(task.NodeID ?? '');
   const containerId = task.Status.ContainerStatus?.ContainerID;
   const addresses = (task.NetworksAttachments ?? []).flatMap(({ Addresses }) => Addresses ?? []);
-  return node && containerId ? [{ node, taskId: task.ID, containerId, addresses }] : [];
+  // A global service has one on each node, and numbers none.
+  const slot = String(task.Slot ?? task.NodeID);
+  return node && containerId ? [{ node, taskId: task.ID, containerId, slot, addresses }] : [];
 }
 
 /** What a plan may depend on. Throws RefusedError with each node out of reach: no fault is planned against a guess. */

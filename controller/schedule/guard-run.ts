@@ -8,7 +8,7 @@ export interface Permissions {
 }
 
 /** Services that a fault may not stop, nor hit the node of: they produce and judge the measurement. */
-const measuringServices = ['generator', 'kafka', 'observer'];
+const measuringServices = ['generator', 'kafka', 'observer'].map(named);
 
 /**
  * Reasons to refuse a run before anything is touched; empty when it may go on. A container-scoped fault may share a
@@ -37,7 +37,7 @@ function measuringAmong(services: ReadonlySet<string>): string[] {
 }
 
 function isMeasuring(service: string): boolean {
-  return measuringServices.some((name) => service.endsWith(`_${name}`));
+  return measuringServices.some((name) => name.test(service));
 }
 
 function measurementNodes(nodes: ReadonlySet<string>, inventory: Inventory): string[] {
@@ -85,11 +85,16 @@ interface Ensemble {
   readonly services: Inventory['services'];
 }
 
-/** What acts as one in a stack: the service of that name, or numbered ones, `kafka-1`, `kafka2`, with all their tasks. */
+/** The service of that name in any stack, or numbered ones: `kafka-1`, `kafka2`. */
+function named(kind: string): RegExp {
+  return new RegExp(`^(.*_)?${kind}(-?\\d+)?$`);
+}
+
+/** What acts as one in a stack: the service of that name, or numbered ones, with all their tasks. */
 function ensemblesOf(kind: string, services: Inventory['services']): readonly Ensemble[] {
-  const named = new RegExp(`^(.*_)?${kind}(-?\\d+)?$`);
-  const stackOf = ({ name }: { readonly name: string }) => named.exec(name)?.[1] ?? '';
-  const members = services.filter(({ name }) => named.test(name));
+  const name = named(kind);
+  const stackOf = (service: { readonly name: string }) => name.exec(service.name)?.[1] ?? '';
+  const members = services.filter((service) => name.test(service.name));
   return [...new Set(members.map(stackOf))].map((stack) => ({
     name: `${stack}${kind}`,
     services: members.filter((service) => stackOf(service) === stack),

@@ -15,6 +15,7 @@ import {
 import { findLeader } from '../../state-machines/leaders/find-leader.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { effectLimitOf } from '../../state-machines/observe-effect.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -29,8 +30,10 @@ import {
   wholeOf,
 } from './select-targets.ts';
 
-/** After the hold: covers the 20 s within which the effect must be seen, and the heal by a controller that lives. */
-const graceMs = 30_000;
+/** Between the latest end of a hold and the switch: for the heal by a controller that lives. */
+const healTimeMs = 10_000;
+/** What is armed waits so long for those that it is to be together with. */
+const gateMs = 25_000;
 /** A node that does not say by then what it lacks is as good as out of reach. */
 const needsLimitMs = 25_000;
 
@@ -135,6 +138,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     ...cluster.claims.conflicts(ownerOf(schedule), held),
   );
   if (reasons.length > 0 || !steps) throw new RefusedError([...new Set(reasons)]);
+  const isTogether = planning.together !== undefined;
   return {
     runId: planning.runId,
     cluster: schedule.spec.clusterRef.name,
@@ -145,26 +149,28 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     needs: faultKind.needs,
     steps,
     holdMs: parseDuration(fault.hold),
-    graceMs,
-    ...(planning.together !== undefined && { together: planning.together }),
+    // The switch counts from the arming, the hold from the effect.
+    graceMs: (isTogether ? gateMs : 0) + Math.max(...steps.map(effectLimitOf)) + healTimeMs,
+    ...(isTogether && { together: planning.together }),
     ...(fault.onRestart === 'follow' && { follow: true }),
   };
 }
 
-/** The steps of a kind, each with the containers that it acts on. */
+/** The steps of a kind, each with the containers that it acts on, and whose they are. */
 function stepsOn({ faultKind, params }: Planning, facts: Facts): readonly FaultStep[] {
   return faultKind.plan(params, facts).map((step) => {
-    const tasks = facts.targets.filter((target) => target.kind === 'task');
-    const containers = tasks
-      .filter((task) => targetName(task) === step.target)
-      .map(({ containerId }) => containerId);
-    return containers.length === 0 ? step : { ...step, containers };
+    const tasks = facts.targets
+      .filter((target) => target.kind === 'task')
+      .filter((task) => targetName(task) === step.target);
+    if (tasks.length === 0) return step;
+    const containers = tasks.map(({ containerId }) => containerId);
+    return { ...step, containers, slots: tasks.flatMap(({ slot }) => slot ?? []) };
   });
 }
 
 /**
- * The step on a task that runs in the place of one that is gone: of its service, on the same node if there is one, and
- * none that the run has hurt already. Undefined as long as there is none.
+ * The step on a task that runs in the place of one that is gone, on the same node if there is one. Undefined as long as
+ * there is none: the other tasks of its service are not for this fault to hurt.
  */
 export async function planSuccessor(
   planning: Planning,
@@ -178,7 +184,7 @@ export async function planSuccessor(
   const fresh = inventory.services
     .filter(({ name }) => gone.target.endsWith(`/${name}`))
     .flatMap(({ name, tasks }) => tasks.map((task): TaskTarget => ({ kind: 'task', service: name, ...task })))
-    .filter(({ containerId }) => !hurt.has(containerId));
+    .filter(({ containerId, slot = '' }) => gone.slots?.includes(slot) && !hurt.has(containerId));
   const next = fresh.find(({ node }) => node === gone.node) ?? fresh[0];
   if (!next) return undefined;
   const [step] = stepsOn(planning, await gatherFacts([next], inventory, cluster, signal));

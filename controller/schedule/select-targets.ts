@@ -51,9 +51,14 @@ export function selectTargets(
     : servicesAmong(selector.services, inventory).flatMap<Target>((service) =>
         selector.whole ? [wholeOf(service)] : tasksOf(service),
       );
-  const sorted = candidates.sort((a, b) => (targetName(a) < targetName(b) ? -1 : 1));
+  const sorted = candidates.sort((a, b) => (rankOf(a) < rankOf(b) ? -1 : 1));
   const wanted = howMany(selector, sorted.length);
   return wanted > sorted.length ? [] : shuffle(sorted, random).slice(0, wanted);
+}
+
+/** Tasks of one service on one node have one name. */
+function rankOf(target: Target): string {
+  return target.kind === 'task' ? `${targetName(target)} ${target.slot}` : targetName(target);
 }
 
 /** The nodes that a selector names, in any number; none for no selector. */

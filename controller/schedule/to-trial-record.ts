@@ -26,13 +26,13 @@ export function toTrialRecord(
   unrun: Outcome,
   nowMs: number,
 ): TrialRecord {
-  const { run, recovery, plan, problem } = result;
+  const { run, recovery, plan, followed = [], problem } = result;
   const message = [run?.message, problem, recovery?.message].filter(Boolean).join('; ');
   const { startedMs, samples, settings, ...identity } = started;
   const steps = plan?.flatMap((each) => each.steps) ?? [];
   return {
     ...identity,
-    targets: [...new Set(steps.map(({ target }) => target))],
+    targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
     outcome: run?.outcome ?? unrun,
     startedAt: new Date(startedMs).toISOString(),
     finishedAt: new Date(nowMs).toISOString(),
@@ -95,11 +95,11 @@ function skewOf({ effMs, firstEffMs, effResolutionMs = 0 }: RunInstants = {}): T
 
 /** The instants of a run whose recovery was not measured. */
 function injected(instants: RunInstants = {}): TrialRecord['instants'] {
-  const { cmdMs, effMs, effResolutionMs = 0, endMs } = instants;
+  const { cmdMs, effMs, effResolutionMs = 0, endMs, endResolutionMs = 0 } = instants;
   return {
     ...(cmdMs !== undefined && { cmd: { atMs: cmdMs, source: 'controller', resolutionMs: 0 } }),
     ...(effMs !== undefined && { eff: { atMs: effMs, source: 'check', resolutionMs: effResolutionMs } }),
-    ...(endMs !== undefined && { end: { atMs: endMs, source: 'check', resolutionMs: 0 } }),
+    ...(endMs !== undefined && { end: { atMs: endMs, source: 'check', resolutionMs: endResolutionMs } }),
   };
 }
 

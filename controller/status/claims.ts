@@ -13,7 +13,8 @@ export interface TargetClaims extends Claims {
  */
 export function createClaims(released: (targets: readonly string[]) => void = () => {}): TargetClaims {
   const held = new Map<string, Set<string>>();
-  const heldBy = (target: string) => [...held].find(([, targets]) => targets.has(target))?.[0];
+  const heldBy = (target: string) =>
+    [...held].find(([, theirs]) => [...theirs].some((one) => overlap(one, target)))?.[0];
   const conflicts = (owner: string, targets: readonly string[]) =>
     [...held]
       .filter(([other]) => other !== owner)

@@ -19,7 +19,7 @@ export interface JournalContents {
   readonly problems: readonly JournalProblem[];
 }
 
-/** The journal of the one process that holds the state lock, or of a `heal` beside a dead one. */
+/** The journal of the one process that holds the state lock. */
 export interface FileRunJournal extends RunJournal {
   /** Lines found at the start that this build cannot understand. */
   readonly problems: readonly JournalProblem[];

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { engineSocket } from '../shared/docker-client.ts';
 
 const pollMs = 50;
 /** The word by which a switch is found among the processes of this host, before the id of its container. */
@@ -9,10 +10,12 @@ const mark = 'sf-power-switch';
 
 /**
  * Kills a container and starts it again. It belongs to no controller: whatever becomes of that, it goes on, and tries
- * until the container runs or is removed. TERM makes it hurry; a kill that is under way is over by then.
+ * until the container runs or is removed. TERM makes it hurry; a kill that is under way is over by then. The engine is
+ * named, for the environment may name another.
  *   $1 container's id   $2 until when it stays off, epoch seconds
  */
 const script = `
+docker() { command docker -H unix://${engineSocket} "$@"; }
 trap 'hurry=1' TERM
 wait_for() { [ -n "\${hurry-}" ] || { sleep "$1" & wait $!; kill $! 2>/dev/null; }; }
 left=$(($2 - $(date +%s)))

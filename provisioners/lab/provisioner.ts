@@ -29,10 +29,11 @@ export const labProvisioner = (config: LabConfig, context: ProvisionerContext): 
 class LabProvisioner implements Provisioner {
   readonly name = 'lab';
   readonly power = {
-    off: (name: string, signal: AbortSignal) => this.#inTurn(name, () => this.#powerOff(name, signal)),
-    on: (name: string, signal: AbortSignal) => this.#inTurn(name, () => this.#powerOn(name, signal)),
+    off: (name: string, signal: AbortSignal) =>
+      this.#inTurn(name, signal, () => this.#powerOff(name, signal)),
+    on: (name: string, signal: AbortSignal) => this.#inTurn(name, signal, () => this.#powerOn(name, signal)),
     offUntil: (name: string, untilMs: number, signal: AbortSignal) =>
-      this.#inTurn(name, () => this.#powerOffUntil(name, untilMs, signal)),
+      this.#inTurn(name, signal, () => this.#powerOffUntil(name, untilMs, signal)),
   };
   readonly #config: LabConfig;
   readonly #context: ProvisionerContext;
@@ -177,8 +178,7 @@ class LabProvisioner implements Provisioner {
   }
 
   async #powerOff(name: string, signal: AbortSignal): Promise<void> {
-    const found = await this.#get(name, signal);
-    await endPowerSwitch(found.Id, signal);
+    const found = await this.#afterSwitch(name, signal);
     if (!isOn(found)) return;
     await ignoring([409], this.#docker.getContainer(found.Id).kill());
     this.#context.progress(`powered off ${name}`);
@@ -193,17 +193,22 @@ class LabProvisioner implements Provisioner {
   }
 
   async #powerOn(name: string, signal: AbortSignal): Promise<void> {
-    const { Id } = await this.#get(name, signal);
-    await endPowerSwitch(Id, signal);
-    const found = await this.#get(name, signal);
+    const found = await this.#afterSwitch(name, signal);
     if (!isOn(found)) await this.#boot(found);
   }
 
-  /** One after the other, also when whoever waits for them has given up. */
-  #inTurn(name: string, work: () => Promise<void>): Promise<void> {
+  /** As it is once a switch that was thrown has put it on again. */
+  async #afterSwitch(name: string, signal: AbortSignal): Promise<Docker.ContainerInfo> {
+    const { Id } = await this.#get(name, signal);
+    await endPowerSwitch(Id, signal);
+    return this.#get(name, signal);
+  }
+
+  /** One after the other, also when whoever waits for them has given up; an engine that hangs holds nobody. */
+  #inTurn(name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
     const turn = (this.#turns.get(name) ?? Promise.resolve()).then(work, work);
     this.#turns.set(name, turn);
-    return turn;
+    return untilAborted(turn, signal);
   }
 
   #containers(signal: AbortSignal): Promise<Docker.ContainerInfo[]> {

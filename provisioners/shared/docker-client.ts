@@ -14,7 +14,8 @@ export interface EngineClient {
   close(): void;
 }
 
-const engineSocket = '/var/run/docker.sock';
+/** Where an engine listens on its own machine. */
+export const engineSocket = '/var/run/docker.sock';
 /** Each open connection is one `docker system dial-stdio` on the node: few, kept, and let go when nobody asks. */
 const maxConnections = 3;
 const idleMs = 30_000;

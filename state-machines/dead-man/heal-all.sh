@@ -8,13 +8,12 @@ failed=0
 
 for dir in "$root"/runs/*/; do
   [ -d "$dir" ] || continue
-  if [ -e "$dir/armed" ]; then
-    sh "$dir/heal.sh" "$(basename "$dir")" || failed=1
-  else
-    # Died while it armed, unless it is arming now.
+  if [ ! -e "$dir/armed" ]; then
+    # Died while it armed, unless it is arming now: that one is waited for, and has a switch then.
     # shellcheck disable=SC2016 # $1 is the inner shell's
     flock "$root/arming" sh -c '[ -e "$1/armed" ] || rm -rf "$1"' sh "$dir"
   fi
+  [ ! -e "$dir/armed" ] || sh "$dir/heal.sh" "$(basename "$dir")" || failed=1
 done
 
 # shellcheck disable=SC2154 # put before this

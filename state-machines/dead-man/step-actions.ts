@@ -242,20 +242,26 @@ function toVerdict(word: string): Verdict3 {
   return word === 'active' || word === 'inactive' ? word : 'unknown';
 }
 
+/** Rejects when it takes longer, or is aborted, also where the work itself would not notice. */
 async function within<T>(
   clock: Clock,
   limitMs: number,
   signal: AbortSignal,
   work: (bounded: AbortSignal) => Promise<T>,
 ): Promise<T> {
+  signal.throwIfAborted();
   const late = new AbortController();
   const done = new AbortController();
   void clock.sleep(limitMs, done.signal).then(
     () => late.abort(new Error(`no answer within ${limitMs} ms`)),
     () => undefined, // done before
   );
+  const bounded = AbortSignal.any([signal, late.signal]);
+  const ended = new Promise<never>((_resolve, reject) => {
+    bounded.addEventListener('abort', () => reject(bounded.reason as Error), { once: true });
+  });
   try {
-    return await work(AbortSignal.any([signal, late.signal]));
+    return await Promise.race([work(bounded), ended]);
   } finally {
     done.abort();
   }

@@ -26,7 +26,11 @@ export const demoteManager: FaultKind<z.output<typeof params>> = {
     return names.map((target) => {
       const { id, role } = memberOf(nodes, target);
       if (role !== 'manager') throw new RefusedError(`${target} is no manager that could be demoted`);
-      return { node: manager, target, mechanism: 'membership', args: ['demote', id] };
+      // A leader leads to another one first, who demotes nobody before it knows who is left: rounds of five seconds.
+      return {
+        ...{ node: manager, target, mechanism: 'membership', args: ['demote', id] },
+        effectLimitMs: 90_000,
+      };
     });
   },
 };

@@ -4,6 +4,9 @@ import { sidesOf } from '../aimed-at-nodes.ts';
 
 const params = z.strictObject({});
 
+/** A server tests its memory for minutes before it boots. */
+const awayMs = 300_000;
+
 const power = {
   level: 'state',
   mechanism: 'power',
@@ -44,6 +47,6 @@ function stepsOn(
   if (!peer) throw new RefusedError(`${kind}: no other node is left that could see it`);
   return chosen.map(({ name, address }) => {
     const witness = { node: peer.name, args: [...args, address], alone: true } as const;
-    return { node: name, target: name, mechanism: 'power', args, ...how, witness };
+    return { node: name, target: name, mechanism: 'power', args, ...how, awayMs, witness };
   });
 }
