@@ -1,6 +1,9 @@
+import { once } from 'node:events';
 import { access, lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
@@ -172,6 +175,22 @@ await t.test('a machine that loses power comes back as itself, with its images',
   await bind().create(specs[0], signal);
   t.same((await bind().list(signal))[0], before);
   t.equal(await withNodes(([one]) => output(one!, identity)), was);
+});
+
+await t.test('a machine that loses power says goodbye to nobody', async (t) => {
+  const [machine] = await bind().list(signal);
+  const socket = connect(22, machine!.address);
+  t.teardown(() => socket.destroy());
+  let isOver = false;
+  for (const event of ['end', 'close', 'error'])
+    socket.on(event, () => {
+      isOver = true;
+    });
+  await once(socket, 'data');
+  await bind().power?.off('node1', signal);
+  await sleep(3_000);
+  t.notOk(isOver, 'its peers have to find out');
+  await bind().create(specs[0], signal);
 });
 
 await t.test('an image can be removed and made on a machine without touching its peer', async (t) => {
