@@ -395,7 +395,7 @@ t.test('a power switch acts on the engine of this machine, whatever the environm
   await throwPowerSwitch(id, Date.now() - 1_000);
   await endPowerSwitch(id, never);
   t.equal(said(), '', 'its time has passed');
-  await throwPowerSwitch(id, Date.now() + 600_000);
+  await throwPowerSwitch(id, Date.now() + 600_000, 0);
   const pulled = `${engine} exec ${id} ip link set eth0 down\n${engine} kill ${id}\n`;
   await until(() => said().includes('kill'));
   t.equal(said(), pulled, 'silent before it is off');

@@ -3,34 +3,34 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { engineSocket } from '../shared/docker-client.ts';
-import { runCommand } from '../shared/run-command.ts';
 
 const pollMs = 50;
 /** The word by which a switch is found among the processes of this host, before the id of its container. */
 const mark = 'sf-power-switch';
 
 /**
- * Pulls the plug of container $1. Its kernel is this host's, which would say goodbye on every connection of it: it is cut
- * off first, so that its peers hear nothing, as of a machine that is off. The engine is named, for the environment may name
- * another.
+ * A swarm that has missed a member for 10 to 16 s, and then hears of it again, lists it as Down for long; no real machine
+ * boots so fast. This and the boot are longer.
  */
-const pull = `
-docker() { command docker -H unix://${engineSocket} "$@"; }
-timeout 3 docker -H unix://${engineSocket} exec "$1" ip link set eth0 down
-docker kill "$1" || [ "$(docker inspect -f '{{.State.Running}}' "$1")" = false ]`;
+const leastMs = 16_000;
 
 /**
- * Kills a container and starts it again. It belongs to no controller: whatever becomes of that, it goes on, and tries
- * until the container runs or is removed. TERM makes it hurry; a kill that is under way is over by then.
- *   $1 container's id   $2 until when it stays off, epoch seconds
+ * Kills a container and starts it again. Its kernel is this host's, which would say goodbye on every connection of it: it
+ * is cut off first, so that its peers hear nothing, as of a machine that is off. The switch belongs to no controller:
+ * whatever becomes of that, it goes on, and tries until the container runs or is removed. TERM makes it hurry, when the
+ * least time is over. The engine is named, for the environment may name another.
+ *   $1 container's id   $2 until when it stays off, epoch seconds   $3 and for how many seconds at least
  */
 const script = `
+docker() { command docker -H unix://${engineSocket} "$@"; }
 trap 'hurry=1' TERM
 wait_for() { [ -n "\${hurry-}" ] || { sleep "$1" & wait $!; kill $! 2>/dev/null; }; }
-left() { echo $(($2 - $(date +%s))); }
-[ "$(left "$@")" -gt 0 ] || exit 0
-${pull}
-[ "$(left "$@")" -le 0 ] || wait_for "$(left "$@")"
+[ $(($2 - $(date +%s))) -gt 0 ] || exit 0
+timeout 3 docker -H unix://${engineSocket} exec "$1" ip link set eth0 down
+docker kill "$1"
+sleep "$3"
+left=$(($2 - $(date +%s)))
+[ "$left" -le 0 ] || wait_for "$left"
 hurry=
 until docker start "$1"; do
   if docker inspect "$1" 2>&1 | grep -q 'o such'; then exit; fi
@@ -38,19 +38,18 @@ until docker start "$1"; do
 done`;
 
 /** Starts the switch, as a process of a session of its own; resolves when it exists. */
-export const throwPowerSwitch = async (containerId: string, untilMs: number): Promise<void> => {
-  const until = String(Math.ceil(untilMs / 1000));
-  const child = spawn('sh', ['-c', script, mark, containerId, until], { detached: true, stdio: 'ignore' });
+export const throwPowerSwitch = async (
+  containerId: string,
+  untilMs: number,
+  least = leastMs,
+): Promise<void> => {
+  const words = [containerId, ...[untilMs, least].map((ms) => String(Math.ceil(ms / 1000)))];
+  const child = spawn('sh', ['-c', script, mark, ...words], { detached: true, stdio: 'ignore' });
   await once(child, 'spawn');
   child.unref();
 };
 
-/** Pulls the plug; rejects when the container runs on. */
-export const pullPlug = async (containerId: string, signal: AbortSignal): Promise<void> => {
-  await runCommand('sh', ['-c', pull, 'pull-plug', containerId], {}, signal);
-};
-
-/** Lets the switch of a container, if there is one, put it on again now; resolves when it has. */
+/** Lets the switch of a container, if there is one, put it on again as soon as it may; resolves when it has. */
 export const endPowerSwitch = async (containerId: string, signal: AbortSignal): Promise<void> => {
   for (;;) {
     const pids = await switchesOf(containerId);

@@ -16,7 +16,7 @@ import { type LabEngine, readLabEngine } from './lab-engine.ts';
 import { containerName, labels, networkName } from './labels.ts';
 import { accessOf, logIn, logInWhenBooted } from './node-access.ts';
 import { checkpointMount, machineHostConfig, nodeContainerOptions } from './node-container.ts';
-import { endPowerSwitch, pullPlug, throwPowerSwitch } from './power-switch.ts';
+import { endPowerSwitch, throwPowerSwitch } from './power-switch.ts';
 import { layersMount, layersOf, plantSeed, prepareSeed, removeLeftovers, type Seed } from './seed-store.ts';
 
 /** From the start of a container to an engine that runs in it; seconds, unless the host is very busy. */
@@ -180,7 +180,7 @@ class LabProvisioner implements Provisioner {
   async #powerOff(name: string, signal: AbortSignal): Promise<void> {
     const found = await this.#afterSwitch(name, signal);
     if (!isOn(found)) return;
-    await pullPlug(found.Id, signal);
+    await ignoring([409], this.#docker.getContainer(found.Id).kill());
     this.#context.progress(`powered off ${name}`);
   }
 

@@ -187,9 +187,12 @@ await t.test('a machine that loses power says goodbye to nobody', async (t) => {
       isOver = true;
     });
   await once(socket, 'data');
-  await bind().power?.off('node1', signal);
-  await sleep(3_000);
+  await bind().power?.offUntil('node1', Date.now() + 600_000, signal);
+  const isOff = async () => (await bind().list(signal))[0]?.power === 'off';
+  while (!(await isOff())) await sleep(100);
+  await sleep(2_000);
   t.notOk(isOver, 'its peers have to find out');
+  await bind().power?.on('node1', signal);
   await bind().create(specs[0], signal);
 });
 
