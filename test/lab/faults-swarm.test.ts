@@ -62,7 +62,9 @@ await t.test('stopEngine', async (t) => {
     t.equal(await on('node2', units), 'active\nactive\nactive');
     await until('its task is back', minute, async () => (await containers('node2')) !== '');
     // The engine goes on to make its ingress network after it answers.
-    await until('all is as before', minute, async () => isDeepStrictEqual(await traces(), before));
+    await until('all is as before', minute, async () => isDeepStrictEqual(await traces(), before)).catch(
+      async () => t.same(await traces(), before),
+    );
   });
 
   await t.test('is undone by the node alone, also in the midst of the stop', async (t) => {
