@@ -53,14 +53,17 @@ const asks = (service: string) =>
 
 await t.test('a service behind a virtual address is reached through IPVS', async (t) => {
   const [back] = (await guest.inventory()).services.filter(({ name }) => name === 'back');
-  const tables = on(
-    'nsenter --net="/proc/$(docker inspect -f "{{.State.Pid}}" "$1")/ns/net" cat /proc/net/ip_vs',
-    front.containerId,
-  );
-  t.match(await tables, /FWM .* rr/);
   t.equal(back?.addresses?.length, 1);
   t.equal(await asks('back'), 'answer');
   t.equal(await asks('other'), 'answer');
+  const tables = () =>
+    on(
+      'nsenter --net="/proc/$(docker inspect -f "{{.State.Pid}}" "$1")/ns/net" cat /proc/net/ip_vs',
+      front.containerId,
+    );
+  await guest.until('its packets are marked and led on', minute, async () =>
+    /FWM .* rr/.test(await tables()),
+  );
 });
 
 const cutOff = async (t: Test, kind: string, params: object, expected: string) => {
@@ -101,13 +104,13 @@ await t.test('a blocked port of a service behind one answers nobody', async (t) 
   t.equal(await asks('back'), 'answer');
 });
 
-/** Milliseconds that a container needs to bring one MiB onto its volume. */
+/** Milliseconds that a container needs to bring one MiB onto its volume, as its dd says. */
 const writes = async ({ containerId }: TaskTarget) =>
+  1000 *
   Number(
     await on(
-      `docker exec "$1" perl -MTime::HiRes=time -e '$t = time;
-         system("dd if=/dev/zero of=/data/new bs=64k count=16 oflag=direct 2>/dev/null") && die; printf "%d", 1000 * (time - $t)
-         ' && docker exec "$1" rm /data/new`,
+      `docker exec "$1" dd if=/dev/zero of=/data/new bs=64k count=16 oflag=direct 2>&1 |
+         sed -n 's/.* copied, \\([0-9.e-]*\\) s.*/\\1/p' && docker exec "$1" rm /data/new`,
       containerId,
     ),
   );
