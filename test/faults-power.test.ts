@@ -78,6 +78,7 @@ t.test('rebootNode and powerOffNode are seen by a node that stays', async (t) =>
   const reboot = plan('rebootNode', facts(['node1'], three));
   t.match(reboot, [{ args: ['reboot'], witness: { args: ['reboot', '10.98.0.11'], alone: true } }]);
   t.notOk(reboot[0]?.power, 'a reboot needs no switch');
+  t.ok(reboot[0]!.effectLimitMs! > 90_000, 'whatever is stopped in good order may take its 90 s');
   for (const name of ['rebootNode', 'powerOffNode'])
     t.throws(() => plan(name, facts(['node1'], three.slice(0, 1))), /no other node is left/);
 

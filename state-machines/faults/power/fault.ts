@@ -7,6 +7,9 @@ const params = z.strictObject({});
 /** A server tests its memory for minutes before it boots. */
 const awayMs = 300_000;
 
+/** systemd gives each unit 90 s to stop. */
+const orderlyMs = 120_000;
+
 const power = {
   level: 'state',
   mechanism: 'power',
@@ -23,7 +26,7 @@ export const rebootNode: FaultKind<z.output<typeof params>> = {
     'Reboots the chosen nodes in good order: their tasks end, and the engine comes back with the machine.',
   death: 'crash',
   instant: true,
-  plan: (_params, facts) => stepsOn('rebootNode', facts, { args: ['reboot'] }),
+  plan: (_params, facts) => stepsOn('rebootNode', facts, { args: ['reboot'], effectLimitMs: orderlyMs }),
 };
 
 /** The chosen machines lose their power: nothing is ended, flushed or said to anybody. */
@@ -40,7 +43,7 @@ export const powerOffNode: FaultKind<z.output<typeof params>> = {
 function stepsOn(
   kind: string,
   facts: Facts,
-  { args, ...how }: Pick<FaultStep, 'args' | 'power'>,
+  { args, ...how }: Pick<FaultStep, 'args' | 'power' | 'effectLimitMs'>,
 ): readonly FaultStep[] {
   const { chosen, others } = sidesOf(kind, facts);
   const [peer] = others;
