@@ -1,4 +1,5 @@
 import { assign, fromPromise, setup } from 'xstate';
+import { messageOf } from '../provisioners/contract.ts';
 import type { Outcome, RunInstants } from './contract.ts';
 
 /** What a run knows of itself; JSON only. */
@@ -187,8 +188,4 @@ export const faultMachine = setup({
 /** By its code, not its class: the error may have crossed a JSON boundary. */
 function isRefusal(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === 'FAULT_REFUSED';
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

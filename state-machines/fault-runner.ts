@@ -1,4 +1,5 @@
 import { createActor, fromPromise, toPromise } from 'xstate';
+import { messageOf } from '../provisioners/contract.ts';
 import {
   type FaultRun,
   type FaultStep,
@@ -243,8 +244,4 @@ function runOf({
 }: RunRecord): FaultRun {
   const { schemaVersion: _schemaVersion, ...run } = rest;
   return run;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,4 @@
-import { ExecError } from '../provisioners/contract.ts';
+import { ExecError, messageOf } from '../provisioners/contract.ts';
 import { type FaultStep, RefusedError } from './contract.ts';
 import {
   areContainersGone,
@@ -240,8 +240,4 @@ export async function all<T, R>(
   const refusals = errors.filter((error) => error instanceof RefusedError);
   if (refusals.length === items.length) throw new RefusedError(refusals.flatMap(({ reasons }) => reasons));
   throw new AggregateError(errors, errors.map(messageOf).join('; '));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../provisioners/contract.ts';
 import type { Claims, FaultKind, FaultRun, RunResult, Workload } from './contract.ts';
 import type { RunnerPorts } from './fault-runner.ts';
 import { analyzeRecovery, type Recovery } from './recovery/analyze-recovery.ts';
@@ -106,7 +107,7 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
     await watch(() => observe(run), ports, signal);
     return { ...result, recovery: analyzeRecovery(observe(run)) };
   } catch (error) {
-    return { ...result, problem: error instanceof Error ? error.message : String(error) };
+    return { ...result, problem: messageOf(error) };
   } finally {
     await feed?.stop();
     ports.claims.release(trial.owner);

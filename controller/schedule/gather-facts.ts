@@ -1,3 +1,4 @@
+import { messageOf } from '../../provisioners/contract.ts';
 import {
   type Facts,
   type NodeFacts,
@@ -89,8 +90,4 @@ export async function gatherFacts(
   if (problems.length > 0) throw new RefusedError(problems);
   const known = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   return { targets, services: inventory.services, nodes: known };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

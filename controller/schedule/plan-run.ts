@@ -1,6 +1,6 @@
 import { type FaultEntry, type FaultGroup, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
 import { parseDuration } from '../../crds/parse-duration.ts';
-import type { PowerSwitch } from '../../provisioners/contract.ts';
+import { messageOf, type PowerSwitch } from '../../provisioners/contract.ts';
 import {
   type Facts,
   type FaultKind,
@@ -241,7 +241,7 @@ async function askNeeds(
       const missing = await missingNeeds(await cluster.nodes(name), faultKind.needs, scripts, limited);
       return [name, missing.length === 0 ? [] : [`${name} lacks ${missing.join(', ')}`]];
     } catch (error) {
-      return [name, [error instanceof Error ? error.message : String(error)]];
+      return [name, [messageOf(error)]];
     }
   });
   return new Map(await Promise.all(asked));

@@ -4,6 +4,7 @@ import { formatDuration } from '../../crds/parse-duration.ts';
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
+import { messageOf } from '../../provisioners/contract.ts';
 import { type FaultKind, RefusedError, type RunJournal } from '../../state-machines/contract.ts';
 import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
@@ -221,8 +222,4 @@ function closed(
   const message = signal.aborted ? messageOf(signal.reason) : (told ?? `${trials.length} trials ended`);
   const statements = [...ended(reason, message), ...(left.length > 0 ? [notHealed(left)] : [])];
   return withConditions(status, generation, statements, nowMs);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../../provisioners/contract.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { healUnfinished } from '../../state-machines/fault-runner.ts';
@@ -161,8 +162,4 @@ function onChange(log: OrphanWatchPorts['log']) {
 function nameOf(remnant: Remnant): string {
   if (remnant.kind === 'run') return remnant.run.replace(/\.\d+$/, '');
   return `${remnant.node}: ${remnant.mechanism} ${remnant.mark}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

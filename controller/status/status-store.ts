@@ -1,5 +1,6 @@
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { messageOf } from '../../provisioners/contract.ts';
 import type { Reserve } from './reserve.ts';
 import { errnoOf, StateError, stateWriteError } from './state-error.ts';
 import { syncFolder, temporaryPath, writeDurably } from './write-durably.ts';
@@ -162,8 +163,4 @@ async function removeSynced(path: string): Promise<void> {
 function fileSafe(name: string): string {
   if (/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name)) return name;
   throw new StateError('STATE_FOREIGN', name, 'not a resource name');
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
 import type { Leads } from '../../crds/fault-schedule.ts';
+import { messageOf } from '../../provisioners/contract.ts';
 import { type Nodes, RefusedError, type TaskTarget, targetName } from '../contract.ts';
 import type { Scripts } from '../load-scripts.ts';
 import { type Question, questionOf } from './questions.ts';
@@ -25,7 +26,7 @@ export async function findLeader(
         return { task, said: (await ask(task, question, asking, signal)) ? 'leads' : 'follows' } as const;
       } catch (error) {
         signal.throwIfAborted();
-        return { task, said: `is not clear (${error instanceof Error ? error.message : String(error)})` };
+        return { task, said: `is not clear (${messageOf(error)})` };
       }
     }),
   );
