@@ -20,6 +20,8 @@ export interface BenchSite {
   readonly images: ReadonlyMap<string, string>;
   /** How often to measure, instead of as often as the figure's definition says. */
   readonly runs: number | undefined;
+  /** Of machines that one kind is measured on side by side, one unless asked for. */
+  readonly lanes: number;
   /** Whether anybody asked for the figure: what nobody asked for need not be measured. */
   readonly isWanted: (figure: string) => boolean;
   /** One line for people. */
@@ -28,7 +30,7 @@ export interface BenchSite {
 
 /** Makes everything ready that is no part of any figure: what has to be installed, built or pulled. */
 export async function openSite(
-  asked: Pick<BenchSite, 'runs' | 'isWanted' | 'progress'>,
+  asked: Pick<BenchSite, 'runs' | 'lanes' | 'isWanted' | 'progress'>,
   signal: AbortSignal,
 ): Promise<BenchSite> {
   const { progress } = asked;

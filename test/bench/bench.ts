@@ -12,7 +12,7 @@ import { measureOperatorIdle } from './operator-idle.ts';
 import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
 
-// `npm run bench [names] [-- --runs N]`: one JSON line per figure on standard output, progress on standard error. A name
+// `npm run bench [names] [-- --runs N --lanes N]`: one JSON line per figure on standard output, progress on standard error. A name
 // is a figure's, or what several begin with. Not a test: a figure that misses its target is a line with `pass: false`,
 // and only one that could not be had makes the exit code 1.
 
@@ -40,7 +40,7 @@ const measurements: readonly Measurement[] = [
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string' } },
+  options: { runs: { type: 'string' }, lanes: { type: 'string', default: '1' } },
 });
 const isWanted = (figure: string) =>
   positionals.length === 0 || positionals.some((name) => figure.startsWith(name));
@@ -81,7 +81,10 @@ if (unknown.length > 0) {
   process.exitCode = 2;
 } else {
   const site = await openSite(
-    { runs: values.runs === undefined ? undefined : Number(values.runs), isWanted, progress: note },
+    {
+      runs: values.runs === undefined ? undefined : Number(values.runs),
+      ...{ lanes: Number(values.lanes), isWanted, progress: note },
+    },
     stop.signal,
   );
   let measured = 0;

@@ -44,7 +44,7 @@ const due = faultKinds
   .sort((one, other) => last.indexOf(one.name) - last.indexOf(other.name));
 
 const ends: string[] = [];
-const site = await openSite({ runs: undefined, isWanted: () => true, progress: note }, stop.signal);
+const site = await openSite({ runs: undefined, lanes: 1, isWanted: () => true, progress: note }, stop.signal);
 await withLab(
   site,
   { name: cluster, subnet: '10.94.7.0/24', nodes: sixNodes },
