@@ -54,8 +54,9 @@ export const measureFaultKinds: Measure<string> = async (site, signal) => {
           const unsettled = await lane.settled(settleMs);
           if (unsettled.length > 0) {
             site.progress(`before ${kind.name}: ${unsettled.join('; ')}`);
-            await lane.rebase();
             left = 0;
+            await lane.close();
+            lanes[lane.number] = await openLane(lane.number, site.progress);
             break;
           }
           const startMs = performance.now();

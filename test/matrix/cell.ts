@@ -67,14 +67,17 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
   const free = [...lanes];
   const limit = pLimit(laneCount);
   const refusals = new Map<string, Promise<string | undefined>>();
-  const onLane = <T>(work: (lane: Lane) => Promise<T>): Promise<T> =>
+  /** What follows work that left something gets new machines. */
+  const onLane = <T extends { readonly left: readonly string[] }>(work: (lane: Lane) => Promise<T>) =>
     limit(async () => {
       const lane = free.shift()!;
-      try {
-        return await work(lane);
-      } finally {
-        free.push(lane);
+      const found = await work(lane);
+      if (found.left.length > 0) {
+        await lane.close();
+        lanes[lane.number] = await openLane(lane.number, note);
       }
+      free.push(lanes[lane.number]!);
+      return found;
     });
 
   /** The run that follows: clean, or refused. */
@@ -150,7 +153,6 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
           error instanceof RefusedError ? { refused: error.message, left: [] } : { left: [String(error)] },
         );
         await rm(stateDir, { recursive: true, force: true });
-        if (found.left.length > 0) await lane.rebase();
         const key = { kind: kind.name, situation: situation.name };
         return { ...key, ok: found.left.length === 0, ...found, tookMs: Date.now() - startedMs };
       }),

@@ -19,8 +19,6 @@ export interface Lane {
   plan(kind: FaultKind, timing: Pick<FaultRun, 'holdMs' | 'graceMs'>): Promise<FaultRun>;
   /** Waits until all is as in the beginning: resolves with what is not, `left` on a node or `lost` from it. */
   settled(limitMs: number): Promise<readonly string[]>;
-  /** What is there now is as it should be: for what follows a cell that left something. */
-  rebase(): Promise<void>;
   leader(): Promise<string>;
   close(): Promise<void>;
 }
@@ -97,7 +95,6 @@ export async function openLane(number: number, note: (line: string) => void): Pr
     );
     return new Set((await Promise.all(lines)).flat());
   };
-  let usual: ReadonlySet<string> = new Set();
   const differences = async () => {
     const now = await traces();
     return [
@@ -122,7 +119,7 @@ export async function openLane(number: number, note: (line: string) => void): Pr
 
   await prepare();
   await lab.until('the services run', 120_000, runs);
-  usual = await traces();
+  const usual = await traces();
   let planned = 0;
   return {
     ...{ number, lab, settled },
@@ -150,10 +147,6 @@ export async function openLane(number: number, note: (line: string) => void): Pr
         lab.signal,
       );
       return { ...run, ...timing, holdMs: kind.instant ? 0 : timing.holdMs };
-    },
-    async rebase() {
-      await lab.until('the services run', 120_000, runs);
-      usual = await traces();
     },
     async leader() {
       const members = await (await swarm()).listNodes(lab.signal);
