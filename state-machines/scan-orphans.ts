@@ -1,4 +1,4 @@
-import { ExecError, type NodeHandle } from '../provisioners/contract.ts';
+import { ExecError, type ExecResult, type NodeHandle } from '../provisioners/contract.ts';
 import type { Scripts } from './load-scripts.ts';
 
 /** Something of ours that is on a node: a run's directory, or a mark in force that may belong to none. */
@@ -12,7 +12,13 @@ export type Remnant =
       readonly life: 'arming' | 'pending' | 'over';
       readonly target: string;
     }
-  | { readonly kind: 'mark'; readonly node: string; readonly mechanism: string; readonly mark: string };
+  | {
+      /** `unlisted`: which marks there are could not be told, and why. */
+      readonly kind: 'mark' | 'unlisted';
+      readonly node: string;
+      readonly mechanism: string;
+      readonly mark: string;
+    };
 
 /** Lists what faults have left on a node, whoever made them, with or without a journal. */
 export async function scanOrphans(
@@ -20,11 +26,11 @@ export async function scanOrphans(
   scripts: Scripts,
   signal: AbortSignal,
 ): Promise<readonly Remnant[]> {
-  const stdout = await run(node, scripts.deadMan('scan.sh'), [], signal);
+  const { stdout, stderr } = await run(node, scripts.deadMan('scan.sh'), [], signal);
   return stdout
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => toRemnant(node.name, line.split(' ')));
+    .map((line) => toRemnant(node.name, line.split(' '), stderr.trim()));
 }
 
 /** Undoes everything of ours on a node, journal or not; resolves with what is still there afterwards. */
@@ -88,13 +94,11 @@ export async function healOrphans(
   const marks = kept.length > 0 ? [] : afterRuns.filter(({ kind }) => kind === 'mark');
   if (marks.length > 0) await run(node, scripts.deadMan('sweep.sh'), [], signal).catch(ignoreFailure);
   const now = marks.length > 0 ? await scanOrphans(node, scripts, signal) : afterRuns;
-  const isGone = (before: Remnant) => !now.some((still) => isSame(still, before));
+  const isGone = (before: Remnant) => !now.some((still) => mayBe(still, before));
   const isLeft = (remnant: Remnant) =>
-    remnant.kind === 'mark'
-      ? kept.length === 0
-      : remnant.state !== 'healed' &&
-        standingOf(runIdOf(remnant.run)) !== 'ours' &&
-        remnant.life !== 'arming';
+    remnant.kind === 'run'
+      ? remnant.state !== 'healed' && standingOf(runIdOf(remnant.run)) !== 'ours' && remnant.life !== 'arming'
+      : kept.length === 0;
   return {
     healed: [...orphans, ...marks].filter(isGone),
     left: now.filter(isLeft),
@@ -129,10 +133,11 @@ function runIdOf(name: string): string {
   return name.replace(/\.\d+$/, '');
 }
 
-function isSame(one: Remnant, other: Remnant): boolean {
-  return one.kind === 'run'
-    ? other.kind === 'run' && one.run === other.run
-    : other.kind === 'mark' && one.mechanism === other.mechanism && one.mark === other.mark;
+/** Where marks cannot be told, any that was there before may still be. */
+function mayBe(still: Remnant, before: Remnant): boolean {
+  if (still.kind === 'run') return before.kind === 'run' && still.run === before.run;
+  if (before.kind === 'run' || still.mechanism !== before.mechanism) return false;
+  return still.kind === 'unlisted' || still.mark === before.mark;
 }
 
 /** The node answered: its script did not do what it should. */
@@ -143,14 +148,16 @@ async function run(
   script: string,
   args: readonly string[],
   signal: AbortSignal,
-): Promise<string> {
-  const { code, stdout, stderr } = await node.exec(script, args, { lane: 'heal' }, signal);
-  if (code !== 0) throw new ScriptFailed(node.name, `ended with ${code}: ${stderr.trim()}`);
-  return stdout;
+): Promise<ExecResult> {
+  const result = await node.exec(script, args, { lane: 'heal' }, signal);
+  if (result.code !== 0)
+    throw new ScriptFailed(node.name, `ended with ${result.code}: ${result.stderr.trim()}`);
+  return result;
 }
 
-function toRemnant(node: string, [kind, ...words]: readonly string[]): Remnant {
+function toRemnant(node: string, [kind, ...words]: readonly string[], why: string): Remnant {
   if (kind === 'mark') return { kind, node, mechanism: words[0] ?? '', mark: words[1] ?? '' };
+  if (kind === 'unlisted') return { kind, node, mechanism: words[0] ?? '', mark: `not listed: ${why}` };
   const state = words[1] === 'armed' || words[1] === 'healed' ? words[1] : 'injected';
   const life = words[2] === 'arming' || words[2] === 'pending' ? words[2] : 'over';
   return { kind: 'run', node, run: words[0] ?? '', state, life, target: words.slice(3).join(' ') };

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
+import type { NodeHandle } from '../provisioners/contract.ts';
 import { RefusedError } from '../state-machines/contract.ts';
 import { armStep } from '../state-machines/dead-man/step-actions.ts';
 import { describePlan } from '../state-machines/describe-plan.ts';
 import { faultKinds } from '../state-machines/faults/catalog.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
+import { scanOrphans } from '../state-machines/scan-orphans.ts';
 import { exampleFacts, faultKindContract, shellcheck } from './contracts/fault-kind.ts';
 import { FakeClock } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
@@ -131,6 +133,37 @@ t.test('dead-man scripts', async (t) => {
     const left = await readdir(join(root, 'runs'), { recursive: true });
     const files = left.filter((path) => path.endsWith('/healed') || path === 'dead');
     t.same(files.sort(), ['armed/healed', 'arming/healed']);
+  });
+
+  t.test('tell which marks could not be listed, and why', async (t) => {
+    const text = await readFile('state-machines/dead-man/scan.sh', 'utf8');
+    const sweeps = `
+sweep_bad() (
+  echo SF-1
+  echo 'the lock is held' >&2
+  exit 4
+)
+sweep_good() (
+  nothing=$(false)
+  echo "SF-2$nothing"
+)
+sweeps='bad good'
+`;
+    const script = sweeps + text.replaceAll('/var/lib/spark-failures', t.testdir());
+    const exec: NodeHandle['exec'] = async () => {
+      const { stdout, stderr } = await run('sh', ['-c', script]);
+      return { code: 0, signal: null, stdout, stderr };
+    };
+    const node = { name: 'node1', exec } as NodeHandle;
+    const found = await scanOrphans(node, scripts, new AbortController().signal);
+    t.same(
+      found.map((remnant) => remnant.kind !== 'run' && [remnant.kind, remnant.mechanism, remnant.mark]),
+      [
+        ['unlisted', 'bad', 'not listed: the lock is held'],
+        ['mark', 'bad', 'SF-1'],
+        ['mark', 'good', 'SF-2'],
+      ],
+    );
   });
 
   t.test('refuse an argument that would not survive its file', async (t) => {

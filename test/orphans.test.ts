@@ -242,6 +242,29 @@ t.test('the search for orphaned faults', async (t) => {
     t.match(world.said, [['warn', 'orphaned faults healed', { healed: ['node3: drop SF-12345'] }]]);
   });
 
+  t.test('never takes marks that a node cannot tell for none, and heals the rest of it', async (t) => {
+    const world = new World();
+    world.records.push(record({ outcome: 'Refused' }));
+    world.leave(0, 's-1-f-1-abc', 60_000);
+    const [node] = world.nodes;
+    node!.marks.add('drop SF-1');
+    node!.mood.before = async (script) => {
+      if (script === 'sweep.sh') node!.mood.sweepFails = 'the lock is held';
+    };
+    await world.scan();
+    t.equal(await world.orphans(), 1);
+    const where = { cluster: 'c', node: 'node1' };
+    t.same(world.said, [
+      ['warn', 'orphaned faults healed', { ...where, healed: ['s-1-f-1-abc'] }],
+      ['warn', 'orphaned faults in force', { ...where, left: ['node1: drop not listed: the lock is held'] }],
+    ]);
+    await world.scan();
+    t.equal(await world.orphans(), 1);
+    delete node!.mood.sweepFails;
+    await world.scan();
+    t.equal(await world.orphans(), 0);
+  });
+
   t.test('counts what it cannot heal, tries again, and says so once', async (t) => {
     const world = new World();
     world.records.push(record({ outcome: 'Aborted' }));

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Lists what faults have left on this node, whoever made them, with or without a journal: one line each,
-# `run <name> <armed|injected|healed> <arming|pending|over> <target>` (pending: its switch will fire), or `mark <mechanism> <name>` for a mark that is in force now, as each
-# mechanism's sweep.sh lists them (put before this as `sweep_<mechanism>`, their names in $sweeps).
-set -eu
+# Lists what faults have left on this node, whoever made them, with or without a journal: one line each.
+#   run <name> <armed|injected|healed> <arming|pending|over> <target>   (pending: its switch will fire)
+#   mark <mechanism> <name>   in force now, as each mechanism's sweep.sh lists them (put before this as
+#     `sweep_<mechanism>`, their names in $sweeps)
+#   unlisted <mechanism>   its sweep.sh failed, and says why on stderr: what it has not listed may be in force
+set -u
 for dir in /var/lib/spark-failures/runs/*/; do
   [ -d "$dir" ] || continue
   state=armed
@@ -17,5 +19,6 @@ for dir in /var/lib/spark-failures/runs/*/; do
 done
 # shellcheck disable=SC2154 # put before this
 for mechanism in $sweeps; do
-  "sweep_$mechanism" list | sed "s/^/mark $mechanism /"
+  marks=$("sweep_$mechanism" list) || echo "unlisted $mechanism"
+  [ -z "$marks" ] || printf '%s\n' "$marks" | sed "s/^/mark $mechanism /"
 done

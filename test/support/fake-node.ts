@@ -29,6 +29,8 @@ interface Mood {
   injectFails: boolean;
   /** undo.sh fails so many times. */
   undoFails: number;
+  /** What a sweep.sh says that cannot tell its marks. */
+  sweepFails?: string;
   /** Nothing is heard from it while a fault is in effect on it, until the connection is given up after six seconds. */
   mute: boolean;
   /** Whose faults it sees as a witness; its own when absent. */
@@ -111,7 +113,8 @@ export class FakeNode implements NodeHandle {
     await this.#loseConnection(signal);
     if (stdout === undefined) return { code: 1, signal: null, stdout: '', stderr: `${name} failed` };
     const started = ['scan.sh', 'ask.sh'].includes(name) ? '' : `started ${this.#uptime()}\n`;
-    return { code: 0, signal: null, stdout: started + stdout, stderr: '' };
+    const stderr = (name === 'scan.sh' && this.mood.sweepFails) || '';
+    return { code: 0, signal: null, stdout: started + stdout, stderr };
   }
 
   /** What the node's own timer would have done by now. */
@@ -188,7 +191,8 @@ export class FakeNode implements NodeHandle {
       const state = healed ? 'healed' : this.broken.has(name) ? 'injected' : 'armed';
       return `run ${name} ${state} ${this.#clock.now() < deadlineMs ? 'pending' : 'over'} ${lock}\n`;
     });
-    return [...runs, ...[...this.marks].map((mark) => `mark ${mark}\n`)].join('');
+    const unlisted = this.mood.sweepFails === undefined ? [] : ['unlisted drop\n'];
+    return [...runs, ...[...this.marks].map((mark) => `mark ${mark}\n`), ...unlisted].join('');
   }
 
   #inject(name: string): string {
