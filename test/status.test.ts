@@ -256,6 +256,7 @@ t.test(
         newest >= acknowledged && newest <= acknowledged + 1,
         `run record of write ${acknowledged} or the next`,
       );
+      t.equal(runs.length, Math.min(newest, 10), 'and every unfinished run before it');
       execFileSync('rm', ['-r', journalPath(stateDir)]);
     }
   },
@@ -338,6 +339,31 @@ t.test('run journal', async (t) => {
       t.equal(runs.at(-1)?.runId, 'closed-299');
     },
   );
+
+  t.test('compacts while it is written, too, and never a run that is not closed', async (t) => {
+    const stateDir = t.testdir();
+    const lines = () => readFileSync(journalPath(stateDir), 'utf8').split('\n').length - 1;
+    const journal = await openRunJournal(stateDir, 50);
+    const blocker = `${journalPath(stateDir)}.tmp`;
+    mkdirSync(join(blocker, 'x'), { recursive: true });
+    await journal.write(exampleRun('open'));
+    for (let atMs = 1; atMs < 60; atMs++) await journal.write(exampleRun('closed-0', { atMs }));
+    t.equal(lines(), 60, 'what is written is kept where it cannot');
+    execFileSync('rm', ['-r', blocker]);
+    let most = 0;
+    for (let n = 0; n < 400; n++) {
+      await journal.write(exampleRun(`closed-${n}`));
+      await journal.write(exampleRun(`closed-${n}`, { phase: 'healed', outcome: 'Healed', atMs: n }));
+      most = Math.max(most, lines());
+    }
+    t.ok(most <= 1 + 200 + 50, `at most ${most} lines`);
+    t.match(await journal.unfinished(), [{ runId: 'open' }]);
+    await journal.write(exampleRun('open', { phase: 'healed', outcome: 'Aborted', atMs: 400 }));
+    for (let n = 0; n < 50; n++) await journal.write(exampleRun('next'));
+    const known = (await journal.runs()).map(({ runId }) => runId);
+    t.equal(known.length, 201);
+    t.ok(known.includes('open'), 'who was closed last is forgotten last');
+  });
 
   t.test('reports lines that it cannot understand, and keeps them for the build that can', async (t) => {
     const newer = JSON.stringify({ ...exampleRun('future'), schemaVersion: 2 });

@@ -27,7 +27,7 @@ export interface FileRunJournal extends RunJournal {
   runs(): Promise<readonly RunRecord[]>;
 }
 
-/** Closed runs that a compaction keeps, newest first: what `describe` and a later question can still want. */
+/** Closed runs that a compaction keeps, the last to be closed: what `describe` and a later question can still want. */
 const KEPT_CLOSED_RUNS = 200;
 
 /** Spelled out, so that a phase or outcome that the contract adds and this file forgets does not compile. */
@@ -91,22 +91,32 @@ export async function readRunJournal(stateDir: string): Promise<JournalContents>
 }
 
 /**
- * Opens `<state>/journal.ndjson` for writing and compacts it: unfinished runs and the newest closed ones stay, one line
- * each, and with them every line that this build cannot understand.
+ * Opens `<state>/journal.ndjson` for writing and compacts it, now and after so many records: unfinished runs and the
+ * newest closed ones stay, one line each, and with them every line that this build cannot understand.
  */
-export async function openRunJournal(stateDir: string): Promise<FileRunJournal> {
+export async function openRunJournal(stateDir: string, compactEvery = 500): Promise<FileRunJournal> {
   const path = journalPath(stateDir);
-  const parsed = parseJournal(await readText(path));
-  const compact = compactJournal(parsed);
-  if (compact !== parsed.text) await writeDurably(path, compact);
+  const compact = async () => {
+    const parsed = parseJournal(await readText(path));
+    const text = compactJournal(parsed);
+    if (text !== parsed.text) await writeDurably(path, text);
+    return parsed.problems;
+  };
+  const problems = await compact();
+  let written = 0;
   let last: Promise<void> = Promise.resolve();
   const runs = async () => parseJournal(await readText(path)).runs;
   return {
-    problems: parsed.problems,
+    problems,
     runs,
     write(record) {
       const turn = last.then(() => append(path, record));
-      last = turn.catch(() => {}); // its own caller is told
+      const compacted = turn.then(async () => {
+        written += 1;
+        if (written % compactEvery === 0) await compact();
+      });
+      // Its own caller is told of the record alone: a file that could not be made shorter is as good.
+      last = compacted.catch(() => {});
       return turn;
     },
     unfinished: async () => (await runs()).filter((run) => run.outcome === undefined),
@@ -153,7 +163,10 @@ function parseLine(line: string): RunRecord | string {
 }
 
 function compactJournal({ runs, foreign }: ParsedJournal): string {
-  const closed = runs.filter(isSettled).slice(-KEPT_CLOSED_RUNS);
+  const closed = runs
+    .filter(isSettled)
+    .toSorted((a, b) => a.atMs - b.atMs)
+    .slice(-KEPT_CLOSED_RUNS);
   const kept = runs.filter((run) => !isSettled(run) || closed.includes(run));
   return [...foreign, ...kept.map((run) => JSON.stringify(run))].map((line) => `${line}\n`).join('');
 }

@@ -17,7 +17,7 @@ if (what === 'write') await writeForEver();
 /** Says the number of each write once it was acknowledged, so that the parent knows what must be found. */
 async function writeForEver(): Promise<void> {
   const store = openStatusStore({ stateDir, kind: 'Thing', parse: (value) => value });
-  const journal = await openRunJournal(stateDir);
+  const journal = await openRunJournal(stateDir, 3); // often: killed in a compaction as well
   for (let n = 1; ; n++) {
     await store.write('a', { n, padding: 'x'.repeat(20_000) });
     await journal.write(exampleRun(`run-${n % 10}`, { atMs: n }));
