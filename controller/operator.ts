@@ -18,6 +18,7 @@ import { ControlLoop } from './loop/control-loop.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { faultKindsByName, provisionersByName, resourceKinds } from './resource-kinds.ts';
 import { ActiveRuns } from './schedule/active-runs.ts';
+import { closeGone } from './schedule/close-books.ts';
 import { type ClusterAccess, clusterAccess } from './schedule/cluster-access.ts';
 import { scheduleRunner } from './schedule/run-schedule.ts';
 import { ScheduleReconciler } from './schedule/schedule-reconciler.ts';
@@ -74,6 +75,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const { packageRoot, stateDir, log, journal } = options;
   const clock = systemClock;
   const metrics = createMetrics();
+  const runJournal = journal ?? closedJournal;
   const statuses = openStatusStores(stateDir);
   const saved = new SavedResources(stateDir, resourceKinds);
   const [scripts, imageNames, known] = await Promise.all([
@@ -127,6 +129,8 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     images: imageDelivery(imageSource),
     variables: { ...imageVariables(imageNames), CHECKPOINT_DIR },
     controllerPort: options.port,
+    removed: (cluster, left) =>
+      closeGone(cluster, left, { journal: runJournal, clock, log, metrics: metrics.trials }),
     wake: (key, delayMs) => clusterLoop.addAfter(key, delayMs),
   });
 
@@ -157,7 +161,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
       ...{
         clock,
         scripts,
-        journal: journal ?? closedJournal,
+        journal: runJournal,
         metrics: metrics.trials,
         workloadMetrics: metrics.workload,
       },

@@ -225,7 +225,7 @@ export interface RunResult {
   readonly message?: string;
 }
 
-/** Append-only; `write` resolves when the record is on the disk. */
+/** Append-only; `write` resolves when the record is on the disk. A run that is closed stays closed. */
 export interface RunJournal {
   write(record: RunRecord): Promise<void>;
   /** The newest record of each run that is not closed. */

@@ -94,8 +94,11 @@ class World {
   readonly stacks = new Map<string, DesiredStack | Error>();
   readonly images = new Map<string, string>();
   readonly woken: string[] = [];
+  /** Removed clusters, each with the machines that are left of it. */
+  readonly removed: (readonly [string, readonly string[]])[] = [];
   /** The disk of the state directory takes no more. */
   full = false;
+  journalFull = false;
   reconciler = this.#start();
   generation = 1;
   nodes: NodeEntry[];
@@ -154,6 +157,10 @@ class World {
       },
       variables: {},
       controllerPort: 9464,
+      removed: async (name, left) => {
+        if (this.journalFull) throw new StateError('STATE_FULL', name, 'no space left to save state');
+        this.removed.push([name, left]);
+      },
       wake: (key) => void this.woken.push(key),
     });
   }
@@ -1111,6 +1118,17 @@ t.test('a manifest that is gone', async (t) => {
     t.ok(writes.indexOf('removeNetwork app_default') < writes.indexOf('destroy node1'));
     t.equal(world.provisioner.machines.size, 0);
     t.equal(world.statuses.size, 0);
+    t.same(world.removed, [['small', []]]);
+  });
+
+  t.test('is not forgotten before those who ask for it were told', async (t) => {
+    const world = await convergedWorld();
+    world.journalFull = true;
+    await t.rejects(destroy(world), { code: 'STATE_FULL' });
+    t.ok(world.statuses.size > 0);
+    world.journalFull = false;
+    t.ok(await destroy(world));
+    t.same(world.removed, [['small', []]]);
   });
 
   t.test('leaves the machines when they are to be retained', async (t) => {
@@ -1119,6 +1137,7 @@ t.test('a manifest that is gone', async (t) => {
     t.ok(await destroy(world));
     t.equal(world.provisioner.machines.size, 3);
     t.equal(world.swarm.services.size + world.swarm.networks.size, 0);
+    t.same(world.removed, [['small', ['node1', 'node2', 'node3']]]);
   });
 
   t.test('waits for a trial to end before anything goes', async (t) => {
@@ -1144,5 +1163,6 @@ t.test('a manifest that is gone', async (t) => {
     world.provisioner.machines.set('other', { ...machine, name: 'other', incarnation: 'other' });
     t.ok(await destroy(world));
     t.same([...world.provisioner.machines.keys()], ['other']);
+    t.same(world.removed, [['small', ['other']]]);
   });
 });

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { createMetrics } from '../controller/metrics.ts';
+import { closeGone } from '../controller/schedule/close-books.ts';
 import { orphanWatch } from '../controller/schedule/watch-orphans.ts';
 import type { FaultRun, RunRecord } from '../state-machines/contract.ts';
 import { runFault } from '../state-machines/fault-runner.ts';
@@ -19,10 +20,14 @@ class World {
   readonly records: RunRecord[] = [];
   readonly said: (readonly [string, string, object])[] = [];
   readonly metrics = createMetrics();
+  readonly log = this.#log();
   active: readonly string[] = [];
   isKnown = true;
   readonly journal = {
-    write: async (record: RunRecord) => void this.records.push(record),
+    write: async (record: RunRecord) => {
+      const isClosed = this.records.some(({ runId, outcome }) => runId === record.runId && outcome);
+      if (!isClosed) this.records.push(record);
+    },
     runs: async () => [...new Map(this.records.map((record) => [record.runId, record])).values()],
     unfinished: async () => (await this.journal.runs()).filter(({ outcome }) => outcome === undefined),
   };
@@ -31,7 +36,7 @@ class World {
     nodes: async (name: string) => this.nodes.find((node) => node.name === name)!,
   };
   readonly watch = orphanWatch({
-    ...{ ...this.ports, metrics: this.metrics.trials, log: this.#log() },
+    ...{ ...this.ports, metrics: this.metrics.trials, log: this.log },
     isActive: (schedule) => this.active.includes(schedule),
     machines: async () => [{ cluster: 'c', nodes: this.nodes.map(({ name }) => name) }],
     clusterOf: () => {
@@ -152,6 +157,50 @@ t.test('an unfinished run of a cluster that nobody knows is counted, and told on
   await world.healUnfinished();
   t.equal(await world.orphans(), 1);
   t.same(world.messages(), ['error: unfinished runs not healed']);
+});
+
+t.test('an unfinished run of a cluster that was removed', async (t) => {
+  const stuck = async () => {
+    const world = new World();
+    world.metrics.trials.scheduleFaults('s', ['f']);
+    world.records.push(record({ phase: 'stuck' }));
+    world.nodes[0]!.mood.unreachable = true;
+    return world;
+  };
+  const remove = (world: World, left: readonly string[]) =>
+    closeGone('c', left, { ...world.ports, metrics: world.metrics.trials, log: world.log });
+
+  await t.test('is closed with its machines, and counts no more', async (t) => {
+    const world = await stuck();
+    await world.healUnfinished();
+    t.equal(await world.orphans(), 1);
+    await remove(world, ['node2']);
+    world.isKnown = false;
+    await world.healUnfinished();
+    t.equal(await world.orphans(), 0);
+    t.equal(await world.figure('sparkfailures_fault_active{schedule="s",fault="f",target="node1"}'), 0);
+    t.match(world.records.at(-1), { phase: 'healed', outcome: 'Aborted', message: /gone with its machines/ });
+  });
+
+  await t.test('stays closed, although somebody tries to heal it at that moment', async (t) => {
+    const world = await stuck();
+    const healing = world.watch.healUnfinished();
+    await world.clock.advance(1_000);
+    await remove(world, []);
+    await world.drive(healing);
+    t.equal(await world.orphans(), 0);
+    t.equal(await world.figure('sparkfailures_fault_active{schedule="s",fault="f",target="node1"}'), 0);
+    t.notOk(world.messages().some((line) => /not healed/.test(line)));
+  });
+
+  await t.test('stays open, and loud, on a machine that is left, or of another cluster', async (t) => {
+    const world = await stuck();
+    world.records.push(record({ runId: 'other', cluster: 'd' }));
+    await remove(world, ['node1']);
+    world.isKnown = false;
+    await world.healUnfinished();
+    t.equal(await world.orphans(), 2);
+  });
 });
 
 t.test('the search for orphaned faults', async (t) => {

@@ -286,6 +286,16 @@ t.test('run journal', async (t) => {
     );
   });
 
+  t.test('does not open a run again that was closed while somebody healed it', async (t) => {
+    const stateDir = t.testdir();
+    const journal = await openRunJournal(stateDir);
+    await journal.write(exampleRun('one', { phase: 'healing' }));
+    await journal.write(exampleRun('one', { phase: 'healed', outcome: 'Aborted' }));
+    await journal.write(exampleRun('one', { phase: 'stuck' }));
+    t.same(await journal.unfinished(), []);
+    t.match(await (await openRunJournal(stateDir)).runs(), [{ outcome: 'Aborted' }]);
+  });
+
   t.test('keeps the order of writes that are asked for at once', async (t) => {
     const stateDir = t.testdir();
     const journal = await openRunJournal(stateDir);

@@ -141,7 +141,10 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       const failures = session.backoff.failuresOf(plan.steps);
       await this.#save(stored, session, { ...report, failures, results });
     }
-    if (deleting && isFinished(plan, results)) return this.#finalize(session, cluster.metadata.name);
+    if (deleting && isFinished(plan, results)) {
+      await this.#deps.removed(cluster.metadata.name, machinesLeft(plan, observed));
+      return this.#finalize(session, cluster.metadata.name);
+    }
     this.#throwFailures(session, results);
     return { requeueAfterMs: this.#requeueMs(session, report, results) };
   }
@@ -323,6 +326,12 @@ function isFinished(plan: ClusterPlan, results: readonly StepResult[]): boolean 
     results.length === plan.steps.length &&
     results.every(({ outcome }) => outcome.state === 'done')
   );
+}
+
+/** Once all steps are done. */
+function machinesLeft({ steps }: ClusterPlan, { machines }: Context['observed']): readonly string[] {
+  const destroyed = steps.filter(({ kind }) => kind === 'destroy-machine').map(({ target }) => target);
+  return machines.map(({ machine }) => machine.name).filter((name) => !destroyed.includes(name));
 }
 
 /** What the status says already, now of this manifest and whether it was accepted. */

@@ -47,6 +47,8 @@ export interface ClusterDeps {
   readonly variables: Readonly<Record<string, string>>;
   /** Where this process serves /metrics: nodes reach it there under `NodeHandle.controllerAddress`. */
   readonly controllerPort: number;
+  /** Told, before a removed cluster is forgotten, which of its machines are left; it is forgotten once this resolves. */
+  readonly removed: (cluster: string, left: readonly string[]) => Promise<void>;
   /** Asks the loop for a pass over a key, in `delayMs`. */
   readonly wake: (key: string, delayMs: number) => void;
 }

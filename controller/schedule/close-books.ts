@@ -1,7 +1,8 @@
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
-import type { Outcome, RunRecord } from '../../state-machines/contract.ts';
+import type { Clock, Outcome, RunJournal, RunRecord } from '../../state-machines/contract.ts';
 import { gravest } from '../../state-machines/run-together.ts';
+import type { TrialMetrics } from '../metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
@@ -33,6 +34,30 @@ export function closeInterrupted(
   const message = 'the run was cut off before it was recorded; what it had injected was healed';
   const closed = { ...status, trials: [...trials, ...added] };
   return withConditions(closed, generation, ended('Aborted', message), nowMs);
+}
+
+interface Books {
+  readonly journal: RunJournal;
+  readonly clock: Clock;
+  readonly metrics: Pick<TrialMetrics, 'faultActive'>;
+  readonly log: { info(fields: object, message: string): void };
+}
+
+/** Closes the unfinished runs of a cluster that was removed with its machines: what is on a machine that is left stays. */
+export async function closeGone(
+  cluster: string,
+  left: readonly string[],
+  { journal, clock, metrics, log }: Books,
+): Promise<void> {
+  const isGone = ({ steps }: RunRecord) => !steps.some(({ node }) => left.includes(node));
+  const open = (await journal.unfinished()).filter((run) => run.cluster === cluster && isGone(run));
+  const message = 'gone with its machines: the cluster was removed';
+  const outcome = 'Aborted';
+  for (const run of open) {
+    await journal.write({ ...run, phase: 'healed', atMs: clock.now(), outcome, message });
+    for (const { target } of run.steps) metrics.faultActive(run.schedule, run.fault, target, false);
+    log.info({ runId: run.runId, outcome, message }, 'unfinished run closed');
+  }
 }
 
 /** The trial that a run belongs to: that of its name, unless it is one of several faults. */

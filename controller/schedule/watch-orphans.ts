@@ -67,7 +67,9 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
       const { nodes, power } = ports.clusterOf(cluster);
       const reached = { clock, scripts, nodes, journal: records, ...(power && { power }) };
       const results = await healUnfinished(reached, never);
+      const open = new Set((await journal.unfinished()).map(({ runId }) => runId));
       for (const { runId, outcome, message } of results) {
+        if (outcome === 'Stuck' && !open.has(runId)) continue; // gone with its machines meanwhile
         const { schedule, fault, steps } = runs.find((run) => run.runId === runId)!;
         const targets = steps.map(({ target }) => target);
         const isStuck = outcome === 'Stuck';

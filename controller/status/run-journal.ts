@@ -129,7 +129,10 @@ interface ParsedJournal extends JournalContents {
   readonly foreign: readonly string[];
 }
 
-/** A last line without its newline was never acknowledged: the write died under it, and it is no record. */
+/**
+ * What is written of a run after it was closed, by who was healing it then, does not open it again.
+ * A last line without its newline was never acknowledged: the write died under it, and it is no record.
+ */
 function parseJournal(text: string): ParsedJournal {
   const runs = new Map<string, RunRecord>();
   const problems: JournalProblem[] = [];
@@ -137,8 +140,9 @@ function parseJournal(text: string): ParsedJournal {
   for (const [index, line] of text.split('\n').slice(0, -1).entries()) {
     if (line === '') continue;
     const parsed = parseLine(line);
-    if (typeof parsed !== 'string') runs.set(parsed.runId, parsed);
-    else {
+    if (typeof parsed !== 'string') {
+      if (runs.get(parsed.runId)?.outcome === undefined) runs.set(parsed.runId, parsed);
+    } else {
       problems.push({ line: index + 1, problem: parsed });
       foreign.push(line);
     }
