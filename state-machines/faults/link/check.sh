@@ -6,7 +6,7 @@
 set -eu
 read -r up _ </proc/uptime
 if [ -n "${SF_RUN_DIR:-}" ]; then
-  device=$(cat "$SF_RUN_DIR/device" 2>/dev/null || device_to "$1")
+  device=$(cat "/run/$(own_mark)/device" 2>/dev/null || device_to "$1")
   # The lowest bit: an administrator has it up.
   if [ $(($(cat "/sys/class/net/$device/flags") & 1)) -eq 0 ]; then
     echo "active $up"

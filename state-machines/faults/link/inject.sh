@@ -5,20 +5,26 @@
 #   $1... peers' addresses
 set -eu
 device=$(only_device_to "$@")
+mark=$(own_mark) run=${SF_RUN_DIR##*/}
+kept=/run/$mark
+mkdir -p "$kept"
 
 # What the kernel forgets with the link, and does not make anew by itself.
 for family in 4 6; do
-  ip "-$family" -o addr show dev "$device" scope global permanent | awk '{ print $4 }' | save "addresses.$family"
+  ip "-$family" -o addr show dev "$device" scope global permanent | awk '{ print $4 }' >"$kept/addresses.$family"
   ip "-$family" -o route show table all dev "$device" |
-    grep -vE '^(local|broadcast|multicast|anycast) |proto (kernel|ra)' | save "routes.$family"
+    sed -E '/^(local|broadcast|multicast|anycast) |proto (kernel|ra)/d' >"$kept/routes.$family"
 done
-this_boot | save boot
-echo "$device" | save device
+cp "$SF_RUN_DIR/heal.sh" "$SF_RUN_DIR/undo.sh" "$kept"
+echo "$run" >"$kept/run"
+# Last, and at once: from here on it is a mark.
+echo "$device" >"$kept/.device"
+mv "$kept/.device" "$kept/device"
 
 # The controller counts from when the effect was seen: a second later is sure to be after that.
 read -r hold <"$SF_RUN_DIR/hold"
-run=${SF_RUN_DIR##*/}
-systemd-run --quiet --collect --unit="$(own_timer)" --on-active="$((hold + 1000))ms" --timer-property=AccuracySec=100ms \
+# shellcheck disable=SC2016 # $1 is the inner shell's
+systemd-run --quiet --collect --unit="$mark" --on-active="$((hold + 1000))ms" --timer-property=AccuracySec=100ms \
   --property=Type=oneshot --property=Restart=on-failure --property=RestartSec=2 --property=StartLimitIntervalSec=0 \
-  /bin/sh "$SF_RUN_DIR/heal.sh" "$run"
+  /bin/sh -c '[ ! -e "$1/device" ] || exec sh "$1/heal.sh" "$2" <"$1/undo.sh"' sh "$kept" "$run"
 ip link set dev "$device" down
