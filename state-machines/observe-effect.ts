@@ -1,7 +1,7 @@
 import { ExecError, messageOf } from '../provisioners/contract.ts';
 import { type FaultStep, RefusedError } from './contract.ts';
 import {
-  areContainersGone,
+  goneContainers,
   injectStep,
   type Look,
   lookAt,
@@ -159,9 +159,15 @@ export async function holdUntil(
   const told: string[] = [];
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
+  const now = () => new Date(ports.clock.now()).toISOString();
   const watch = async (run: StepRun): Promise<void> => {
-    await watchDrift(run, ports, either);
-    const gone = `${run.step.target} is another container since ${new Date(ports.clock.now()).toISOString()}`;
+    const { target } = run.step;
+    const tellOf = (id: string) =>
+      told.push(
+        `container ${id.slice(0, 12)} of ${target} is gone since ${now()}: the fault was over for it`,
+      );
+    await watchDrift(run, tellOf, ports, either);
+    const gone = `${target} is another container since ${now()}`;
     const index = told.push(`${gone}: the fault was over for it`) - 1;
     if (!follow) return;
     const next = await follow(run, either);
@@ -178,19 +184,26 @@ export async function holdUntil(
   return told.length === 0 ? undefined : told.join('; ');
 }
 
-/** Resolves when the containers of a step are gone; rejects when it has lost the effect otherwise. */
-async function watchDrift(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<void> {
+/** Resolves when all containers of a step are gone, telling of the first ones; rejects when it has lost the effect. */
+async function watchDrift(
+  run: StepRun,
+  tellOf: (container: string) => void,
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { target, containers = [] } = run.step;
+  const left = new Set(containers);
   for (let missed = 0; ; ) {
     await ports.clock.sleep(missed > 0 ? driftRetryMs : driftPollMs, signal);
     const ask = isSeenByWitnessAlone(run) ? lookFromWitness : lookAt;
     // A node that cannot be asked says nothing about the fault.
-    const asked = Promise.all([ask(ports, run, signal), areContainersGone(ports, run, signal)]);
-    const [look, areGone] = await asked.catch(() => []);
+    const asked = Promise.all([ask(ports, run, signal), goneContainers(ports, run, signal)]);
+    const [look, gone] = await asked.catch(() => []);
     if (!look) continue;
-    if (areGone) return;
+    if (gone.length > 0 && gone.length === containers.length) return;
+    for (const id of gone) if (left.delete(id)) tellOf(id);
     missed = look.verdict === 'active' ? 0 : missed + 1;
-    if (missed > 1)
-      throw new Error(`${run.step.target}: lost the effect during the hold ("${look.verdict}")`);
+    if (missed > 1) throw new Error(`${target}: lost the effect during the hold ("${look.verdict}")`);
   }
 }
 

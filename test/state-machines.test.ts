@@ -444,6 +444,21 @@ t.test('a target that restarts while the fault is held', async (t) => {
     t.ok(isHealthy(world));
   });
 
+  t.test('in one of its containers is told of that one, and held in the others', async (t) => {
+    const world = makeWorld(1);
+    const { steps, ...rest } = onContainers(world);
+    const run = { ...rest, steps: [{ ...steps[0]!, containers: ['c1', 'c2', 'c3'] }] };
+    world.nodes[0]!.mood.gone = ['c2'];
+    void world.clock.sleep(30_000, never).then(() => {
+      world.nodes[0]!.mood.gone = ['c1', 'c2'];
+    });
+    const result = await drive(world.clock, runFault(run, world.ports, never));
+    t.equal(result.outcome, 'Healed');
+    const told = (id: string) => `container ${id} of node1 is gone since [^ ]*: the fault was over for it`;
+    t.match(result.message, new RegExp(`^${told('c2')}; ${told('c1')}$`));
+    t.ok(result.instants.endMs! - result.instants.effMs! >= 60_000);
+  });
+
   t.test('ends the hold when no other is left', async (t) => {
     const world = makeWorld(2);
     for (const [index, node] of world.nodes.entries()) node.mood.gone = [`c${index + 1}`];

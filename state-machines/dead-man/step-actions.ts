@@ -113,16 +113,16 @@ export async function lookFromWitness(
   return answer.look();
 }
 
-/** Whether all containers that the step acts on are gone: false for a step that acts on none. */
-export async function areContainersGone(
+/** Those of the containers that the step acts on that are gone. */
+export async function goneContainers(
   ports: StepPorts,
   { step: { node, containers = [] } }: StepRun,
   signal: AbortSignal,
-): Promise<boolean> {
-  if (containers.length === 0) return false;
+): Promise<readonly string[]> {
+  if (containers.length === 0) return [];
   const { stdout } = await call(ports, node, 'gone.sh', containers, {}, signal);
   const gone = stdout.split('\n');
-  return containers.every((id) => gone.includes(id));
+  return containers.filter((id) => gone.includes(id));
 }
 
 /** Undoes the step; idempotent, and right also when nothing was ever armed. Rejects when the undo failed. */
