@@ -1,7 +1,8 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { faultKinds } from '../state-machines/faults/catalog.ts';
@@ -105,6 +106,35 @@ t.test('clockSkew steps by whole seconds, ahead or back, as far as certificates 
     30,
   ])
     t.notOk(accepts('clockSkew', { offset }), String(offset));
+});
+
+t.test('clockSkew drifts over whole seconds, and no slower than is seen in time', async (t) => {
+  t.same(planOf('clockSkew', { over: '5m' })[0]!.args, ['30000', '300000']);
+  t.same(planOf('clockSkew', { offset: '-10s', over: '5s' })[0]!.args, ['-10000', '5000']);
+  for (const params of [
+    { over: '1s' },
+    { over: '30m' },
+    { offset: '-1s', over: '60s' },
+    { offset: '1m', over: '1h' },
+    { offset: '1h', over: '3600s' },
+  ])
+    t.ok(accepts('clockSkew', params), JSON.stringify(params));
+  for (const params of [
+    ...['0s', '-5s', '61m', '500ms', '1m30s', '30', 30].map((over) => ({ offset: '1h', over })),
+    { over: '31m' },
+    { offset: '-1s', over: '61s' },
+    { offset: '59s', over: '1h' },
+    { offset: '2h', over: '1m' },
+  ])
+    t.notOk(accepts('clockSkew', params), JSON.stringify(params));
+  const problems = (params: object) =>
+    kindOf('clockSkew')
+      .params.safeParse(params)
+      .error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  t.same(problems({ offset: '-2s', over: '1h' }), [
+    'over: expected at most 2m for an offset of -2s, got 1h: a slower drift is not seen in time (250 ms within 15 s)',
+  ]);
+  t.same(problems({ over: '2h' })?.length, 1, 'said once');
 });
 
 /** Every file of a checkpoint, as a job has left it, and what is in it. */
@@ -372,7 +402,10 @@ t.test('what is no checkpoint is refused, and nothing is touched', async (t) => 
   t.match(await empty.inject(), { code: 69, stderr: /has no such file of sources/ });
 });
 
-/** Before a script: a clock that is only a file, and services that are files. Functions, so that nothing real is called. */
+/**
+ * Before a script: a clock that is only a file, and services that are files; that of a drift has the number of its first
+ * process. Functions, so that nothing real is called.
+ */
 const pretended = `
 bash() {
   read -r off <"$PRETENDED/off"
@@ -381,35 +414,80 @@ bash() {
 date() {
   [ "$1$2" = --utc--set ] || exit 99
   read -r off <"$PRETENDED/off"
-  awk -v off="$off" -v change="\${3% seconds}" 'BEGIN { printf "%.0f\\n", off + 1000 * change }' >"$PRETENDED/off"
+  awk -v off="$off" -v change="\${3% seconds}" 'BEGIN { printf "%.0f\\n", off + 1000 * change }' >"$PRETENDED/off.new"
+  mv "$PRETENDED/off.new" "$PRETENDED/off"
 }
 systemctl() {
+  [ "$1" != --quiet ] || shift
   case $1 in
   list-units) for unit; do [ ! -e "$PRETENDED/$unit" ] || echo "$unit loaded active running"; done ;;
-  stop) shift; for unit; do rm "$PRETENDED/$unit"; done ;;
+  stop)
+    shift
+    for unit; do
+      while read -r first; do kill -s KILL -- "-$first"; done <"$PRETENDED/$unit"
+      rm "$PRETENDED/$unit"
+    done
+    ;;
   start) shift; for unit; do : >"$PRETENDED/$unit"; done ;;
   *) exit 99 ;;
   esac
 }
 `;
+/** Called by exec, which takes no function. What it begins keeps nobody waiting for its output. */
+const systemdRun = `#!/bin/sh
+while :; do
+  case $1 in
+  --unit=*) unit=\${1#--unit=}.service ;;
+  --setenv=*) export "\${1#--setenv=}" ;;
+  --*) ;;
+  *) break ;;
+  esac
+  shift
+done
+setsid "$@" >/dev/null 2>"$PRETENDED/said" &
+echo "$!" >"$PRETENDED/$unit"
+`;
 
-async function clock(t: Test, offsetMs: number) {
+/** Not as a zombie either, as whoever nobody waits for may stay. */
+const lives = async (pid: number | string) =>
+  /\) [^ZX] /.test(await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''));
+
+async function clock(t: Test, offsetMs: number, overMs?: number) {
   const dir = await mkdtemp(join(tmpdir(), 'sf-clock-'));
-  t.teardown(() => rm(dir, { recursive: true, force: true }));
   const file = (name: string) => join(dir, name);
   await writeFile(file('off'), '0\n');
   await writeFile(file('chrony.service'), '');
-  const env = { ...process.env, SF_RUN_DIR: dir, PRETENDED: dir };
+  await Promise.all(['bin', 'run'].map((folder) => mkdir(file(folder))));
+  await writeFile(file('bin/systemd-run'), systemdRun, { mode: 0o755 });
+  const PATH = `${file('bin')}:${process.env.PATH}`;
+  const env = { ...process.env, PATH, SF_RUN_DIR: file('run'), PRETENDED: dir };
+  const args = [offsetMs, overMs].flatMap((ms) => (ms === undefined ? [] : [String(ms)]));
   const sh = async (script: string) => {
-    const { stdout } = await run('sh', ['-c', pretended + script, 'sh', String(offsetMs)], { env });
+    const { stdout } = await run('sh', ['-c', pretended + script, 'sh', ...args], { env });
     return stdout.trim();
   };
   const { inject, undo, check } = scripts.mechanism('clock');
+  // As arm.sh has written it: what the unit is begun with.
+  await writeFile(file('run/inject.sh'), pretended + inject);
+  /** The process that lets it drift, as it has saved itself; undefined when it does not live. */
+  const drifter = async () => {
+    const [pid = ''] = (await readFile(file('run/drift'), 'utf8').catch(() => '')).split(' ');
+    return (await lives(pid)) ? Number(pid) : undefined;
+  };
+  /** With whatever it has just begun: as a unit. */
+  const killDrifter = async () => {
+    const unit = (await readdir(dir)).find((name) => name.startsWith('sf-drift-'));
+    if (unit) process.kill(-Number(await readFile(file(unit), 'utf8')), 'SIGKILL');
+  };
+  t.teardown(async () => {
+    await killDrifter().catch(() => undefined); // it may have ended by itself
+    await rm(dir, { recursive: true, force: true });
+  });
   return {
-    ...{ file, inject: () => sh(inject), undo: () => sh(undo), check: () => sh(check) },
+    ...{ file, drifter, killDrifter, inject: () => sh(inject), undo: () => sh(undo), check: () => sh(check) },
     off: async () => Number(await readFile(file('off'), 'utf8')),
     set: (ms: number) => writeFile(file('off'), `${ms}\n`),
-    keepers: async () => (await readdir(dir)).filter((name) => name.endsWith('.service')),
+    keepers: async () => (await readdir(dir)).filter((name) => /^[a-z]+[.]service$/.test(name)),
   };
 }
 /** The scripts read hundredths of a second, and need some time between two of their readings. */
@@ -452,11 +530,147 @@ t.test(
 t.test('after a reboot the clock is another one; what kept it is started all the same', async (t) => {
   const machine = await clock(t, 30_000);
   await machine.inject();
-  const [base, , keepers] = (await readFile(machine.file('clock'), 'utf8')).split('\n');
-  await writeFile(machine.file('clock'), `${base}\nan-earlier-boot\n${keepers}\n`);
+  const [base, , keepers] = (await readFile(machine.file('run/clock'), 'utf8')).split('\n');
+  await writeFile(machine.file('run/clock'), `${base}\nan-earlier-boot\n${keepers}\n`);
   await machine.set(-5_000);
   t.equal(await machine.check(), 'inactive');
   await machine.undo();
   t.equal(await machine.off(), -5_000);
   t.same(await machine.keepers(), ['chrony.service']);
+});
+
+/** What a look or a reading gives, again and again, until it is as it should be: all of them, in order. */
+async function readings<T>(
+  what: string,
+  read: () => Promise<T>,
+  isLast: (value: T) => boolean,
+): Promise<T[]> {
+  const seen: T[] = [];
+  for (const deadlineMs = Date.now() + 20_000; Date.now() < deadlineMs; ) {
+    const value = await read();
+    seen.push(value);
+    if (isLast(value)) return seen;
+    await setTimeout(20);
+  }
+  throw new Error(`not within 20 s: ${what}, but ${seen.join(', ')}`);
+}
+/** Until the clock is measurably off. */
+const seenOff = ({ check }: Awaited<ReturnType<typeof clock>>) =>
+  readings('active', check, (verdict) => verdict === 'active');
+
+t.test('clockSkew lets a clock drift evenly to its offset, and then sets it back', async (t) => {
+  for (const offsetMs of [30_000, -30_000]) {
+    const machine = await clock(t, offsetMs, 4_000);
+    await machine.undo();
+    t.equal(await machine.off(), 0, 'nothing saved, nothing undone');
+    await machine.inject();
+    t.same(await machine.keepers(), [], 'what keeps it is stopped, from the first');
+    const before = await seenOff(machine);
+    t.notOk(before.includes('unknown'), before.join(', '));
+    t.ok(await machine.drifter(), 'by a process that has saved itself');
+    const looks = await readings(
+      'at the offset',
+      async () => ({
+        verdict: await machine.check(),
+        off: await machine.off(),
+        pid: await machine.drifter(),
+      }),
+      ({ pid }) => pid === undefined,
+    );
+    t.same(new Set(looks.map(({ verdict }) => verdict)), new Set(['active']), 'all the way');
+    const way = [...new Set(looks.map(({ off }) => off * Math.sign(offsetMs)))];
+    t.ok(way.length > 3, `in small steps: ${way.join(', ')}`);
+    t.ok(
+      way.every((off, index) => off > (way[index - 1] ?? 0) - 150),
+      'in one direction',
+    );
+    t.ok(isAbout(await machine.off(), offsetMs), `${await machine.off()} ms`);
+    t.equal(await machine.check(), 'active', 'and stays there');
+    await machine.undo();
+    t.ok(isAbout(await machine.off(), 0), `${await machine.off()} ms`);
+    t.same(await machine.keepers(), ['chrony.service']);
+    t.equal(await machine.check(), 'inactive');
+    const off = await machine.off();
+    await machine.undo();
+    t.equal(await machine.off(), off, 'any number of times');
+  }
+});
+
+t.test('a drift that is undone on its way ends, and its process with it', async (t) => {
+  for (const unit of ['there', 'unknown to systemd']) {
+    const machine = await clock(t, 60_000, 20_000);
+    await machine.inject();
+    await seenOff(machine);
+    const pid = await machine.drifter();
+    t.ok(pid);
+    const units = (await readdir(machine.file('.'))).filter((name) => name.startsWith('sf-drift-'));
+    t.equal(units.length, 1);
+    if (unit !== 'there') await rm(machine.file(units[0]!));
+    await machine.undo();
+    const off = await machine.off();
+    t.ok(isAbout(off, 0), `${unit}: ${off} ms`);
+    t.notOk(await lives(pid!));
+    t.equal(await machine.check(), 'inactive');
+    t.same(await machine.keepers(), ['chrony.service']);
+  }
+});
+
+t.test('a drift whose process died is no effect any more, and is undone all the same', async (t) => {
+  const machine = await clock(t, 60_000, 20_000);
+  await machine.inject();
+  await seenOff(machine);
+  await machine.killDrifter();
+  await readings('gone', machine.drifter, (pid) => pid === undefined);
+  t.equal(await machine.check(), 'unknown');
+  await machine.undo();
+  t.ok(isAbout(await machine.off(), 0), `${await machine.off()} ms`);
+  t.equal(await machine.check(), 'inactive');
+});
+
+t.test('a drift ends by itself when a heal has begun, and when nobody knows of it any more', async (t) => {
+  for (const end of ['healing', 'lost']) {
+    const machine = await clock(t, 60_000, 20_000);
+    await machine.inject();
+    await seenOff(machine);
+    const pid = (await machine.drifter())!;
+    if (end === 'healing') await writeFile(machine.file('run/tombstone'), '');
+    else await rm(machine.file('run'), { recursive: true });
+    await readings(
+      `${end}: ended`,
+      () => lives(pid),
+      (there) => !there,
+    );
+    t.ok((await machine.off()) < 60_000, `on its way, at ${await machine.off()} ms`);
+    t.equal(await readFile(machine.file('said'), 'utf8'), '');
+  }
+});
+
+t.test('a process that only has the number in common is never ended', async (t) => {
+  const stranger = spawn('sleep', ['60'], { stdio: 'ignore' });
+  t.teardown(() => stranger.kill());
+  const pid = stranger.pid!;
+  const machine = await clock(t, 60_000, 20_000);
+  await machine.inject();
+  await seenOff(machine);
+  await machine.killDrifter();
+  await writeFile(machine.file('run/drift'), `${pid} 1\n`);
+  await machine.undo();
+  t.ok(isAbout(await machine.off(), 0), `${await machine.off()} ms`);
+  t.ok(await lives(pid), 'another start');
+
+  const rebooted = await clock(t, 60_000, 20_000);
+  await rebooted.inject();
+  await seenOff(rebooted);
+  await rebooted.killDrifter();
+  const [base, , keepers] = (await readFile(rebooted.file('run/clock'), 'utf8')).split('\n');
+  await writeFile(rebooted.file('run/clock'), `${base}\nan-earlier-boot\n${keepers}\n`);
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const start = stat.replace(/^.*\) /, '').split(' ')[19]!;
+  await writeFile(rebooted.file('run/drift'), `${pid} ${start}\n`);
+  t.equal(await rebooted.drifter(), pid);
+  await rebooted.set(-5_000);
+  await rebooted.undo();
+  t.ok(await lives(pid), 'another boot');
+  t.equal(await rebooted.off(), -5_000);
+  t.same(await rebooted.keepers(), ['chrony.service']);
 });

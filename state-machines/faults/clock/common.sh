@@ -23,3 +23,14 @@ set_base() {
     date --utc --set "$sign$((off / 100)).$(printf %02d "$((off % 100))") seconds" >/dev/null
   done
 }
+
+# drift_name: names the unit in which this run's clock drifts.
+drift_name() {
+  echo "sf-drift-$(run_number)"
+}
+
+# drifter: the process that lets the clock drift, if it lives.
+drifter() {
+  { read -r pid start <"$SF_RUN_DIR/drift"; } 2>/dev/null || return 0
+  [ -z "$(alive "$pid" "$start")" ] || echo "$pid"
+}
