@@ -284,14 +284,16 @@ for (const [kind, params, file] of [
   });
 }
 
+/** By how many milliseconds the guest's clock is ahead of this computer's. */
+const ahead = async () => {
+  const startMs = Date.now();
+  const seconds = Number(await guest.on('node1', 'date +%s.%N'));
+  return seconds * 1000 - (startMs + Date.now()) / 2;
+};
+
 await t.test(
   'a clock is off by what was asked, and right again, as this computer tells the time',
   async (t) => {
-    const ahead = async () => {
-      const startMs = Date.now();
-      const seconds = Number(await guest.on('node1', 'date +%s.%N'));
-      return seconds * 1000 - (startMs + Date.now()) / 2;
-    };
     const before = await ahead();
     const { result } = await guest.run({
       ...{ kind: 'clockSkew', params: { offset: '-30s' }, targets: nodes, holdMs: 5_000 },
@@ -305,3 +307,42 @@ await t.test(
     t.ok(Math.abs((await ahead()) - before) < 500);
   },
 );
+
+await t.test('a clock drifts to what was asked, and nothing moves it once it is right again', async (t) => {
+  const before = await ahead();
+  const params = { offset: '10s', over: '10s' };
+  const { result } = await guest.run({
+    ...{ kind: 'clockSkew', params, targets: nodes, holdMs: 16_000 },
+    during: async () => {
+      const seen: number[] = [];
+      // The hold begins a quarter of a second off.
+      await guest.until('off by all of it', 14_000, async () => {
+        seen.push((await ahead()) - before);
+        return Math.abs(seen.at(-1)! - 10_000) < 500;
+      });
+      t.comment(`off by ${seen.map((off) => off.toFixed(0)).join(', ')} ms`);
+      t.ok(
+        seen.some((off) => off > 500 && off < 9_000),
+        'it was on its way',
+      );
+      t.ok(
+        seen.every((off) => off > -500),
+        'in that direction',
+      );
+    },
+  });
+  t.equal(result.outcome, 'Healed', result.message ?? 'no message');
+  t.equal(await guest.on('node1', "pgrep -fc 'inject.s[h]' || true"), '0');
+  t.ok(Math.abs((await ahead()) - before) < 500);
+  t.same(await scanOrphans(guest.node('node1'), scripts, signal), []);
+});
+
+await t.test('a clock that is undone while it drifts is right again, and stays so', async (t) => {
+  const before = await ahead();
+  const params = { offset: '60s', over: '60s' };
+  const left = await guest.abandon(t, { kind: 'clockSkew', params, target: nodes[0], fuseMs: 15_000 });
+  await guest.until('in effect', 15_000, async () => (await left.looks()) === 'active');
+  await guest.until('healed by the machine itself', 60_000, left.isHealed);
+  t.equal(await guest.on('node1', "pgrep -fc 'inject.s[h]' || true"), '0');
+  t.ok(Math.abs((await ahead()) - before) < 500);
+});
