@@ -11,6 +11,7 @@ if [ "$word" = active ] && [ -e "$SF_RUN_DIR/expired" ]; then
   read -r expired <"$SF_RUN_DIR/expired"
   if [ "${up%.*}${up#*.}" -ge "$expired" ]; then
     while read -r pid server session _; do
+      [ -d "/proc/$pid" ] || continue # gone, and with it the way to its server
       [ "$(lists "$pid" "$server" "$port" "$session")" = no ] || word=unknown
     done <"$SF_RUN_DIR/sessions"
   fi
