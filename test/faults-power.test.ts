@@ -32,9 +32,11 @@ const three = managedBy(['node1', 'node2', 'node3']);
 
 t.test('demoteManager', async (t) => {
   t.test('is done, and undone, by a manager that stays one', async (t) => {
+    const args = ['demote', 'id-of-node1'];
     t.same(plan('demoteManager', facts(['node1'], three)), [
       {
-        ...{ node: 'node2', target: 'node1', mechanism: 'membership', args: ['demote', 'id-of-node1'] },
+        ...{ node: 'node2', target: 'node1', mechanism: 'membership', args },
+        witness: { node: 'node1', args },
         effectLimitMs: 90_000,
       },
     ]);

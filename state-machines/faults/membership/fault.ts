@@ -27,9 +27,10 @@ export const demoteManager: FaultKind<z.output<typeof params>> = {
       const { id, role } = memberOf(nodes, target);
       if (role !== 'manager') throw new RefusedError(`${target} is no manager that could be demoted`);
       // A leader leads to another one first, who demotes nobody before it knows who is left: rounds of five seconds.
+      const args = ['demote', id];
       return {
-        ...{ node: manager, target, mechanism: 'membership', args: ['demote', id] },
-        effectLimitMs: 90_000,
+        ...{ node: manager, target, mechanism: 'membership', args, effectLimitMs: 90_000 },
+        witness: { node: target, args },
       };
     });
   },
