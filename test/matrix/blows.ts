@@ -43,7 +43,7 @@ export const blows: Readonly<Record<Blow, (struck: Struck) => Promise<readonly s
   async 'engine-restarted'({ lane, run, controller }) {
     const { node } = targetOf(lane, run);
     const restart = 'systemctl reset-failed docker.service docker.socket; systemctl restart docker.service';
-    await lane.lab.on(node, `${restart} docker.socket`);
+    await lane.lab.atConsole(node, `${restart} docker.socket`);
     return controller.endHold();
   },
   async 'target-restarted'({ lane, run, controller }) {
@@ -115,12 +115,15 @@ async function selfHealed(lane: Lane, run: FaultRun): Promise<readonly string[]>
   }
 }
 
-/** The targets that are marked as healed on their nodes. */
+/** The targets that are marked as healed on their nodes; a node that is off, or boots, marks nothing. */
 async function healed({ lab }: Lane, { runId, steps }: FaultRun): Promise<readonly string[]> {
   const marked = steps.map(async ({ node, target }, index) => {
     const mark = `/var/lib/spark-failures/runs/${runId}.${index}/healed`;
-    const { code } = await lab.node(node).exec('[ -e "$1" ]', [mark], {}, lab.signal);
-    return code === 0 ? [target] : [];
+    const isMarked = await lab.atConsole(node, '[ -e "$1" ]', mark).then(
+      () => true,
+      () => false,
+    );
+    return isMarked ? [target] : [];
   });
   return (await Promise.all(marked)).flat();
 }

@@ -52,6 +52,10 @@ const timings: Readonly<Record<Blow, Pick<FaultRun, 'holdMs' | 'graceMs'>>> = {
   'leader-killed': unhurried,
   'node-rebooted': unhurried,
 };
+/** A machine whose link is down hears nobody: it ends the hold by itself. */
+const outOfReach = 'linkDown';
+const timingOf = ({ name }: FaultKind, blow: Blow) =>
+  name === outOfReach && timings[blow] === unhurried ? { ...unhurried, holdMs: 20_000 } : timings[blow];
 const signals: Readonly<Partial<Record<Blow, 'SIGKILL' | 'SIGSTOP'>>> = {
   ...{ killed: 'SIGKILL', 'never-back': 'SIGKILL', stopped: 'SIGSTOP' },
 };
@@ -112,14 +116,11 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
     const { strike, blow } = situation;
     const dirty = await lane.settled(settleMs);
     if (dirty.length > 0) return { left: ['before it: not as in the beginning', ...dirty] };
-    // Whoever is killed before it is answered learns of no refusal.
-    const isDeaf =
-      strike !== 'hold' &&
-      ['arm.sh', 'inject.sh'].includes(strike.script) &&
-      !(strike.script === 'inject.sh' && strike.when === 'after');
+    // A refused run is not held, and its inject tells: whoever is killed at another script learns of no refusal.
+    const isDeaf = strike !== 'hold' && !(strike.script === 'inject.sh' && strike.when === 'after');
     let refused = isDeaf ? await refusalOf(lane, kind) : undefined;
     const problems: string[] = [];
-    const run = await lane.plan(kind, timings[blow]);
+    const run = await lane.plan(kind, timingOf(kind, blow));
     const signal = signals[blow];
     const options = { access: lane.lab.access, stateDir, scriptsDir, run, strike, signal };
     const controller = startController(options, firstGroup + lane.number);

@@ -100,10 +100,16 @@ export const situations: readonly Situation[] = [
   { ...held('node of the switch rebooted', 'node-rebooted'), kinds: twoOfEach },
 ];
 
+/** While this kind is held, its target has no engine that could be restarted. */
+const isOff = 'powerOffNode';
+
 /** Those that a kind can come into. */
 export function situationsOf({ name, instant }: FaultKind): readonly Situation[] {
   return situations.filter(
-    ({ onlyHeld, kinds }) => !(onlyHeld && instant) && (kinds?.includes(name) ?? true),
+    ({ blow, onlyHeld, kinds }) =>
+      !(onlyHeld && instant) &&
+      !(blow === 'engine-restarted' && name === isOff) &&
+      (kinds?.includes(name) ?? true),
   );
 }
 

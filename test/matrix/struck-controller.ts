@@ -75,13 +75,13 @@ function struck(node: NodeHandle): NodeHandle {
       const meant = script === text && (isHealed || !strike.verifies);
       if (meant && strike.when === 'before') hit();
       const answer = node.exec(script, args, execOptions, within);
+      const said = answer.catch(() => undefined);
       if (meant && strike.when === 'during') {
         await sleep(duringMs);
         hit();
       }
-      const said = await answer.catch(() => undefined);
       // What was refused is no inject that could be struck: it tells, and ends.
-      const isRefused = /^(refused |failed 69$)/m.test(said?.stdout ?? '');
+      const isRefused = /^(refused |failed 69$)/m.test((await said)?.stdout ?? '');
       if (meant && strike.when === 'after' && !isRefused) hit();
       return answer;
     },

@@ -10,8 +10,10 @@ import type { Inventory } from '../../controller/schedule/select-targets.ts';
 import { swarmGateway } from '../../controller/swarm/docker-gateways.ts';
 import { type NodeHandle, OVERLAY_POOL, type Provisioner } from '../../provisioners/contract.ts';
 import { labConfigSchema } from '../../provisioners/lab/config.ts';
+import { containerName } from '../../provisioners/lab/labels.ts';
 import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
 import { dockerOver } from '../../provisioners/shared/docker-client.ts';
+import { runCommand } from '../../provisioners/shared/run-command.ts';
 import type { Facts, RunRecord, RunResult, Target, TaskTarget } from '../../state-machines/contract.ts';
 import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
 import { runFault } from '../../state-machines/fault-runner.ts';
@@ -38,6 +40,8 @@ export interface FaultLab extends FaultSteps {
   powerCycle(name: string): Promise<void>;
   /** Standard output of a shell script run as root; rejects when it fails. */
   on(name: string, script: string, ...args: string[]): Promise<string>;
+  /** The same as if it were typed at the machine: no fault of its network is in the way. */
+  atConsole(name: string, script: string, ...args: string[]): Promise<string>;
   /** What the swarm runs where, as a schedule sees it; nothing without one. */
   inventory(): Promise<Inventory>;
   facts(targets: readonly Target[]): Promise<Facts>;
@@ -211,6 +215,13 @@ export async function openMachines(
       await powerOff(name);
       await powerOn(name);
     },
+    atConsole: (name, script, ...args) =>
+      runCommand(
+        'docker',
+        ['exec', containerName(cluster, name), 'sh', '-c', script, 'sh', ...args],
+        {},
+        signal,
+      ),
     async startTask(name, options = '', command = 'sleep 3600') {
       runs += 1;
       const containerId = await on(name, `docker run -d --init=false ${options} ${victimImage} ${command}`);
