@@ -39,8 +39,9 @@ export const measureFaultKinds: Measure<string> = async (site, signal) => {
   const readings: Record<string, Reading> = {};
   const late: number[] = [];
   try {
-    const isWanted = (kind: FaultKind) => [...figuresOf(kind), ...precisionFigures].some(site.isWanted);
-    for (const kind of faultKinds.filter(isWanted)) {
+    // Of holds alone all kinds can tell.
+    const named = faultKinds.filter((kind) => figuresOf(kind).some(site.isWanted));
+    for (const kind of named.length > 0 ? named : faultKinds) {
       const { node, scripts } = lanes[0]!.lab;
       const missing = await missingNeeds(node('node4'), kind.needs, scripts, signal);
       if (missing.length > 0) {
