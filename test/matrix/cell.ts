@@ -52,10 +52,6 @@ const timings: Readonly<Record<Blow, Pick<FaultRun, 'holdMs' | 'graceMs'>>> = {
   'leader-killed': unhurried,
   'node-rebooted': unhurried,
 };
-/** A machine whose link is down hears nobody: it ends the hold by itself. */
-const outOfReach = 'linkDown';
-const timingOf = ({ name }: FaultKind, blow: Blow) =>
-  name === outOfReach && timings[blow] === unhurried ? { ...unhurried, holdMs: 20_000 } : timings[blow];
 const signals: Readonly<Partial<Record<Blow, 'SIGKILL' | 'SIGSTOP'>>> = {
   ...{ killed: 'SIGKILL', 'never-back': 'SIGKILL', stopped: 'SIGSTOP' },
 };
@@ -120,7 +116,7 @@ export async function openMatrix(note: (line: string) => void, laneCount: number
     const isDeaf = strike !== 'hold' && !(strike.script === 'inject.sh' && strike.when === 'after');
     let refused = isDeaf ? await refusalOf(lane, kind) : undefined;
     const problems: string[] = [];
-    const run = await lane.plan(kind, timingOf(kind, blow));
+    const run = await lane.plan(kind, timings[blow]);
     const signal = signals[blow];
     const options = { access: lane.lab.access, stateDir, scriptsDir, run, strike, signal };
     const controller = startController(options, firstGroup + lane.number);
@@ -167,11 +163,14 @@ function refusal(result?: { readonly outcome: string; readonly message?: string 
   return result?.outcome === 'Refused' ? (result.message ?? 'no reason') : undefined;
 }
 
+let scripts: ReturnType<typeof loadScripts> | undefined;
+
 /** Changes with whatever of a cell is run on nodes: what was shown before says nothing of it any more. */
 export async function versionOf(kind: FaultKind, situation: Situation): Promise<string> {
-  const scripts = await loadScripts(scriptsDir);
-  const deadMan = ['inject.sh', 'look.sh', 'heal.sh', 'disarm.sh'].map((name) => scripts.deadMan(name));
-  const parts = [scripts.mechanism(kind.mechanism), deadMan, await exampleOf(kind), situation];
+  scripts ??= loadScripts(scriptsDir);
+  const { deadMan: textOf, mechanism } = await scripts;
+  const deadMan = ['inject.sh', 'look.sh', 'heal.sh', 'disarm.sh'].map((name) => textOf(name));
+  const parts = [mechanism(kind.mechanism), deadMan, await exampleOf(kind), situation];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 12);
 }
 

@@ -41,14 +41,17 @@ export interface Situation {
   readonly kinds?: readonly string[];
 }
 
-/** What a run may be closed as. An order whose answer was lost may have been carried out: `Unknown`, and undone. */
+/**
+ * What a run may be closed as. An order whose answer was lost may have been carried out: `Unknown`, and undone. For a
+ * target whose containers are others the fault is over: `Healed`, before anybody ends the hold.
+ */
 export const closings: Readonly<Record<Blow, readonly Outcome[]>> = {
   killed: ['Aborted', 'Healed', 'Refused'],
   'never-back': ['Aborted'],
   stopped: ['Refused', 'Unknown'],
   'cut-off': ['Healed'],
-  'engine-restarted': ['Aborted', 'Unknown'],
-  'target-restarted': ['Aborted', 'Unknown'],
+  'engine-restarted': ['Aborted', 'Healed', 'Unknown'],
+  'target-restarted': ['Aborted', 'Healed', 'Unknown'],
   'leader-killed': ['Aborted', 'Unknown'],
   'node-rebooted': ['Aborted', 'Unknown'],
 };
@@ -100,15 +103,15 @@ export const situations: readonly Situation[] = [
   { ...held('node of the switch rebooted', 'node-rebooted'), kinds: twoOfEach },
 ];
 
-/** While this kind is held, its target has no engine that could be restarted. */
-const isOff = 'powerOffNode';
+/** While these are held, their target has no engine, or none that could join its swarm when it starts. */
+const withoutEngine = ['powerOffNode', 'linkDown'];
 
 /** Those that a kind can come into. */
 export function situationsOf({ name, instant }: FaultKind): readonly Situation[] {
   return situations.filter(
     ({ blow, onlyHeld, kinds }) =>
       !(onlyHeld && instant) &&
-      !(blow === 'engine-restarted' && name === isOff) &&
+      !(blow === 'engine-restarted' && withoutEngine.includes(name)) &&
       (kinds?.includes(name) ?? true),
   );
 }
