@@ -92,25 +92,33 @@ async function injectHeard(
   });
 }
 
-/** The victim's answer may come late or never: the witness is asked meanwhile, and only a bad answer counts. */
+/**
+ * The victim's answer may come late or never: the witness is asked meanwhile, and only a bad answer counts. Where it is the
+ * controller who pulls the plug, nobody can have seen that before.
+ */
 async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<Sighting> {
   const { clock } = ports;
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
-  const startMs = clock.now();
-  const watch = { step: run.step, notBeforeMs: startMs, startMs };
-  const fromPeer = async (): Promise<Look> =>
-    (await lookFromWitness(ports, run, either).catch(() => undefined)) ?? {
-      ...{ verdict: 'unknown', earliestMs: startMs, latestMs: clock.now() },
-    };
+  const injected = injectStep(ports, run, either);
   const badAnswer = new Promise<never>((_resolve, reject) => {
-    injectStep(ports, run, either).catch((error: unknown) => {
-      if (!(error instanceof ExecError)) reject(error);
+    injected.catch((error: unknown) => {
+      if (run.step.power || !(error instanceof ExecError)) reject(error);
     });
   });
+  const seen = async () => {
+    const orderedMs = clock.now();
+    const { notBeforeMs } = run.step.power ? await injected : { notBeforeMs: orderedMs };
+    const startMs = clock.now();
+    const fromPeer = async (): Promise<Look> =>
+      (await lookFromWitness(ports, run, either).catch(() => undefined)) ?? {
+        ...{ verdict: 'unknown', earliestMs: startMs, latestMs: clock.now() },
+      };
+    const watch = { step: run.step, notBeforeMs, startMs };
+    return awaitActive(await fromPeer(), fromPeer, watch, ports, either);
+  };
   try {
-    const seen = fromPeer().then((first) => awaitActive(first, fromPeer, watch, ports, either));
-    return await Promise.race([seen, badAnswer]);
+    return await Promise.race([seen(), badAnswer]);
   } finally {
     over.abort();
   }

@@ -3,6 +3,7 @@ import t from 'tap';
 import { type AnyStateMachine, createActor, fromPromise } from 'xstate';
 import { getSimplePaths } from 'xstate/graph';
 import { toTrialRecord } from '../controller/schedule/to-trial-record.ts';
+import { ExecError } from '../provisioners/contract.ts';
 import {
   type FaultRun,
   RefusedError,
@@ -773,6 +774,33 @@ t.test('run that needs the power switch', async (t) => {
     t.ok(instants.endMs! - instants.effMs! >= 60_000);
     t.ok(isHealthy(world));
     t.equal(world.clock.sleeping, 0);
+  });
+
+  t.test('is not in effect before the plug was pulled, whatever a witness says', async (t) => {
+    const { world, victim, peer, calls, run, ports } = makeSwitched();
+    // A machine that is busy answers too late for its witness.
+    victim.mood.before = async (script) => {
+      if (script !== 'inject.sh') return;
+      peer.mood.watched = undefined;
+      peer.broken.set('busy', 0);
+      await world.clock.sleep(3_000, never);
+      peer.broken.clear();
+      peer.mood.watched = victim;
+    };
+    const { outcome, instants } = await drive(world.clock, runFault(run, ports, never));
+    t.equal(outcome, 'Healed');
+    t.match(calls, [/^off node1/, 'on node1']);
+    t.ok(instants.effMs! - instants.cmdMs! >= 3_000);
+  });
+
+  t.test('whose order is not answered pulls no plug, and is told', async (t) => {
+    const { victim, calls, run, ports, world } = makeSwitched();
+    victim.mood.before = async (script) => {
+      if (script === 'inject.sh') throw new ExecError('node1', 'connection lost');
+    };
+    const { outcome, message } = await drive(world.clock, runFault(run, ports, never));
+    t.match({ outcome, message }, { outcome: 'Unknown', message: /connection lost/ });
+    t.same(calls, ['on node1']);
   });
 
   t.test('is Refused by a provisioner that has none, before any node is touched', async (t) => {

@@ -201,7 +201,10 @@ export async function openMachines(
   };
   const powerOn = async (name: string) => {
     await provisioner.power!.on(name, signal);
-    await provisioner.create(machines.find((spec) => spec.name === name)!, signal);
+    const machine = machines.find((spec) => spec.name === name)!;
+    // An undo at boot may stop the engine once more while it starts.
+    const create = () => provisioner.create(machine, signal);
+    await create().catch(create);
     handles.set(name, await connect(name));
   };
   let runs = 0;
