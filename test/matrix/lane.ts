@@ -32,8 +32,48 @@ const nodes = [
 ] as const;
 const victimNode = 'node4';
 
-/** A process that the examples' patterns match, beside the container's first one; both do next to nothing. */
-const victim = `bash -c '(exec -a CoarseGrainedExecutorBackend sleep 3600) & exec sleep 3600'`;
+/**
+ * Processes that the examples' patterns match, beside the container's first one; all do next to nothing. One of them has a
+ * session with what answers as a ZooKeeper server is asked to, and forgets who is silent; `$0` is both.
+ */
+const victim = `bash -c '(exec -a CoarseGrainedExecutorBackend sleep 3600) & perl -e "$0" & exec sleep 3600'`;
+const sessionMs = 2_000;
+const zookeeper = `
+use IO::Socket::INET;
+use IO::Select;
+$SIG{PIPE} = "IGNORE";
+unless (fork) {
+  $0 = join ".", qw(org apache spark deploy master Master);
+  while (1) {
+    $s = IO::Socket::INET->new("127.0.0.1:2181");
+    select undef, undef, undef, 0.3 while $s and syswrite $s, "ping";
+    sleep 1;
+  }
+}
+$0 = "zookeeper";
+$door = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 2181, Listen => 9, ReuseAddr => 1) or die;
+$open = IO::Select->new($door);
+while (1) {
+  for $s ($open->can_read(0.2)) {
+    if ($s == $door) { $open->add($door->accept); next }
+    $length = sysread $s, $said, 99;
+    if ($length and $said ne "cons" and $said ne "dump") {
+      $sid{$s} = sprintf "0x%x", ++$sessions unless $sid{$s};
+      ($seen{$s}, $socket{$s}) = (time, $s);
+      next;
+    }
+    if ($length and $said eq "cons") {
+      printf $s " /127.0.0.1:%d[1](queued=0,sid=%s,to=${sessionMs})\n", $socket{$_}->peerport, $sid{$_} for keys %sid;
+    } elsif ($length) {
+      print $s "SessionTracker dump:\nSessions:\n", map({ "$_\n" } values %sid), "Connections dump:\n";
+    }
+    push @gone, $s;
+  }
+  push @gone, map { $socket{$_} } grep { time - $seen{$_} > ${sessionMs / 1000} } keys %seen;
+  while ($s = shift @gone) { delete $sid{$s}; delete $seen{$s}; delete $socket{$s}; $open->remove($s); close $s }
+}`;
+/** Where a kind asks for more than a moment: 1.5 times the session, and 7 s. */
+const leastHoldMs: Readonly<Record<string, number>> = { expireSession: 1.5 * sessionMs + 7_000 };
 
 /** Whether each container of "$@" runs, with both processes; one that has lost the second is replaced by the swarm. */
 const victimsLive = `
@@ -79,8 +119,8 @@ export async function openLane(number: number, note: (line: string) => void): Pr
         'node1',
         `docker service create --quiet --detach --no-resolve-image --name "$1" --endpoint-mode dnsrr \
           --network matrix_app --constraint node.hostname==${victimNode} --limit-memory 1g --restart-delay 0s \
-          --stop-grace-period 1s $2 debian:trixie-slim ${victim}`,
-        ...[name, labels],
+          --stop-grace-period 1s $2 debian:trixie-slim ${victim} "$3"`,
+        ...[name, labels, zookeeper],
       );
   };
   const runs = async () => {
@@ -146,7 +186,8 @@ export async function openLane(number: number, note: (line: string) => void): Pr
         },
         lab.signal,
       );
-      return { ...run, ...timing, holdMs: kind.instant ? 0 : timing.holdMs };
+      const holdMs = kind.instant ? 0 : Math.max(timing.holdMs, leastHoldMs[kind.name] ?? 0);
+      return { ...run, ...timing, holdMs };
     },
     async leader() {
       const members = await (await swarm()).listNodes(lab.signal);
