@@ -7,14 +7,16 @@ import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
 import { measureHolds } from './holds.ts';
 import { measureIdlePass } from './idle-pass.ts';
+import { keepFigures } from './known-figures.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
 import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
 
-// `npm run bench [names] [-- --runs N --lanes N]`: one JSON line per figure on standard output, progress on standard error. A name
-// is a figure's, or what several begin with. Not a test: a figure that misses its target is a line with `pass: false`,
-// and only one that could not be had makes the exit code 1.
+// `npm run bench [names] [-- --runs N --lanes N --keep]`: one JSON line per figure on standard output, progress on standard
+// error. A name is a figure's, or what several begin with. `--keep` puts what was measured into test/bench/README.md. Not a
+// test: a figure that misses its target is a line with `pass: false`, and only one that could not be had makes the exit
+// code 1.
 
 interface Measurement {
   readonly figures: readonly string[];
@@ -40,7 +42,11 @@ const measurements: readonly Measurement[] = [
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string' }, lanes: { type: 'string', default: '1' } },
+  options: {
+    runs: { type: 'string' },
+    lanes: { type: 'string', default: '1' },
+    keep: { type: 'boolean', default: false },
+  },
 });
 const isWanted = (figure: string) =>
   positionals.length === 0 || positionals.some((name) => figure.startsWith(name));
@@ -59,10 +65,12 @@ async function printFigures({ figures, measure }: Measurement, site: BenchSite):
   note(`${figures.join(', ')}: ${machine()}`);
   try {
     const readings = await measure(site, stop.signal);
-    for (const name of figures.filter(isWanted)) {
+    const measured = figures.filter(isWanted).flatMap((name) => {
       const reading = readings[name];
-      if (reading) process.stdout.write(`${JSON.stringify(toFigure(name, reading))}\n`);
-    }
+      return reading ? [toFigure(name, reading)] : [];
+    });
+    for (const figure of measured) process.stdout.write(`${JSON.stringify(figure)}\n`);
+    if (values.keep) keepFigures(measured);
     return true;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
