@@ -63,7 +63,7 @@ while (1) {
       next;
     }
     if ($length and $said eq "cons") {
-      printf $s " /127.0.0.1:%d[1](queued=0,sid=%s,to=${sessionMs},lop=PING)\n", $socket{$_}->peerport, $sid{$_} for keys %sid;
+      printf $s " /127.0.0.1:%d[1](queued=0,sid=%s,lop=PING,to=${sessionMs},lcxid=0x1)\n", $socket{$_}->peerport, $sid{$_} for keys %sid;
     } elsif ($length) {
       print $s "SessionTracker dump:\nSessions:\n", map({ "$_\n" } values %sid), "Connections dump:\n";
     }
