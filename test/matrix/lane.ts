@@ -47,7 +47,7 @@ unless (fork) {
   while (1) {
     $s = IO::Socket::INET->new("127.0.0.1:2181");
     select undef, undef, undef, 0.3 while $s and syswrite $s, "ping";
-    sleep 1;
+    select undef, undef, undef, 0.3;
   }
 }
 $0 = "zookeeper";
@@ -75,12 +75,15 @@ while (1) {
 /** Where a kind asks for more than a moment: 1.5 times the session, and 7 s. */
 const leastHoldMs: Readonly<Record<string, number>> = { expireSession: 1.5 * sessionMs + 7_000 };
 
-/** Whether each container of "$@" runs, with both processes; one that has lost the second is replaced by the swarm. */
+/** Whether each container of "$@" runs, with all processes and a session; one that has lost one is replaced by the swarm. */
 const victimsLive = `
 for id; do
   words=$(grep -lsF -e "$id" /proc/[0-9]*/cgroup | while read -r file; do tr '\\0' ' ' <"\${file%cgroup}cmdline"; done)
   case $words in
-  *CoarseGrained*) ;;
+  *CoarseGrained*)
+    pid=$(docker inspect -f '{{.State.Pid}}' "$id")
+    nsenter -t "$pid" -n ss -tnH state established 'dport = :2181' | grep -q . || exit 1
+    ;;
   *sleep*) docker rm -f "$id" >/dev/null; exit 1 ;;
   *) exit 1 ;;
   esac
