@@ -12,7 +12,7 @@ const graceMs = 30_000;
 const settleMs = 120_000;
 
 /** `effect-isolateNode`, `gone-isolateNode` and so on, each as median and maximum; and how precise holds are. */
-const figuresOf = ({ name }: FaultKind): readonly string[] =>
+export const figuresOf = ({ name }: FaultKind): readonly string[] =>
   ['effect', 'gone'].flatMap((what) => [`${what}-${name}-median`, `${what}-${name}-max`]);
 const precisionFigures = ['hold-precision-median', 'hold-precision-max'];
 export const kindFigures: readonly string[] = [...faultKinds.flatMap(figuresOf), ...precisionFigures];

@@ -1,3 +1,5 @@
+import { availableParallelism, release, totalmem } from 'node:os';
+
 /** When a figure is good enough: its value, or its ratio to the baseline, stays below a limit. */
 export interface Target {
   readonly of: 'value' | 'ratio';
@@ -56,3 +58,7 @@ export function median(values: readonly number[]): number {
   if (upper === undefined) throw new RangeError('there is no median of nothing');
   return Number.isInteger(middle) ? (sorted[middle - 1]! + upper) / 2 : upper;
 }
+
+/** This machine, as it is told beside what was measured on it. */
+export const aboutMachine = (): string =>
+  `Linux ${release()}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`;

@@ -2,7 +2,6 @@
 // each against the streaming stack with its defaults. Kinds without a result are run, with --fresh those that have one as
 // well; the record of each trial goes into trials.ndjson, and the table of all of them into README.md.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseDuration } from '../../crds/parse-duration.ts';
@@ -10,6 +9,7 @@ import type { FaultKind } from '../../state-machines/contract.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { type BenchLab, sixNodes, withLab } from '../bench/bench-lab.ts';
 import { openSite } from '../bench/bench-site.ts';
+import { aboutMachine } from '../bench/figure.ts';
 import { exampleOf, packageRoot } from '../support/examples.ts';
 import { type KindTrial, table } from './table.ts';
 
@@ -92,7 +92,7 @@ async function run(kind: FaultKind, index: number, lab: BenchLab): Promise<KindT
     trial: trials[0]!,
     ...(kind.instant ? {} : { hold: fault!.hold! }),
     managers: managersFor(kind),
-    about: `Linux ${release()}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    about: aboutMachine(),
   };
 }
 
