@@ -317,3 +317,11 @@ t.test('chains without a run are found, and cleared, in the networks of containe
     t.same(await sh(shared + scripts.sweep!, ['list']), { code: 0, said: '' });
   }
 });
+
+t.test('chains that are not told are not taken for none', async (t) => {
+  const { sh, rules, root, chain } = await node(t, { run: 'run-1.0', severs: 'node' });
+  await writeFile(join(root, 'busy'), '');
+  for (const what of ['list', 'clear'])
+    t.match(await sh(shared + scripts.sweep!, [what]), { code: 1, said: /holding the xtables lock/ });
+  t.same(await rules('node'), severed(chain));
+});

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -107,3 +107,20 @@ tc() {
     t.same(await undo(), ['gone.eth0', 'gone.eth1'], 'without the directory its name alone tells');
   },
 );
+
+t.test('queues that are not told are not taken for none', async (t) => {
+  const root = t.testdir({ proc: '' });
+  const shared = await readFile('state-machines/faults/common.sh', 'utf8');
+  const pretended = `
+every_network() { echo '1 proc/self/ns/net' && echo '2 proc'; }
+nsenter() { [ -e "\${1#--net=}" ] && shift && "$@"; }
+tc() {
+  [ ! -e silent ] || { echo "RTNETLINK answers: Operation not permitted" >&2 && return 2; }
+  echo 'qdisc htb 5f0a: dev eth0 root refcnt 2'
+}
+`;
+  const list = () => run('sh', ['-c', shared + pretended + scripts.sweep!, 'sh', 'list'], { cwd: root });
+  t.equal((await list()).stdout, 'eth0/5f0a: in net:[2]\n', 'a network that is gone meanwhile has none');
+  await writeFile(join(root, 'silent'), '');
+  await t.rejects(list(), { code: 1, stderr: /not permitted/ });
+});

@@ -421,10 +421,15 @@ undo_queues() {
 
 # sweep_queues TYPE list|clear: our root queues of that type, whichever run's, on the node and in its containers.
 sweep_queues() {
+  command -v tc >/dev/null || return 0
   every_network | {
     status=0
     while read -r inode network; do
-      for queue in $(nsenter --net="$network" tc qdisc show 2>/dev/null |
+      if ! queues=$(nsenter --net="$network" tc qdisc show); then
+        [ ! -e "$network" ] || status=1 # or else gone meanwhile
+        continue
+      fi
+      for queue in $(printf '%s\n' "$queues" |
         awk -v type="$1" '$2 == type && $3 ~ /^5f[0-9a-f][0-9a-f]:$/ && $6 == "root" { print $5 "/" $3 }'); do
         if [ "$2" = list ]; then
           echo "$queue$(place_of "$inode" "$network")"

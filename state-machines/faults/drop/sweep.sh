@@ -3,10 +3,15 @@
 # chains named SF-<number>.
 #   $1 list: prints the marks that are in force, one a line; clear: removes them
 set -u
+command -v iptables >/dev/null || exit 0
 every_network | {
   status=0
   while read -r inode network; do
-    for chain in $(nsenter --net="$network" iptables -w 5 -S 2>/dev/null | sed -n 's/^-N \(SF-[0-9]*\)$/\1/p'); do
+    if ! rules=$(nsenter --net="$network" iptables -w 5 -S); then
+      [ ! -e "$network" ] || status=1 # or else gone meanwhile
+      continue
+    fi
+    for chain in $(printf '%s\n' "$rules" | sed -n 's/^-N \(SF-[0-9]*\)$/\1/p'); do
       if [ "$1" = list ]; then
         echo "$chain$(place_of "$inode" "$network")"
         continue

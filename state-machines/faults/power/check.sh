@@ -7,7 +7,7 @@ set -eu
 read -r up _ </proc/uptime
 if [ -z "${SF_RUN_DIR:-}" ]; then
   # shellcheck disable=SC2016 # $1 is the inner shell's
-  if timeout 1 bash -c 'exec 3<>"/dev/tcp/$1/22"' bash "$2" 2>/dev/null; then word=inactive; else word=active; fi
+  if timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/22"' bash "$2" 2>/dev/null; then word=inactive; else word=active; fi
 elif [ "$1" = reboot ] && [ -e "$SF_RUN_DIR/boot" ] && [ "$(this_boot)" != "$(cat "$SF_RUN_DIR/boot")" ]; then
   word=active
 elif is_up; then
