@@ -198,9 +198,9 @@ await t.test('is healed without its directory, and without any journal', async (
   await until('ended by itself', 5_000, async () => (await burning()) === '');
   await run.heal();
   await output('systemctl stop sf-lost.0.timer; rm -f /var/lib/spark-failures/locks/*');
-  // One that nothing can tell to end: only its mark is left.
+  // One that nothing can tell to end: only its mark is left. Type=exec: it is there when the command returns.
   await output(
-    'systemd-run --quiet --collect --unit=sf-burn-12345 --setenv=SF_BURN=sf-burn-12345 sh -c "while :; do sleep 0.1; done"',
+    'systemd-run --quiet --collect --property=Type=exec --unit=sf-burn-12345 --setenv=SF_BURN=sf-burn-12345 sh -c "while :; do sleep 0.1; done"',
   );
   t.match(await marks(), [{ kind: 'mark' }]);
   t.same(await healNode(lab.node('node1'), scripts, signal), []);
