@@ -135,6 +135,8 @@ interface Witness {
   readonly args: readonly string[];
   /** Nobody reaches `node` while the fault lasts: its effect is for the witness alone to see; `node` tells that it is gone. */
   readonly alone?: true;
+  /** inject.sh answers before anything happens, as it orders what begins a moment later: until then nobody can see it. */
+  readonly afterAnswer?: true;
 }
 
 /** One way to break something, as data. `plan` is pure: parameters and facts in, steps out. */

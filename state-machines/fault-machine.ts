@@ -29,6 +29,9 @@ export interface FaultInput {
 /** Seen by the independent check. */
 export type Effect = Required<Pick<RunInstants, 'cmdMs' | 'effMs' | 'firstEffMs' | 'effResolutionMs'>>;
 
+/** Seen to be undone. */
+type Gone = Pick<RunInstants, 'endMs' | 'endResolutionMs'> & { readonly doubt?: string };
+
 /** Where a run is, as told to `onState` of the runner's ports. */
 export type FaultState = 'prepare' | 'inject' | 'hold' | 'heal' | 'verify' | 'healed' | 'stuck';
 
@@ -52,7 +55,8 @@ export const faultMachine = setup({
     /** Gives what is to be told of it. */
     hold: unbound<string | undefined, { untilMs: number }>(),
     heal: unbound<void, { attempt: number; injected: boolean; outcome: Outcome }>(),
-    verify: unbound<Pick<RunInstants, 'endMs' | 'endResolutionMs'>, { injected: boolean }>(),
+    /** Gives also why it was never in effect, where only now that can be told. */
+    verify: unbound<Gone, { injected: boolean; outcome: Outcome }>(),
   },
   guards: {
     isResumed: ({ context }) => context.resumed,
@@ -165,10 +169,16 @@ export const faultMachine = setup({
     verify: {
       invoke: {
         src: 'verify',
-        input: ({ context: { injected } }) => ({ injected }),
+        input: ({ context: { injected, outcome } }) => ({ injected, outcome }),
         onDone: {
           target: 'healed',
-          actions: assign({ instants: ({ context, event }) => ({ ...context.instants, ...event.output }) }),
+          actions: assign(({ context, event: { output } }) => {
+            const { doubt, ...end } = output;
+            const instants = { ...context.instants, ...end };
+            return doubt === undefined
+              ? { instants }
+              : { instants, outcome: 'Unknown' as const, message: doubt };
+          }),
         },
         onError: [
           {

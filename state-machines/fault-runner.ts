@@ -19,7 +19,15 @@ import {
   type StepRun,
 } from './dead-man/step-actions.ts';
 import { type FaultInput, type FaultState, faultMachine } from './fault-machine.ts';
-import { all, awaitGone, type Hold, holdUntil, injectAll, isSeenByWitnessAlone } from './observe-effect.ts';
+import {
+  all,
+  awaitGone,
+  doubtOf,
+  type Hold,
+  holdUntil,
+  injectAll,
+  isSeenByWitnessAlone,
+} from './observe-effect.ts';
 
 export interface RunnerPorts extends StepPorts {
   /**
@@ -167,9 +175,14 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
       }),
       verify: fromPromise(async ({ input, signal }) => {
         const endMs = input.injected && !run.instant ? await awaitGone(steps, ports, signal) : undefined;
+        const isClaimed = run.instant && input.outcome === 'Healed';
+        const doubt = isClaimed ? await doubtOf(steps, ports, signal) : undefined;
         // Verified: a switch that could not be taken away fires on nothing, and `scan` still lists it.
         await Promise.allSettled(steps.map((step) => disarmStep(ports, step, signal)));
-        return endMs === undefined ? {} : { endMs, endResolutionMs: endMs - undoneMs };
+        return {
+          ...(endMs !== undefined && { endMs, endResolutionMs: endMs - undoneMs }),
+          ...(doubt !== undefined && { doubt }),
+        };
       }),
     },
   });

@@ -93,22 +93,25 @@ async function injectHeard(
 }
 
 /**
- * The victim's answer may come late or never: the witness is asked meanwhile, and only a bad answer counts. Where it is the
- * controller who pulls the plug, nobody can have seen that before.
+ * The victim's answer may come late or never: the witness is asked meanwhile, and only a bad answer counts. Where nothing
+ * happens before it, or it is the controller who pulls the plug, the witness counts only then: it takes a victim that
+ * is merely busy for one that is gone.
  */
 async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<Sighting> {
   const { clock } = ports;
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
+  const { power, witness } = run.step;
+  const orderedMs = clock.now();
   const injected = injectStep(ports, run, either);
   const badAnswer = new Promise<never>((_resolve, reject) => {
     injected.catch((error: unknown) => {
-      if (run.step.power || !(error instanceof ExecError)) reject(error);
+      if (power || !(error instanceof ExecError)) reject(error);
     });
   });
   const seen = async () => {
-    const orderedMs = clock.now();
-    const { notBeforeMs } = run.step.power ? await injected : { notBeforeMs: orderedMs };
+    const answered = injected.catch(() => ({ notBeforeMs: orderedMs })); // a bad answer ends the race
+    const { notBeforeMs } = witness?.afterAnswer ? await answered : { notBeforeMs: orderedMs };
     const startMs = clock.now();
     const fromPeer = async (): Promise<Look> =>
       (await lookFromWitness(ports, run, either).catch(() => undefined)) ?? {
@@ -213,6 +216,23 @@ async function watchDrift(
     missed = look.verdict === 'active' ? 0 : missed + 1;
     if (missed > 1) throw new Error(`${target}: lost the effect during the hold ("${look.verdict}")`);
   }
+}
+
+/**
+ * Why those whom only their witness missed were not hurt, as they say themselves once they are back; undefined when all
+ * were. Only for what is over at once: its check still says `active` where it has happened.
+ */
+export async function doubtOf(
+  steps: readonly StepRun[],
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const lonely = steps.filter(isSeenByWitnessAlone);
+  const looks = await all(lonely, (run) => lookAt(ports, run, signal));
+  const unhurt = lonely.filter((_run, index) => looks[index]!.verdict !== 'active');
+  if (unhurt.length === 0) return undefined;
+  const names = unhurt.map(({ step }) => step.target).join(', ');
+  return `${names}: missed by a witness, but its own check says that it did not happen`;
 }
 
 /** Resolves with the instant at which every target was seen free of the fault; rejects when one stays otherwise. */

@@ -73,7 +73,7 @@ t.test('leaveSwarm', async (t) => {
 });
 
 t.test('rebootNode and powerOffNode are seen by a node that stays', async (t) => {
-  const witness = { node: 'node2', args: ['off', '10.98.0.11'], alone: true };
+  const witness = { node: 'node2', args: ['off', '10.98.0.11'], alone: true, afterAnswer: true };
   const off = plan('powerOffNode', facts(['node1'], three));
   const step = { node: 'node1', target: 'node1', mechanism: 'power', args: ['off'], power: 'off' };
   t.same(off, [{ ...step, awayMs: 300_000, witness }]);

@@ -737,6 +737,61 @@ t.test('run whose effect only a witness sees', async (t) => {
   });
 });
 
+t.test('run that is over at once, and whose effect only a witness sees', async (t) => {
+  /** node1 begins anew a second after it was told to; node2 looks at it. */
+  const makeRebooted = () => {
+    const world = makeWorld(2);
+    const [victim, peer] = world.nodes as [FakeNode, FakeNode];
+    Object.assign(victim.mood, { effectAfterMs: 1_000, remembers: true });
+    peer.mood.watched = victim;
+    const witness = { node: 'node2', args: [], alone: true, afterAnswer: true } as const;
+    const steps = [{ ...{ node: 'node1', target: 'node1', mechanism: 'power', args: [] }, witness }];
+    const run = () =>
+      drive(world.clock, runFault(makeRun([], { steps, instant: true, holdMs: 0 }), world.ports, never));
+    return { world, victim, peer, run };
+  };
+
+  t.test('is Healed when the victim says that it has happened', async (t) => {
+    const { world, run } = makeRebooted();
+    const { outcome, instants, message } = await run();
+    t.equal(outcome, 'Healed', message ?? '');
+    t.ok(instants.effMs! - instants.cmdMs! >= 1_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is Unknown when the victim says that it has not, whatever its witness said', async (t) => {
+    const { world, victim, run } = makeRebooted();
+    victim.mood.remembers = false;
+    const { outcome, message } = await run();
+    t.match(
+      { outcome, message },
+      { outcome: 'Unknown', message: /^node1: missed by a witness, but its own/ },
+    );
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is not in effect before the order was answered, or its answer lost', async (t) => {
+    for (const lost of [false, true]) {
+      const { world, victim, peer, run } = makeRebooted();
+      // A machine that is busy answers too late for its witness.
+      victim.mood.before = async (script) => {
+        if (script !== 'inject.sh') return;
+        peer.mood.watched = undefined;
+        peer.broken.set('busy', 0);
+        await world.clock.sleep(3_000, never);
+        peer.broken.clear();
+        peer.mood.watched = victim;
+        Object.assign(victim.mood, { mute: lost, effectAfterMs: lost ? 0 : 1_000 });
+        if (lost) victim.mood.effectEndsMs = world.clock.now() + 30_000;
+      };
+      const { outcome, instants, message } = await run();
+      t.equal(outcome, 'Healed', message ?? '');
+      t.ok(instants.effMs! - instants.cmdMs! >= 3_000);
+      t.ok(isHealthy(world));
+    }
+  });
+});
+
 t.test('run that needs the power switch', async (t) => {
   /** node1 is off between the two; node2 looks at it. */
   const makeSwitched = () => {
@@ -759,7 +814,8 @@ t.test('run that needs the power switch', async (t) => {
       ...{ node: 'node1', target: 'node1', mechanism: 'power', args: [] },
       power: 'off' as const,
     };
-    const steps = [{ ...step, witness: { node: 'node2', args: [], alone: true as const } }];
+    const witness = { node: 'node2', args: [], alone: true, afterAnswer: true } as const;
+    const steps = [{ ...step, witness }];
     const run = makeRun([], { steps });
     return { world, victim, peer, calls, run, ports: { ...world.ports, power } };
   };

@@ -39,6 +39,8 @@ interface Mood {
   effectAfterMs: number;
   /** The effect goes away by itself at that instant. */
   effectEndsMs: number;
+  /** Its checks still tell, once a fault is over, that it has happened: as after a reboot. */
+  remembers: boolean;
   /** Hook before a script acts, for instance to block it. */
   before?: (script: string) => Promise<void>;
 }
@@ -63,6 +65,7 @@ export class FakeNode implements NodeHandle {
     undoFails: 0,
     effectAfterMs: 0,
     effectEndsMs: Number.POSITIVE_INFINITY,
+    remembers: false,
   };
   /** Script names in the order in which they began, for instance `arm.sh`. */
   readonly calls: string[] = [];
@@ -73,6 +76,7 @@ export class FakeNode implements NodeHandle {
   readonly marks = new Set<string>();
   /** What its containers say at a port, to whatever they are asked. */
   readonly answers = new Map<number, string | Buffer>();
+  readonly #happened = new Set<string>();
   readonly #clock: Clock;
   readonly #names: ReadonlyMap<string, string>;
 
@@ -149,7 +153,7 @@ export class FakeNode implements NodeHandle {
       case 'inject.sh':
         return this.#inject(run);
       case 'look.sh':
-        return `check ${run === '' ? this.#seen() : this.#verdict(run)}\nended ${this.#uptime()}\n`;
+        return `check ${run === '' ? this.#seen() : this.#told(run)}\nended ${this.#uptime()}\n`;
       case 'gone.sh':
         return [run, ...rest].filter((id) => this.mood.gone.includes(id)).join('\n');
       case 'heal.sh':
@@ -200,6 +204,7 @@ export class FakeNode implements NodeHandle {
     if (!run) return 'refused the run is not armed on this node\n';
     if (run.tombstone) return 'refused the run is healed already\n';
     this.broken.set(name, this.#clock.now());
+    this.#happened.add(name);
     if (this.mood.injectFails) return `failed 1\nended ${this.#uptime()}\n`;
     const due = this.#uptime(run.deadlineMs);
     return `due ${due}\nnotbefore ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
@@ -215,6 +220,11 @@ export class FakeNode implements NodeHandle {
     this.broken.delete(name);
     if (run) run.healed = true;
     return 'healed\n';
+  }
+
+  /** What its own check says. */
+  #told(run: string): string {
+    return this.mood.remembers && this.#happened.has(run) ? 'active' : this.#verdict(run);
   }
 
   /** What a witness says, which knows no run's name. */

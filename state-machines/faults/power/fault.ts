@@ -49,7 +49,7 @@ function stepsOn(
   const [peer] = others;
   if (!peer) throw new RefusedError(`${kind}: no other node is left that could see it`);
   return chosen.map(({ name, address }) => {
-    const witness = { node: peer.name, args: [...args, address], alone: true } as const;
+    const witness = { node: peer.name, args: [...args, address], alone: true, afterAnswer: true } as const;
     return { node: name, target: name, mechanism: 'power', args, ...how, awayMs, witness };
   });
 }
