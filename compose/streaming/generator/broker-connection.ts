@@ -37,8 +37,7 @@ const sequenceNumbers = 2 ** 31;
  * The idempotent way to the brokers. A record's sequence number follows from its place alone, and a connection that
  * had trouble is replaced: one that lost its peer in silence would wait for TCP's own retransmissions long after the
  * network has healed. So a range that was stored without an answer is not stored twice when it is sent again, by
- * whatever connection. kafkajs would need twelve times the processor time for a record of 100 bytes, @platformatic/kafka
- * six times, and that one cannot replace a connection without losing its sequence numbers.
+ * whatever connection. Why it is none of the usual clients is in ARCHITECTURE.md, "The generator speaks for itself".
  */
 export class BrokerConnection {
   private readonly findLeaders: FindLeaders;
