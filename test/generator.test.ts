@@ -368,6 +368,7 @@ t.test('what was acknowledged and is not in the topic is told, and not sent agai
   const [, frontier] = describeFrontier(resumed.ledgers, {
     schedule,
     catalogue,
+    startedMs: 7,
     atMs: plan.nowMs,
   }).perPartition;
   t.same(frontier!.absent, resumed.ledgers[1]!.absent, 'and everybody can read it');
@@ -674,11 +675,24 @@ t.test('several generators share the partitions, and together they say what one 
   const one = describeFrontier([openLedger(90), openLedger(80), openLedger(70)], {
     schedule,
     catalogue,
+    startedMs: 7,
     atMs,
   });
   const [even, odd] = [
-    describeFrontier([openLedger(90), openLedger(70)], { schedule, catalogue, atMs, share: shares[0]! }),
-    describeFrontier([openLedger(80)], { schedule, catalogue, atMs: atMs + 5, share: shares[1]! }),
+    describeFrontier([openLedger(90), openLedger(70)], {
+      schedule,
+      catalogue,
+      startedMs: 7,
+      atMs,
+      share: shares[0]!,
+    }),
+    describeFrontier([openLedger(80)], {
+      schedule,
+      catalogue,
+      startedMs: 7,
+      atMs: atMs + 5,
+      share: shares[1]!,
+    }),
   ];
   t.equal(joinFrontiers([even!]), null, 'a partition of which nobody tells anything would look healthy');
   t.equal(joinFrontiers([]), null);
@@ -697,7 +711,13 @@ t.test('generators that began at different times keep their own stamps, and all 
     const own = partitionsOf({ index, count: 2 }, 3);
     const begun = resumeSchedule([], { rate: 30, partitions: 3, own, nowMs: nowMs + index * 7_777 });
     const ledgers = own.map(() => openLedger(0));
-    return describeFrontier(ledgers, { schedule: begun, catalogue, atMs: nowMs, share: { index, count: 2 } });
+    return describeFrontier(ledgers, {
+      schedule: begun,
+      catalogue,
+      startedMs: 7,
+      atMs: nowMs,
+      share: { index, count: 2 },
+    });
   });
   const joined = joinFrontiers(starts)!;
   t.equal(intendedMs(joined.schedule, 0, 0), nowMs);
@@ -714,7 +734,13 @@ t.test('a generator that falls silent is still part of the whole, and makes the 
   const answer = (index: number, count: number, acked: number) => {
     const share = { index, count };
     const ledgers = partitionsOf(share, 3).map(() => openLedger(acked));
-    return describeFrontier(ledgers, { schedule, catalogue, atMs: schedule.baseMs + 10_000, share });
+    return describeFrontier(ledgers, {
+      schedule,
+      catalogue,
+      startedMs: 7,
+      atMs: schedule.baseMs + 10_000,
+      share,
+    });
   };
   const answers = new GeneratorAnswers();
   t.equal(answers.add([answer(0, 2, 50)], 1_000), null, 'the other one was never heard');
@@ -732,6 +758,7 @@ t.test('every task behind a name is asked, and one that does not answer is left 
   const frontier = describeFrontier([openLedger(1)], {
     schedule: { ...schedule, partitions: 1 },
     catalogue,
+    startedMs: 7,
     atMs: 5,
   });
   const stop = new AbortController();

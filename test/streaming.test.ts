@@ -165,7 +165,7 @@ t.test('the generator speaks for its slowest partition', async (t) => {
   const atMs = schedule.baseMs + 10_000;
   const done = dueCount(schedule, 0, atMs);
   const ledgers = [openLedger(done), openLedger(10), sendRange(openLedger(50), { from: 50, to: 60 })];
-  const frontier = describeFrontier(ledgers, { schedule, catalogue, atMs });
+  const frontier = describeFrontier(ledgers, { schedule, catalogue, startedMs: 7, atMs });
   t.equal(frontier.ackedMs, intendedMs(schedule, 1, 10));
   t.equal(frontier.behindMs, atMs - intendedMs(schedule, 1, 10));
   t.equal(frontier.acked, done + 60);
@@ -310,7 +310,7 @@ function observedStream() {
     stream,
     generatorAt(atMs: number, acked: readonly number[]) {
       const ledgers = acked.map((count) => openLedger(count));
-      stream.generatorAnswered(describeFrontier(ledgers, { schedule, catalogue, atMs }), atMs);
+      stream.generatorAnswered(describeFrontier(ledgers, { schedule, catalogue, startedMs: 7, atMs }), atMs);
     },
     store(partition: number, upTo: number, nowMs: number) {
       const records = [];

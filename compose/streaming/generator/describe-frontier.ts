@@ -6,6 +6,7 @@ import { dueCount, intendedMs, type Schedule } from '../records/schedule.ts';
 export interface FrontierView {
   readonly schedule: Schedule;
   readonly catalogue: Catalogue;
+  readonly startedMs: number;
   readonly atMs: number;
   /** Absent: the ledgers are of all partitions. */
   readonly share?: GeneratorShare;
@@ -14,7 +15,7 @@ export interface FrontierView {
 /** How far the partitions are at `atMs`, each with its ledger, in order; the slowest one speaks for all. */
 export function describeFrontier(
   ledgers: readonly Ledger[],
-  { schedule, catalogue, atMs, share = { index: 0, count: 1 } }: FrontierView,
+  { schedule, catalogue, startedMs, atMs, share = { index: 0, count: 1 } }: FrontierView,
 ): GeneratorFrontier {
   const own = partitionsOf(share, schedule.partitions).map((partition, at) => {
     return { partition, ledger: ledgers[at]! };
@@ -24,7 +25,7 @@ export function describeFrontier(
     Math.min(...own.map(({ partition, ledger }) => intendedMs(schedule, partition, of(ledger))));
   const { partitions: _, ...rest } = catalogue;
   return {
-    ...{ atMs, share, schedule, catalogue: rest },
+    ...{ startedMs, atMs, share, schedule, catalogue: rest },
     ackedMs: oldest((ledger) => ledger.acked),
     intended: own.reduce((total, { partition }) => total + dueCount(schedule, partition, atMs), 0),
     acked: sum((ledger) => ledger.acked),

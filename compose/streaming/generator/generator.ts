@@ -31,6 +31,7 @@ main(process.env).catch((error: unknown) => {
 });
 
 async function main(env: NodeJS.ProcessEnv): Promise<void> {
+  const startedMs = Date.now();
   const settings = await readSettings(env, (path) => readFile(path, 'utf8'));
   const { catalogue, share, brokers, ledgerFile } = settings;
   const own = partitionsOf(share, catalogue.partitions);
@@ -41,7 +42,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   const connection = new BrokerConnection(leadersOf(kafka, topics.events), limits);
   const senders = sendersFor({ own, ledgers, catalogue, schedule, connection });
   const now = () => senders.map(({ ledger }) => ledger);
-  const frontier = () => describeFrontier(now(), { schedule, catalogue, share, atMs: Date.now() });
+  const frontier = () => describeFrontier(now(), { schedule, catalogue, startedMs, share, atMs: Date.now() });
   const routes = { '/frontier': json(frontier), '/metrics': metricsOf(generatorMetrics(frontier)) };
   await serveRoutes(httpPort, routes, stop.signal);
   const partitions = () => senders.map(({ partition, ledger }) => ({ partition, ledger }));

@@ -10,6 +10,8 @@ export interface GeneratorShare {
 
 /** The generator's answer to `GET /frontier`: how far it is, and the schedule by which every record's time is known. */
 export interface GeneratorFrontier {
+  /** When this process started; epoch ms, generator's clock. */
+  readonly startedMs: number;
   /** Epoch ms of this answer, generator's clock. */
   readonly atMs: number;
   /** Absent: it has all partitions. */
@@ -51,7 +53,7 @@ export function partitionsOf({ index, count }: GeneratorShare, partitions: numbe
 
 /**
  * What several generators say, as if one had said it; null while partitions are missing. The answer is as old as the
- * oldest one, and each partition keeps the schedule of its own generator.
+ * oldest one, the start is the newest one, and each partition keeps the schedule of its own generator.
  */
 export function joinFrontiers(frontiers: readonly GeneratorFrontier[]): GeneratorFrontier | null {
   const [first, ...others] = frontiers;
@@ -68,6 +70,7 @@ export function joinFrontiers(frontiers: readonly GeneratorFrontier[]): Generato
     return { baseMs, baseTurn };
   });
   return {
+    startedMs: Math.max(...frontiers.map(({ startedMs }) => startedMs)),
     atMs: Math.min(...frontiers.map(({ atMs }) => atMs)),
     ackedMs: Math.min(...frontiers.map(({ ackedMs }) => ackedMs)),
     intended: sum(({ intended }) => intended),

@@ -32,29 +32,32 @@ const maximumQuantity = 5;
 export function purchaseAt(catalogue: Catalogue, partition: number, seq: number): Purchase {
   const bits = bitsOf(catalogue, partition, seq);
   return {
-    product: productName(productAt(catalogue, partition, bits)),
-    cents: centsOf(bits),
-    quantity: quantityOf(bits),
+    product: productName(drawProduct(catalogue, partition, bits)),
+    cents: drawCents(bits),
+    quantity: drawQuantity(bits),
   };
 }
 
+/** A record's own random bits, from which everything in it is drawn. */
 function bitsOf({ seed }: Catalogue, partition: number, seq: number): number {
   return mix(mix(mix(seed ^ 0x9e3779b9, partition), seq), Math.floor(seq / 2 ** 32));
 }
 
-/** Partitions take turns in the list of products. */
-function productAt({ partitions, products }: Catalogue, partition: number, bits: number): number {
-  // At least one, or the partition's records could not be told apart from no records.
-  const own = Math.floor((products - 1 - partition) / partitions) + 1;
-  return partition + (bits % own) * partitions;
+function drawProduct(catalogue: Catalogue, partition: number, bits: number): number {
+  return partition + (bits % productsOf(catalogue, partition)) * catalogue.partitions;
 }
 
-function centsOf(bits: number): number {
+function drawCents(bits: number): number {
   return 1 + (mix(bits, 1) % maximumCents);
 }
 
-function quantityOf(bits: number): number {
+function drawQuantity(bits: number): number {
   return 1 + (mix(bits, 2) % maximumQuantity);
+}
+
+/** How many products a partition has; at least one, or its records could not be told apart from no records. */
+function productsOf({ partitions, products }: Catalogue, partition: number): number {
+  return Math.floor((products - 1 - partition) / partitions) + 1;
 }
 
 const productPrefix = 'product-';
@@ -98,15 +101,15 @@ export function writeRecord(
   { into, at }: { readonly into: Uint8Array; readonly at: number },
 ): number {
   const bits = bitsOf(catalogue, partition, seq);
-  const product = productAt(catalogue, partition, bits);
+  const product = drawProduct(catalogue, partition, bits);
   const productDigits = Math.max(leastProductDigits, digitsOf(product));
-  const cents = centsOf(bits);
+  const cents = drawCents(bits);
   // What follows the number of the record: three commas, and a quantity of one digit between two more.
   const tail = productPrefix.length + productDigits + digitsOf(cents) + digitsOf(intendedMs) + 5;
   const partitionDigits = digitsOf(partition);
   const room = (catalogue.recordBytes ?? 0) - partitionDigits - 1 - tail;
   let end = writeNumber(into, at, partition, partitionDigits);
-  into[end++] = minus;
+  into[end++] = dash;
   end = writeNumber(into, end, seq, Math.max(digitsOf(seq), room));
   into[end++] = comma;
   for (let index = 0; index < productPrefix.length; index++) into[end++] = productPrefix.charCodeAt(index);
@@ -114,12 +117,12 @@ export function writeRecord(
   into[end++] = comma;
   end = writeNumber(into, end, cents, digitsOf(cents));
   into[end++] = comma;
-  into[end++] = zero + quantityOf(bits);
+  into[end++] = zero + drawQuantity(bits);
   into[end++] = comma;
   return writeNumber(into, end, intendedMs, digitsOf(intendedMs));
 }
 
-const [minus, zero, comma] = [0x2d, 0x30, 0x2c];
+const [zero, dash, comma] = [0x30, 0x2d, 0x2c];
 
 /** Decimal digits of a whole number from zero on. */
 function digitsOf(value: number): number {
