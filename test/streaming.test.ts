@@ -3,9 +3,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
 import { parse } from 'yaml';
-import { certainlyNotStored } from '../compose/streaming/generator/broker-connection.ts';
 import { describeFrontier } from '../compose/streaming/generator/describe-frontier.ts';
-import { PartitionSender } from '../compose/streaming/generator/partition-sender.ts';
 import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
 import { InputLog } from '../compose/streaming/observer/input-log.ts';
 import { ObservedStream } from '../compose/streaming/observer/observed-stream.ts';
@@ -163,64 +161,11 @@ t.test('a ledger knows what was acknowledged, what failed and what nobody knows'
   );
 });
 
-t.test(
-  'a sender repeats the same records through an outage and then catches up with their old stamps',
-  async (t) => {
-    const stop = new AbortController();
-    let nowMs = schedule.baseMs;
-    const outage = { fromMs: schedule.baseMs + 2_000, toMs: schedule.baseMs + 30_000 };
-    const attempts: { from: number; to: number; stored: boolean }[] = [];
-    const sender = new PartitionSender({
-      partition: 1,
-      firstSeq: 0,
-      schedule,
-      clock: {
-        now: () => nowMs,
-        sleep: async (ms) => {
-          nowMs += ms;
-          if (nowMs > schedule.baseMs + 60_000) stop.abort();
-        },
-      },
-      send: async (_partition, range) => {
-        const stored = nowMs < outage.fromMs || nowMs >= outage.toMs;
-        attempts.push({ ...range, stored });
-        if (!stored) throw new Error('no answer');
-      },
-      isDefinite: () => false,
-      onFailure: () => {},
-    });
-    await sender.run(stop.signal);
-    const stored = attempts.filter((attempt) => attempt.stored);
-    let next = 0;
-    for (const { from, to } of stored) {
-      t.equal(from, next, 'contiguous');
-      next = to;
-    }
-    const repeated = new Set(attempts.filter((it) => !it.stored).map(({ from, to }) => `${from}-${to}`));
-    t.equal(repeated.size, 1, 'one range under way, whatever the outage');
-    t.ok(
-      stored.some(({ from, to }) => to - from > 200),
-      'late records in one go',
-    );
-    t.ok(next >= 599, 'nothing left behind');
-  },
-);
-
-t.test('only errors before the broker could have stored anything are definite', async (t) => {
-  const cause = (fields: object) =>
-    new Error('wrapped', { cause: Object.assign(new Error('inner'), fields) });
-  t.ok(certainlyNotStored(cause({ code: 'ECONNREFUSED' })));
-  t.ok(certainlyNotStored(cause({ type: 'NOT_LEADER_FOR_PARTITION' })));
-  t.notOk(certainlyNotStored(cause({ type: 'REQUEST_TIMED_OUT' })));
-  t.notOk(certainlyNotStored(cause({ code: 'ECONNRESET' })));
-  t.notOk(certainlyNotStored('what?'));
-});
-
 t.test('the generator speaks for its slowest partition', async (t) => {
   const atMs = schedule.baseMs + 10_000;
   const done = dueCount(schedule, 0, atMs);
   const ledgers = [openLedger(done), openLedger(10), sendRange(openLedger(50), { from: 50, to: 60 })];
-  const frontier = describeFrontier(ledgers, { schedule, catalogue, atMs });
+  const frontier = describeFrontier(ledgers, { schedule, catalogue, startedMs: 7, atMs });
   t.equal(frontier.ackedMs, intendedMs(schedule, 1, 10));
   t.equal(frontier.behindMs, atMs - intendedMs(schedule, 1, 10));
   t.equal(frontier.acked, done + 60);
@@ -365,7 +310,7 @@ function observedStream() {
     stream,
     generatorAt(atMs: number, acked: readonly number[]) {
       const ledgers = acked.map((count) => openLedger(count));
-      stream.generatorAnswered(describeFrontier(ledgers, { schedule, catalogue, atMs }), atMs);
+      stream.generatorAnswered(describeFrontier(ledgers, { schedule, catalogue, startedMs: 7, atMs }), atMs);
     },
     store(partition: number, upTo: number, nowMs: number) {
       const records = [];

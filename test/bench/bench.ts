@@ -5,6 +5,7 @@ import { type BenchSite, type Measure, openSite } from './bench-site.ts';
 import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
+import { measureGeneratorRate } from './generator-rate.ts';
 import { measureHolds } from './holds.ts';
 import { measureIdlePass } from './idle-pass.ts';
 import { keepFigures } from './known-figures.ts';
@@ -35,6 +36,7 @@ const measurements: readonly Measurement[] = [
   measurement(['idle-pass-writes', 'idle-pass-median', 'idle-pass-max'], measureIdlePass),
   measurement(['fault-latency-median', 'fault-latency-max'], measureFaultLatency),
   measurement(['operator-idle-cpu', 'operator-idle-rss'], measureOperatorIdle),
+  measurement(['generator-rate', 'generator-memory'], measureGeneratorRate),
   measurement(kindFigures, measureFaultKinds),
   measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),

@@ -1,90 +1,142 @@
-import type { Kafka, Message, Producer } from 'kafkajs';
+import type { Kafka } from 'kafkajs';
+import { topics, withAdmin } from '../kafka/kafka-client.ts';
+import { type BrokerAddress, BrokerSocket, NotSentError, type SocketLimits } from './broker-socket.ts';
+import { initProducerId, KafkaRefusal, type ProducerId, produce } from './kafka-requests.ts';
+import { type BatchContent, batchRoom, stampBatch, writeBatch } from './record-batch.ts';
 
-/** Errors after which the broker no longer knows, or no longer accepts, our producer id. */
+/** Where the leader of each partition listens. */
+export type FindLeaders = () => Promise<ReadonlyMap<number, BrokerAddress>>;
+
+/** Asks any of the brokers. */
+export function leadersOf(kafka: Kafka, topic: string): FindLeaders {
+  return () =>
+    withAdmin(kafka, async (admin) => {
+      const [metadata, { brokers }] = await Promise.all([
+        admin.fetchTopicMetadata({ topics: [topic] }),
+        admin.describeCluster(),
+      ]);
+      const addresses = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]));
+      return new Map(
+        (metadata.topics[0]?.partitions ?? []).flatMap(({ partitionId, leader }) => {
+          const address = addresses.get(leader);
+          return address ? [[partitionId, address]] : [];
+        }),
+      );
+    });
+}
+
+/** A producer of the broker's for one partition alone: when the broker has forgotten it, no other is concerned. */
+interface PartitionProducer extends ProducerId {
+  /** The record that has sequence number 0. */
+  readonly firstSeq: number;
+}
+
+const sequenceNumbers = 2 ** 31;
+
+/**
+ * The idempotent way to the brokers. A record's sequence number follows from its place alone, and a connection that
+ * had trouble is replaced: one that lost its peer in silence would wait for TCP's own retransmissions long after the
+ * network has healed. So a range that was stored without an answer is not stored twice when it is sent again, by
+ * whatever connection. Why it is none of the usual clients is in ARCHITECTURE.md, "The generator speaks for itself".
+ */
+export class BrokerConnection {
+  private readonly findLeaders: FindLeaders;
+  private readonly limits: SocketLimits;
+  private readonly sockets = new Map<string, BrokerSocket>();
+  private readonly producers = new Map<number, PartitionProducer>();
+  /** Of a partition: its bytes change only after they were acknowledged. */
+  private readonly buffers = new Map<number, Buffer>();
+  private leaders: ReturnType<FindLeaders> | null = null;
+
+  constructor(findLeaders: FindLeaders, limits: SocketLimits) {
+    this.findLeaders = findLeaders;
+    this.limits = limits;
+  }
+
+  /** Resolves when all in-sync replicas have stored the records, in their order. One call at a time for a partition. */
+  async send(content: BatchContent): Promise<void> {
+    const { partition, range } = content;
+    const batch = writeBatch(this.bufferFor(content), content);
+    this.leaders ??= this.findLeaders();
+    const { leaders } = this;
+    try {
+      const socket = await this.leaderOf(partition, leaders);
+      const { id, epoch, firstSeq } = await this.producerOf(partition, range.from, socket);
+      stampBatch(batch, { id, epoch, sequence: (range.from - firstSeq) % sequenceNumbers });
+      const timeoutMs = this.limits.requestTimeoutMs;
+      await socket.ask(produce(topics.events, { partition, batch, timeoutMs }));
+    } catch (error) {
+      if (this.leaders === leaders) this.leaders = null;
+      if (error instanceof KafkaRefusal && forgottenTypes.has(error.type)) this.producers.delete(partition);
+      throw error;
+    }
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    for (const socket of this.sockets.values()) socket.end(new Error('the generator ends'));
+  }
+
+  private bufferFor({ partition, catalogue, range }: BatchContent): Buffer {
+    const room = batchRoom(catalogue, range.to - range.from);
+    const before = this.buffers.get(partition);
+    if (before !== undefined && before.length >= room) return before;
+    const buffer = Buffer.allocUnsafe(room);
+    this.buffers.set(partition, buffer);
+    return buffer;
+  }
+
+  private async leaderOf(partition: number, leaders: ReturnType<FindLeaders>): Promise<BrokerSocket> {
+    const leader = (await orNotSent(leaders)).get(partition);
+    if (leader === undefined) throw new NotSentError(`partition ${partition} has no leader`);
+    const name = `${leader.host}:${leader.port}`;
+    const before = this.sockets.get(name);
+    if (before?.isOpen()) return before;
+    const socket = new BrokerSocket(leader, this.limits);
+    this.sockets.set(name, socket);
+    return socket;
+  }
+
+  private async producerOf(
+    partition: number,
+    from: number,
+    socket: BrokerSocket,
+  ): Promise<PartitionProducer> {
+    const known = this.producers.get(partition);
+    if (known !== undefined) return known;
+    const { id, epoch } = await orNotSent(socket.ask(initProducerId(this.limits.requestTimeoutMs)));
+    const producer = { id, epoch, firstSeq: from };
+    this.producers.set(partition, producer);
+    return producer;
+  }
+}
+
+/** What comes before the records themselves: when it fails, none of them has left. */
+async function orNotSent<T>(preparation: Promise<T>): Promise<T> {
+  try {
+    return await preparation;
+  } catch (error) {
+    throw new NotSentError(`not sent: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** After these the broker no longer knows, or no longer accepts, a producer: the range begins another one's numbers. */
 const forgottenTypes = new Set([
   'OUT_OF_ORDER_SEQUENCE_NUMBER',
   'UNKNOWN_PRODUCER_ID',
   'INVALID_PRODUCER_EPOCH',
 ]);
 
-/**
- * One idempotent producer for all partitions. After any error its connections are replaced as a whole: one that lost
- * its peer in silence would wait for TCP's own retransmissions long after the network has healed. Its producer id
- * stays, so that a range which was stored without an answer is not stored twice when it is sent again.
- */
-export class BrokerConnection {
-  private readonly kafka: Kafka;
-  private producer: Producer;
-  private connected: Promise<void> | null = null;
-  private disconnected: Promise<void> = Promise.resolve();
-
-  constructor(kafka: Kafka) {
-    this.kafka = kafka;
-    this.producer = idempotentProducer(kafka);
-  }
-
-  /** Resolves when all in-sync replicas have stored the messages; they keep their order. */
-  async send(topic: string, messages: Message[]): Promise<void> {
-    this.connected ??= this.connect();
-    const connected = this.connected;
-    try {
-      await connected;
-      await this.producer.send({ topic, messages, acks: -1 });
-    } catch (error) {
-      if (this.connected === connected) this.reset(error);
-      throw error;
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.producer.disconnect();
-  }
-
-  private async connect(): Promise<void> {
-    await this.disconnected;
-    await this.producer.connect();
-  }
-
-  private reset(error: unknown): void {
-    this.connected = null;
-    this.disconnected = this.producer.disconnect().catch(() => {});
-    if (causes(error).some(({ type }) => forgottenTypes.has(String(type)))) {
-      this.producer = idempotentProducer(this.kafka);
-    }
-  }
-}
-
-function idempotentProducer(kafka: Kafka): Producer {
-  return kafka.producer({
-    allowAutoTopicCreation: false,
-    idempotent: true,
-    // The least that kafkajs accepts: resending is the sender's, with the same records and sequence numbers.
-    retry: { retries: 1, initialRetryTime: 100 },
-    createPartitioner: () => (args) => args.message.partition!,
-  });
-}
-
-/** Errors before a request could reach a broker, or refusals by one: nothing was stored. */
-const definiteCodes = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
+/** Refusals by a broker that has stored nothing. */
 const definiteTypes = new Set([
   'NOT_LEADER_FOR_PARTITION',
   'UNKNOWN_TOPIC_OR_PARTITION',
   'LEADER_NOT_AVAILABLE',
+  'MESSAGE_TOO_LARGE',
+  'NOT_ENOUGH_REPLICAS',
 ]);
 
 /** True when an attempt certainly stored nothing; in doubt false. */
 export function certainlyNotStored(error: unknown): boolean {
-  return causes(error).some(
-    ({ code, type }) => definiteCodes.has(String(code)) || definiteTypes.has(String(type)),
-  );
-}
-
-interface Cause {
-  readonly code?: unknown;
-  readonly type?: unknown;
-}
-
-/** An error and all that it wraps. */
-function causes(error: unknown): Cause[] {
-  return error instanceof Error ? [error as Cause, ...causes(error.cause)] : [];
+  return error instanceof NotSentError || (error instanceof KafkaRefusal && definiteTypes.has(error.type));
 }

@@ -1,31 +1,44 @@
-import type { GeneratorFrontier } from '../records/frontier.ts';
+import { type GeneratorFrontier, type GeneratorShare, partitionsOf } from '../records/frontier.ts';
 import { indeterminateRecords, type Ledger } from '../records/ledger.ts';
 import type { Catalogue } from '../records/record.ts';
 import { dueCount, intendedMs, type Schedule } from '../records/schedule.ts';
 
-/** How far the partitions are at `atMs`; the slowest one speaks for all. */
+export interface FrontierView {
+  readonly schedule: Schedule;
+  readonly catalogue: Catalogue;
+  readonly startedMs: number;
+  readonly atMs: number;
+  /** Absent: the ledgers are of all partitions. */
+  readonly share?: GeneratorShare;
+}
+
+/** How far the partitions are at `atMs`, each with its ledger, in order; the slowest one speaks for all. */
 export function describeFrontier(
   ledgers: readonly Ledger[],
-  { schedule, catalogue, atMs }: { schedule: Schedule; catalogue: Catalogue; atMs: number },
+  { schedule, catalogue, startedMs, atMs, share = { index: 0, count: 1 } }: FrontierView,
 ): GeneratorFrontier {
-  const sum = (of: (ledger: Ledger, partition: number) => number) =>
-    ledgers.reduce((total, ledger, partition) => total + of(ledger, partition), 0);
+  const own = partitionsOf(share, schedule.partitions).map((partition, at) => {
+    return { partition, ledger: ledgers[at]! };
+  });
+  const sum = (of: (ledger: Ledger) => number) => ledgers.reduce((total, ledger) => total + of(ledger), 0);
   const oldest = (of: (ledger: Ledger) => number) =>
-    Math.min(...ledgers.map((ledger, partition) => intendedMs(schedule, partition, of(ledger))));
+    Math.min(...own.map(({ partition, ledger }) => intendedMs(schedule, partition, of(ledger))));
+  const { partitions: _, ...rest } = catalogue;
   return {
-    atMs,
+    ...{ startedMs, atMs, share, schedule, catalogue: rest },
     ackedMs: oldest((ledger) => ledger.acked),
-    intended: sum((_ledger, partition) => dueCount(schedule, partition, atMs)),
+    intended: own.reduce((total, { partition }) => total + dueCount(schedule, partition, atMs), 0),
     acked: sum((ledger) => ledger.acked),
     indeterminate: sum(indeterminateRecords),
     unanswered: sum((ledger) => ledger.unansweredRecords),
     behindMs: Math.max(0, atMs - oldest(nextSeq)),
-    schedule,
-    catalogue: { seed: catalogue.seed, products: catalogue.products },
-    perPartition: ledgers.map((ledger, partition) => ({
+    perPartition: own.map(({ partition, ledger }) => ({
       partition,
       ackedSeq: ledger.acked - 1,
       nextSeq: nextSeq(ledger),
+      failed: ledger.failed,
+      unanswered: ledger.unanswered,
+      absent: ledger.absent,
     })),
   };
 }

@@ -1,16 +1,21 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Message } from 'kafkajs';
+import type { Kafka } from 'kafkajs';
 import { pino } from 'pino';
 import { json, metricsOf, serveRoutes } from '../http-routes.ts';
 import { kafkaClient, topics } from '../kafka/kafka-client.ts';
-import type { SeqRange } from '../records/ledger.ts';
-import { type Catalogue, recordValue } from '../records/record.ts';
-import { intendedMs, type PartitionEnd, resumeSchedule, type Schedule } from '../records/schedule.ts';
-import { BrokerConnection, certainlyNotStored } from './broker-connection.ts';
+import { partitionsOf } from '../records/frontier.ts';
+import type { Catalogue } from '../records/record.ts';
+import type { Schedule } from '../records/schedule.ts';
+import { BrokerConnection, certainlyNotStored, leadersOf } from './broker-connection.ts';
 import { describeFrontier } from './describe-frontier.ts';
 import { generatorMetrics } from './generator-metrics.ts';
+import { type KeptLedger, keepLedger, readLedger } from './ledger-file.ts';
 import { PartitionSender } from './partition-sender.ts';
-import { createTopics, readTopicEnds } from './topic-ends.ts';
+import { readSettings, type Settings } from './read-settings.ts';
+import { recordsPerBatch } from './record-batch.ts';
+import { type Resumed, resume } from './resume.ts';
+import { createTopics, hasInput, readTopicEnds } from './topic-ends.ts';
 
 const log = pino({ name: 'generator' });
 const httpPort = 9400;
@@ -26,85 +31,102 @@ main(process.env).catch((error: unknown) => {
 });
 
 async function main(env: NodeJS.ProcessEnv): Promise<void> {
-  const catalogue = readCatalogue(env);
-  const { partitions } = catalogue;
-  const rate = positive(env, 'RATE', 2000);
-  const brokers = (env.KAFKA_BROKERS ?? 'kafka:9092').split(',');
+  const startedMs = Date.now();
+  const settings = await readSettings(env, (path) => readFile(path, 'utf8'));
+  const { catalogue, share, brokers, ledgerFile } = settings;
+  const own = partitionsOf(share, catalogue.partitions);
   const kafka = kafkaClient({ brokers, clientId: 'generator', requestTimeoutMs, log });
+  const { schedule, ledgers } = await findPlace(kafka, settings, own);
 
-  await untilItWorks('topics', () => createTopics(kafka, partitions), stop.signal);
-  const ends = await untilItWorks('topic ends', () => readTopicEnds(kafka, stop.signal), stop.signal);
-  const schedule = resumeSchedule(ends, { rate, partitions, nowMs: Date.now() });
-  log.info({ ...catalogue, rate, baseMs: schedule.baseMs, resumed: ends.length > 0 }, 'schedule begins');
-
-  const connection = new BrokerConnection(kafka);
-  const senders = sendersFor({ catalogue, schedule, ends, connection });
-  const frontier = () =>
-    describeFrontier(
-      senders.map(({ ledger }) => ledger),
-      { schedule, catalogue, atMs: Date.now() },
-    );
+  const limits = { clientId: 'generator', connectTimeoutMs: 2_000, requestTimeoutMs };
+  const connection = new BrokerConnection(leadersOf(kafka, topics.events), limits);
+  const senders = sendersFor({ own, ledgers, catalogue, schedule, connection });
+  const now = () => senders.map(({ ledger }) => ledger);
+  const frontier = () => describeFrontier(now(), { schedule, catalogue, startedMs, share, atMs: Date.now() });
   const routes = { '/frontier': json(frontier), '/metrics': metricsOf(generatorMetrics(frontier)) };
   await serveRoutes(httpPort, routes, stop.signal);
-  await Promise.all(senders.map((sender) => sender.run(stop.signal)));
-  await connection.close();
+  const partitions = () => senders.map(({ partition, ledger }) => ({ partition, ledger }));
+  const keeping = keep(ledgerFile, () => ({ catalogue, schedule, partitions: partitions() }));
+  await Promise.all([keeping, ...senders.map((sender) => sender.run(stop.signal))]);
+  connection.close();
+}
+
+/** Waits for Kafka, and finds out where to go on. */
+async function findPlace(
+  kafka: Kafka,
+  { catalogue, rate, ledgerFile }: Settings,
+  own: readonly number[],
+): Promise<Resumed> {
+  const kept = await keptBefore(ledgerFile);
+  const isOld = await untilItWorks('topics', () => hasInput(kafka), stop.signal);
+  if (!isOld && kept !== null) log.warn('the topic is new: the ledger of another one is not used');
+  await untilItWorks('topics', () => createTopics(kafka, catalogue.partitions), stop.signal);
+  const ends = await untilItWorks('topic ends', () => readTopicEnds(kafka, stop.signal), stop.signal);
+  const found = { kept: isOld ? kept : null, ...ends };
+  const resumed = resume(found, { catalogue, rate, own, nowMs: Date.now() });
+  const { baseMs } = resumed.schedule;
+  log.info({ ...catalogue, own, baseMs, fromLedger: resumed.fromLedger }, 'schedule begins');
+  own.forEach((partition, at) => {
+    const { absent } = resumed.ledgers[at]!;
+    if (absent.length > 0) log.error({ partition, absent }, 'acknowledged records are not in the topic');
+  });
+  return resumed;
+}
+
+async function keptBefore(ledgerFile: string | undefined): Promise<KeptLedger | null> {
+  if (ledgerFile === undefined) return null;
+  try {
+    return await readLedger(ledgerFile);
+  } catch (error) {
+    log.error({ ledgerFile, reason: String(error) }, 'the ledger cannot be read: only the topic is known');
+    return null;
+  }
+}
+
+async function keep(ledgerFile: string | undefined, now: () => KeptLedger): Promise<void> {
+  if (ledgerFile === undefined) return;
+  let told = false;
+  const onTrouble = (error: unknown) => {
+    if (!told) log.error({ ledgerFile, reason: String(error) }, 'the ledger cannot be kept');
+    told = true;
+  };
+  await keepLedger(ledgerFile, { now, onTrouble }, stop.signal);
 }
 
 interface SenderParts {
+  readonly own: readonly number[];
+  readonly ledgers: Resumed['ledgers'];
   readonly catalogue: Catalogue;
   readonly schedule: Schedule;
-  readonly ends: readonly PartitionEnd[];
   readonly connection: BrokerConnection;
 }
 
 /** One sender for each partition; they share the connection, and nothing else. */
-function sendersFor({ catalogue, schedule, ends, connection }: SenderParts): readonly PartitionSender[] {
-  const nextSeqs = new Map(ends.map(({ partition, seq }) => [partition, seq + 1]));
+function sendersFor({
+  own,
+  ledgers,
+  catalogue,
+  schedule,
+  connection,
+}: SenderParts): readonly PartitionSender[] {
   const failing = new Set<number>();
-  return Array.from({ length: catalogue.partitions }, (_, own) => {
+  return own.map((partition, at) => {
     return new PartitionSender({
-      partition: own,
-      firstSeq: nextSeqs.get(own) ?? 0,
-      schedule,
+      ...{ partition, schedule, ledger: ledgers[at]!, maximumRecords: recordsPerBatch(catalogue) },
       clock: { now: Date.now, sleep: quietSleep },
       isDefinite: certainlyNotStored,
-      onFailure: (partition, error) => {
+      onFailure: (error) => {
         // One line per outage and partition, not per attempt.
         if (failing.has(partition)) return;
         failing.add(partition);
         log.warn({ partition, reason: String(error) }, 'records not acknowledged');
       },
-      send: async (partition, range) => {
-        await connection.send(topics.events, makeMessages(catalogue, schedule, { partition, range }));
+      send: async (range) => {
+        await connection.send({ catalogue, schedule, partition, range });
         if (failing.delete(partition)) log.warn({ partition }, 'records acknowledged again');
       },
     });
   });
-}
-
-function makeMessages(
-  catalogue: Catalogue,
-  schedule: Schedule,
-  { partition, range }: { readonly partition: number; readonly range: SeqRange },
-): Message[] {
-  return Array.from({ length: range.to - range.from }, (_, index) => {
-    const seq = range.from + index;
-    const dueMs = intendedMs(schedule, partition, seq);
-    return { partition, value: recordValue(catalogue, partition, seq, dueMs), timestamp: String(dueMs) };
-  });
-}
-
-function readCatalogue(env: NodeJS.ProcessEnv): Catalogue {
-  const partitions = positive(env, 'PARTITIONS', 6);
-  const products = positive(env, 'PRODUCTS', 50);
-  if (products < partitions) throw new RangeError('PRODUCTS must not be fewer than PARTITIONS');
-  return { seed: positive(env, 'SEED', 1), partitions, products };
-}
-
-function positive(env: NodeJS.ProcessEnv, name: string, otherwise: number): number {
-  const value = Number(env[name] ?? otherwise);
-  if (!Number.isInteger(value) || value <= 0) throw new RangeError(`${name} must be a positive integer`);
-  return value;
 }
 
 /** The broker may come up after us: short, patient attempts. */

@@ -1,5 +1,5 @@
 import type { SeqRange } from '../records/ledger.ts';
-import { acknowledge, attemptEnded, type Ledger, openLedger, sendRange } from '../records/ledger.ts';
+import { acknowledge, attemptEnded, type Ledger, sendRange } from '../records/ledger.ts';
 import { dueCount, intendedMs, type Schedule } from '../records/schedule.ts';
 
 /** The wait, and the time, so that tests can hold both. */
@@ -10,22 +10,22 @@ interface SenderClock {
 
 export interface PartitionSenderOptions {
   readonly partition: number;
-  /** The first record that the topic does not have. */
-  readonly firstSeq: number;
+  /** It begins where this one ends. */
+  readonly ledger: Ledger;
   readonly schedule: Schedule;
+  /** At most so many records are made at once, however long a stall was: memory does not grow with it. */
+  readonly maximumRecords: number;
   readonly clock: SenderClock;
   /** Resolves when the broker has stored the range; rejects with what `isDefinite` can judge. */
-  readonly send: (partition: number, range: SeqRange) => Promise<void>;
+  readonly send: (range: SeqRange) => Promise<void>;
   /** True for an error after which certainly nothing was stored. */
   readonly isDefinite: (error: unknown) => boolean;
-  readonly onFailure: (partition: number, error: unknown) => void;
+  readonly onFailure: (error: unknown) => void;
 }
 
 /** Records that wait this long share a request. */
 const lingerMs = 100;
 const retryMs = 250;
-/** After a stall, at most so many records are made at once: memory does not grow with the length of the stall. */
-const maximumBatch = 2_000;
 
 /**
  * Sends one partition's records when they are due. It holds a cursor, never records: what the broker did not take is
@@ -39,12 +39,12 @@ export class PartitionSender {
   constructor(options: PartitionSenderOptions) {
     this.options = options;
     this.partition = options.partition;
-    this.ledger = openLedger(options.firstSeq);
+    this.ledger = options.ledger;
   }
 
   /** Sends until the signal; broker trouble only makes it late. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, schedule } = this.options;
+    const { clock, schedule, maximumRecords } = this.options;
     while (!signal.aborted) {
       const nowMs = clock.now();
       const due = dueCount(schedule, this.partition, nowMs);
@@ -53,7 +53,7 @@ export class PartitionSender {
         await clock.sleep(Math.max(1, intendedMs(schedule, this.partition, acked) - nowMs), signal);
         continue;
       }
-      const to = Math.min(due, acked + maximumBatch);
+      const to = Math.min(due, acked + maximumRecords);
       await this.sendUntilStored({ from: acked, to }, signal);
       if (to === due) await clock.sleep(lingerMs, signal);
     }
@@ -64,12 +64,12 @@ export class PartitionSender {
     while (!signal.aborted) {
       this.ledger = sendRange(this.ledger, range);
       try {
-        await send(this.partition, range);
+        await send(range);
         this.ledger = acknowledge(this.ledger);
         return;
       } catch (error) {
         this.ledger = attemptEnded(this.ledger, isDefinite(error) ? 'failed' : 'unknown');
-        onFailure(this.partition, error);
+        onFailure(error);
         await clock.sleep(retryMs, signal);
       }
     }

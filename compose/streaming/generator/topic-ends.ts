@@ -1,23 +1,24 @@
 import type { Kafka } from 'kafkajs';
-import { topics } from '../kafka/kafka-client.ts';
+import { topics, withAdmin } from '../kafka/kafka-client.ts';
 import { readTopics } from '../kafka/read-topics.ts';
 import { parseRecord } from '../records/record.ts';
 import type { PartitionEnd } from '../records/schedule.ts';
 
+/** False when there is no input yet: then nothing that anybody remembers of another one concerns it. */
+export async function hasInput(kafka: Kafka): Promise<boolean> {
+  return withAdmin(kafka, async (admin) => (await admin.listTopics()).includes(topics.events));
+}
+
 /** Creates what is missing: input stamped by us (the intended time), output stamped by the broker's clock. */
 export async function createTopics(kafka: Kafka, partitions: number): Promise<void> {
-  const admin = kafka.admin();
-  try {
-    await admin.connect();
+  await withAdmin(kafka, async (admin) => {
     const present = new Set(await admin.listTopics());
     const wanted = [
       topic(topics.events, partitions, 'CreateTime'),
       topic(topics.results, 3, 'LogAppendTime'),
     ].filter((it) => !present.has(it.topic));
     if (wanted.length > 0) await admin.createTopics({ topics: wanted, waitForLeaders: true });
-  } finally {
-    await admin.disconnect();
-  }
+  });
 }
 
 function topic(name: string, numPartitions: number, timestampType: 'CreateTime' | 'LogAppendTime') {
@@ -28,11 +29,19 @@ function topic(name: string, numPartitions: number, timestampType: 'CreateTime' 
   };
 }
 
-/** The newest record of each partition that has any: all that a restarted generator needs to know. */
-export async function readTopicEnds(kafka: Kafka, signal: AbortSignal): Promise<readonly PartitionEnd[]> {
-  const newest = await newestOffsets(kafka);
+/** How far the topic goes. */
+export interface TopicEnds {
+  /** The newest record of each partition that has any. */
+  readonly ends: readonly PartitionEnd[];
+  /** Partitions that had records once, and have none any more. */
+  readonly expired: readonly number[];
+}
+
+/** All that the topic can tell a restarted generator. */
+export async function readTopicEnds(kafka: Kafka, signal: AbortSignal): Promise<TopicEnds> {
+  const { newest, expired } = await newestOffsets(kafka);
   const ends = new Map<number, PartitionEnd>();
-  if (newest.length === 0) return [];
+  if (newest.length === 0) return { ends: [], expired };
   const enough = new AbortController();
   await readTopics(
     {
@@ -54,18 +63,18 @@ export async function readTopicEnds(kafka: Kafka, signal: AbortSignal): Promise<
     AbortSignal.any([signal, enough.signal]),
   );
   signal.throwIfAborted();
-  return [...ends.values()];
+  return { ends: [...ends.values()], expired };
 }
 
-async function newestOffsets(kafka: Kafka) {
-  const admin = kafka.admin();
-  try {
-    await admin.connect();
+function newestOffsets(kafka: Kafka) {
+  return withAdmin(kafka, async (admin) => {
     const offsets = await admin.fetchTopicOffsets(topics.events);
-    return offsets
-      .filter(({ high, low }) => Number(high) > Number(low))
-      .map(({ partition, high }) => ({ topic: topics.events, partition, offset: Number(high) - 1 }));
-  } finally {
-    await admin.disconnect();
-  }
+    const isEmpty = ({ high, low }: { high: string; low: string }) => Number(high) === Number(low);
+    return {
+      newest: offsets
+        .filter((it) => !isEmpty(it))
+        .map(({ partition, high }) => ({ topic: topics.events, partition, offset: Number(high) - 1 })),
+      expired: offsets.filter((it) => isEmpty(it) && Number(it.high) > 0).map(({ partition }) => partition),
+    };
+  });
 }

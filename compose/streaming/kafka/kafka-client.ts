@@ -1,4 +1,4 @@
-import { Kafka, type LogEntry, logLevel } from 'kafkajs';
+import { type Admin, Kafka, type LogEntry, logLevel } from 'kafkajs';
 import type { Logger } from 'pino';
 
 /** Input and output of the job. */
@@ -25,4 +25,15 @@ export function kafkaClient({ brokers, clientId, requestTimeoutMs, log }: KafkaC
     logCreator: () => (entry: LogEntry) =>
       log.debug({ kafkajs: entry.namespace, detail: entry.log.message }, 'kafkajs'),
   });
+}
+
+/** Asks or tells the brokers something by a connection of its own. */
+export async function withAdmin<T>(kafka: Kafka, use: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    return await use(admin);
+  } finally {
+    await admin.disconnect();
+  }
 }

@@ -5,11 +5,11 @@ import type { Sample } from '../../../state-machines/recovery/sample.ts';
 import { json, metricsOf, serveRoutes } from '../http-routes.ts';
 import { kafkaClient, topics } from '../kafka/kafka-client.ts';
 import { readTopics, type TopicReader } from '../kafka/read-topics.ts';
-import type { GeneratorFrontier } from '../records/frontier.ts';
+import { askGenerators, GeneratorAnswers } from './ask-generators.ts';
 import { askJob } from './job-progress.ts';
 import { ObservedStream } from './observed-stream.ts';
 import { observerMetrics } from './observer-metrics.ts';
-import { getJson, poll } from './poll.ts';
+import { poll } from './poll.ts';
 import { SampleRing } from './sample-ring.ts';
 import { askSpark } from './system-view.ts';
 
@@ -91,7 +91,8 @@ async function askEveryone(
   env: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<void> {
-  const generator = env.GENERATOR_URL ?? 'http://generator:9400';
+  const generators = (env.GENERATOR_URL ?? 'http://generator:9400').split(',');
+  const answers = new GeneratorAnswers();
   const driver = env.DRIVER_URL ?? 'http://driver:9402';
   const urls = {
     masters: (env.MASTER_URLS ?? 'http://spark-master:8080').split(','),
@@ -103,8 +104,11 @@ async function askEveryone(
       {
         everyMs: 250,
         timeoutMs: 1_000,
-        ask: (it) => getJson<GeneratorFrontier>(`${generator}/frontier`, it),
-        onAnswer: (frontier) => stream.generatorAnswered(frontier, Date.now()),
+        ask: (it) => askGenerators(generators, it),
+        onAnswer: (frontiers) => {
+          const joined = answers.add(frontiers, Date.now());
+          if (joined !== null) stream.generatorAnswered(joined.frontier, joined.seenMs);
+        },
         onSilence: () => {},
       },
       signal,
