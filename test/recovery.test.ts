@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts';
@@ -5,7 +7,19 @@ import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery
 import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
 import type { Sample, SystemView } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
+import {
+  controlsAllowClaim,
+  holm,
+  maximumOrP99,
+  medianInterval,
+  p95,
+  permutationPValue,
+  proportionInterval,
+  ratioOfMedians,
+} from '../state-machines/recovery/statistics.ts';
 import type { Observation } from '../state-machines/recovery/timeline.ts';
+import { seededRandom } from '../state-machines/seeded-random.ts';
+import { packageRoot } from './support/examples.ts';
 
 const t0 = 1_700_000_000_000;
 const stepMs = 250;
@@ -376,5 +390,149 @@ t.test('arithmetic', async (t) => {
         return Math.abs(slope(points) - drawn) < 1e-6;
       }),
     );
+  });
+});
+
+/** What scipy says: made by test/support/statistics.py; null is Infinity. */
+interface ScipyAnswers {
+  readonly medianIntervals: readonly {
+    readonly values: readonly (number | null)[];
+    readonly level: number;
+    readonly median: number | null;
+    readonly low: number | null;
+    readonly high: number | null;
+    readonly coverage: number;
+  }[];
+  readonly proportions: readonly Readonly<Record<'successes' | 'n' | 'level' | 'low' | 'high', number>>[];
+  readonly permutations: readonly ScipyPermutation[];
+  readonly untiedPermutations: readonly ScipyPermutation[];
+  readonly holm: readonly { readonly p: readonly number[]; readonly adjusted: readonly number[] }[];
+}
+
+interface ScipyPermutation {
+  readonly a: readonly (number | null)[];
+  readonly b: readonly (number | null)[];
+  readonly p: number;
+}
+
+t.test('statistics', async (t) => {
+  const scipy = JSON.parse(
+    readFileSync(join(packageRoot, 'test', 'support', 'statistics.json'), 'utf8'),
+  ) as ScipyAnswers;
+  const orInfinity = (value: number | null) => value ?? Infinity;
+  const near = (value: number | undefined, wanted: number, relative = 1e-9) =>
+    Math.abs(value! - wanted) <= relative * wanted;
+  const upTo = (n: number) => Array.from({ length: n }, (_, index) => index + 1);
+
+  t.test('of a median are as scipy has them', async (t) => {
+    for (const { values, level, coverage, ...wanted } of scipy.medianIntervals) {
+      const { coverage: ours, ...interval } = medianInterval(values.map(orInfinity), level)!;
+      t.same(interval, {
+        ...{ median: orInfinity(wanted.median), low: orInfinity(wanted.low), high: orInfinity(wanted.high) },
+      });
+      t.ok(near(ours, coverage), `${ours} is ${coverage}`);
+    }
+  });
+
+  t.test('of a median are not told below six values, or where the level is out of reach', async (t) => {
+    t.equal(medianInterval([1, 2, 3, 4, 5]), undefined);
+    t.equal(medianInterval(upTo(6))?.coverage, 1 - 2 / 2 ** 6);
+    t.equal(medianInterval(upTo(7), 0.99), undefined, 'the range of seven covers in 98.4 %');
+    t.same(medianInterval(upTo(8), 0.99), { median: 4.5, low: 1, high: 8, coverage: 1 - 2 / 2 ** 8 });
+  });
+
+  t.test('of a median cover the true one as often as they say', async (t) => {
+    const random = seededRandom(59);
+    const runs = 2_000;
+    const covers = upTo(runs).filter(() => {
+      const { low, high } = medianInterval(upTo(15).map(() => -Math.log(1 - random())))!;
+      return low <= Math.LN2 && Math.LN2 <= high;
+    });
+    const { coverage } = medianInterval(upTo(15))!;
+    const fourSigma = 4 * Math.sqrt((coverage * (1 - coverage)) / runs);
+    t.ok(Math.abs(covers.length / runs - coverage) < fourSigma, `${covers.length / runs}, said ${coverage}`);
+  });
+
+  t.test('of proportions are as scipy has them', async (t) => {
+    for (const { successes, n, level, low, high } of scipy.proportions) {
+      const interval = proportionInterval(successes, n, level)!;
+      t.ok(near(interval.low, low) && near(interval.high, high), `${successes} of ${n}: ${low} to ${high}`);
+      t.equal(interval.proportion, successes / n);
+    }
+    t.equal(proportionInterval(0, 0), undefined);
+  });
+
+  t.test('of two arms are as scipy has them, with ties and censored trials', async (t) => {
+    for (const { a, b, p } of [...scipy.permutations, ...scipy.untiedPermutations]) {
+      const ours = permutationPValue(a.map(orInfinity), b.map(orInfinity));
+      t.ok(near(ours, p), `${a.length} against ${b.length}: ${ours} is ${p}`);
+    }
+  });
+
+  t.test('of two large arms are drawn, and near the exact ones', async (t) => {
+    const [a, b] = [upTo(150), upTo(150).map((value) => value + 9.5)];
+    // As scipy.stats.mannwhitneyu(a, b, method='exact') says.
+    t.ok(Math.abs(permutationPValue(a, b) - 0.066266132803913) < 0.005, `${permutationPValue(a, b)}`);
+    t.equal(permutationPValue(a, b), permutationPValue(a, b), 'the same at each call');
+  });
+
+  t.test('of two arms do not depend on their order, or on anything but ranks', async () => {
+    const arm = fc.array(fc.oneof(fc.integer({ min: 0, max: 20 }), fc.constant(Infinity)), {
+      minLength: 1,
+      maxLength: 12,
+    });
+    fc.assert(
+      fc.property(arm, arm, (a, b) => {
+        const p = permutationPValue(a, b);
+        const bent = (values: readonly number[]) => values.map((value) => value ** 3 + 1);
+        return (
+          p > 0 && p <= 1 && near(permutationPValue(b, a), p) && permutationPValue(bent(a), bent(b)) === p
+        );
+      }),
+    );
+  });
+
+  t.test('of a ratio are told only where both medians are told, finite and above zero', async (t) => {
+    const a = [20, 22, 24, 26, 28, 30];
+    t.same(ratioOfMedians(a, a), { ratio: 1, pValue: 1 });
+    t.equal(
+      ratioOfMedians(
+        a.map((ms) => 3 * ms),
+        a,
+      )?.ratio,
+      3,
+    );
+    t.equal(ratioOfMedians(a.slice(1), a), undefined, 'five trials bear no median');
+    t.equal(ratioOfMedians([1, 2, 3, Infinity, Infinity, Infinity], a), undefined);
+    t.equal(ratioOfMedians(a, [0, 0, 0, 0, 5, 6]), undefined);
+  });
+
+  t.test('of several comparisons are those of closed testing', async (t) => {
+    for (const { p, adjusted } of scipy.holm) {
+      const ours = holm(p);
+      t.ok(
+        ours.every((value, index) => near(value, adjusted[index]!)),
+        `${p} become ${ours}`,
+      );
+    }
+    t.same(holm([]), []);
+  });
+
+  t.test('say maximum below 300 values, and no p95 below 59', async (t) => {
+    t.same(maximumOrP99(upTo(299)), { name: 'maximum', value: 299 });
+    t.same(maximumOrP99(upTo(300)), { name: 'p99', value: 297 });
+    t.equal(maximumOrP99([]), undefined);
+    t.equal(p95(upTo(58)), undefined);
+    t.equal(p95(upTo(59)), 57);
+  });
+
+  t.test('claim no recovery time when more than a tenth of the controls was violated', async (t) => {
+    const controls = (violated: number, masked: number) =>
+      [...Array(violated).fill('Recovered'), ...Array(masked).fill('Masked'), 'Invalid'].map((recovery) => ({
+        verdict: { recovery, correctness: 'Correct' as const },
+      }));
+    t.same(controlsAllowClaim(controls(1, 9)), { allowed: true, violated: 1, judged: 10 });
+    t.same(controlsAllowClaim(controls(1, 8)), { allowed: false, violated: 1, judged: 9 });
+    t.same(controlsAllowClaim([{}]), { allowed: true, violated: 0, judged: 0 });
   });
 });
