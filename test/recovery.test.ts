@@ -17,7 +17,7 @@ import {
   proportionInterval,
   ratioOfMedians,
 } from '../state-machines/recovery/statistics.ts';
-import type { Observation } from '../state-machines/recovery/timeline.ts';
+import { findRecovery, layOut, type Observation } from '../state-machines/recovery/timeline.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
 import { packageRoot } from './support/examples.ts';
 
@@ -112,6 +112,7 @@ t.test('calibration', async (t) => {
   t.test('gives the percentiles that were drawn, and theta from them', async (t) => {
     t.same(calibration, {
       ...{ p99Ms: 1_750, leastMs: 1_000, commitGapMs: 1_000, progressGapMs: 1_000, durationMs: 60_000 },
+      maxima: ['p99Ms', 'commitGapMs', 'progressGapMs'],
     });
     t.equal(thetaOf(calibration, 500), 2_750, 'p99 + the larger of trigger and commit gap');
     t.equal(thetaOf({ ...calibration, p99Ms: 10_000 }, 500), 12_500, '1.25 x p99 where that is more');
@@ -121,6 +122,10 @@ t.test('calibration', async (t) => {
   t.test('is refused without results or commits', async (t) => {
     t.match(calibrate(rowsOf({ age: () => null, endMs: 10_000 })), { problem: /no result/ });
     t.match(calibrate(rowsOf({ age: steady, endMs: 2_000 })), { problem: /only 3 batches/ });
+  });
+
+  t.test('takes a whole day of rows', async (t) => {
+    t.equal((calibrate(rowsOf({ age: steady, endMs: 86_400_000 })) as Calibration).p99Ms, 1_750);
   });
 
   t.test('theta grows with p99, trigger, gap and factor', async () => {
@@ -155,7 +160,8 @@ t.test('gate', async (t) => {
   });
 
   t.test('stays shut when the p99 is above 1.25 x the calibration', async (t) => {
-    t.match(problems({ age: () => 2_200 }), [/p99/]);
+    t.match(problems({ age: () => 2_200 }), [/^p99 of/]);
+    t.match(problems({ age: () => 2_200 }, 60_000), [/^maximum of/], 'of 241 rows');
     t.same(problems({ age: () => 2_100 }), []);
   });
 
@@ -177,7 +183,11 @@ t.test('a window to calibrate from', async (t) => {
   t.test('is a steady one', async (t) => t.same(problems({ age: steady }), []));
 
   t.test('is none in which a backlog is still worked off', async (t) => {
-    t.match(String(problems({ age: (ms) => steady(ms) + Math.max(0, 2_000 - ms) })), /p99/);
+    t.match(String(problems({ age: (ms) => steady(ms) + Math.max(0, 2_000 - ms) })), /maximum of/);
+  });
+
+  t.test('is none of which the newer half shows nothing', async (t) => {
+    t.match(String(problems({ age: (ms) => (ms < 6_000 ? steady(ms) : null) })), /no result was visible/);
   });
 });
 
@@ -186,7 +196,7 @@ t.test('recovery', async (t) => {
     const recovery = judge({ age: steady, endMs: 100_000 });
     t.same(recovery.verdict, { recovery: 'Masked', correctness: 'Correct' });
     t.equal(recovery.figures.recovery?.ms, 0);
-    t.equal(recovery.smallestStallMs, 2_750 - 1_000 + 1_000);
+    t.equal(recovery.smallestStallMs, 2_750 - 1_000 + 1_000 + stepMs);
     t.equal(recovery.instants.first, undefined);
   });
 
@@ -248,15 +258,42 @@ t.test('recovery', async (t) => {
   });
 
   t.test('does not hide one stuck partition: the slowest frontier stays old', async (t) => {
-    // All others go on; F_visible is the slowest partition's by definition, so the row never gets young again.
-    const recovery = judge({ age: (ms) => (ms < effAt ? steady(ms) : 1_000 + ms - effAt), endMs: 650_000 });
-    t.equal(recovery.verdict.recovery, 'NotRecovered');
+    // F_visible is the slowest partition's by definition: the others are worked off at once and go on.
+    const slowestOf =
+      (...partitions: ((ms: number) => number)[]) =>
+      (ms: number) =>
+        Math.max(...partitions.map((age) => age(ms)));
+    const healthy = [dip(effAt, 3_000), dip(effAt, 2_000), () => 0].map((each) => withDips(each));
+    const alone = judge({ age: slowestOf(...healthy), endMs: 130_000 });
+    t.ok(alone.figures.recovery!.ms < 5_000);
+    const late = judge({ age: slowestOf(...healthy, withDips(dip(effAt, 45_000))), endMs: 200_000 });
+    t.ok(Math.abs(late.figures.recovery!.ms - 59_500) <= 1_000, `${late.figures.recovery!.ms}`);
+    const stuck = judge({
+      age: slowestOf(...healthy, (ms) => steady(Math.min(ms, effAt)) + Math.max(0, ms - effAt)),
+      endMs: 650_000,
+    });
+    t.equal(stuck.verdict.recovery, 'NotRecovered');
   });
 
   t.test('of a job that was late before the fault is invalid', async (t) => {
     const recovery = judge({ age: withDips(dip(effAt - 10_000, 15_000)), endMs: 120_000 });
     t.equal(recovery.verdict.recovery, 'Invalid');
     t.match(recovery.message, /late already/);
+  });
+
+  t.test('counts what begins between the order and the look that saw the effect as the fault', async (t) => {
+    // The job stands still from the order on; the check sees the effect only 8 s later.
+    const instants = { cmdMs: t0 + effAt - 8_000, effMs: t0 + effAt, effResolutionMs: 8_000 };
+    const long = judge({ age: withDips(dip(effAt - 8_000, 18_000)), endMs: 130_000 }, { instants });
+    t.equal(long.verdict.recovery, 'Recovered');
+    t.ok(Math.abs(long.figures.recovery!.ms - 15_500) <= 1_000, `${long.figures.recovery!.ms}`);
+    t.ok(
+      long.figures.stall!.ms <= 10_000 + stepMs,
+      `no stall is counted before the effect: ${long.figures.stall!.ms}`,
+    );
+    const brief = judge({ age: withDips(dip(effAt - 8_000, 4_000)), endMs: 130_000 }, { instants });
+    t.equal(brief.verdict.recovery, 'Recovered', 'over before it was seen, yet not masked');
+    t.equal(brief.figures.recovery!.ms, 0);
   });
 
   t.test('is invalid when the watch was cut short, or the observer was blind', async (t) => {
@@ -307,6 +344,9 @@ t.test('recovery', async (t) => {
     t.equal(recovery.figures.detection?.ms, 0);
     t.equal(recovery.figures.redundancy?.ms, 15_000);
     t.equal(recovery.verdict.recovery, 'Recovered');
+    const brief = (ms: number) => ({ ...fine, executors: ms >= effAt - 1_500 && ms < effAt - 500 ? 2 : 3 });
+    const back = judge({ age: steady, system: brief, endMs: 130_000 }, { instants });
+    t.equal(back.figures.redundancy?.ms, 0, 'and back before the effect was seen as back at once');
   });
 
   t.test('without its redundancy is degraded, and unknown is not back', async (t) => {
@@ -370,6 +410,281 @@ t.test('recovery', async (t) => {
       }),
       { numRuns: 30 },
     );
+  });
+});
+
+/** When the job commits, and up to when each commit makes records visible. */
+interface Job {
+  readonly periodMs: number;
+  /** From a record's intended time to the commit that shows it, at least. */
+  readonly latencyMs: number;
+  readonly stalls?: readonly { readonly fromMs: number; readonly ms: number }[];
+  /** How much of its schedule it can work off in a second, in seconds; as much as there is when absent. */
+  readonly speed?: number;
+}
+
+/** F_visible of a job that commits by a clock, stops by command for a known time, commits when that is over, and goes on. */
+function ageOfJob({ periodMs, latencyMs, stalls = [], speed = Infinity }: Job, endMs: number) {
+  const visible: { readonly atMs: number; readonly upToMs: number }[] = [];
+  let upToMs = -latencyMs;
+  for (let atMs = -2 * periodMs; atMs <= endMs; ) {
+    upToMs = Math.min(atMs - latencyMs, upToMs + periodMs * speed);
+    visible.push({ atMs, upToMs });
+    const nextMs = atMs + periodMs;
+    const stall = stalls.find(({ fromMs, ms }) => fromMs <= nextMs && nextMs < fromMs + ms);
+    atMs = stall ? stall.fromMs + stall.ms : nextMs;
+  }
+  let newest = 0;
+  return (ms: number) => {
+    // Rows ask in the order of time.
+    while (newest + 1 < visible.length && visible[newest + 1]!.atMs <= ms) newest++;
+    return ms - visible[newest]!.upToMs;
+  };
+}
+
+const calibrateJob = (job: Job): Calibration =>
+  calibrate(rowsOf({ age: ageOfJob(job, 120_000), endMs: 120_000 })) as Calibration;
+
+t.test('against a job whose commits are known', async (t) => {
+  const jobs = fc.record({
+    periodMs: fc.integer({ min: 400, max: 3_000 }),
+    latencyMs: fc.integer({ min: 100, max: 2_000 }),
+  });
+  const phase = fc.integer({ min: 0, max: 5_000 });
+
+  t.test('the bound of a stall covers how long the job was stopped', async () => {
+    fc.assert(
+      fc.property(jobs, phase, fc.integer({ min: 8_000, max: 90_000 }), (job, later, ms) => {
+        const stalled = { ...job, stalls: [{ fromMs: effAt + later, ms }] };
+        const endMs = effAt + 150_000;
+        // rowsOf commits once a second: the job's own gap is its period.
+        const own = { ...calibrateJob(job), commitGapMs: job.periodMs };
+        const { figures } = judge({ age: ageOfJob(stalled, endMs), endMs }, { calibration: own });
+        return Math.abs(figures.stall!.ms - ms) <= figures.stall!.errorMs;
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('the bound of a recovery covers when the last late result became visible', async () => {
+    fc.assert(
+      fc.property(jobs, phase, fc.integer({ min: 12_000, max: 90_000 }), (job, later, ms) => {
+        const stalled = { ...job, stalls: [{ fromMs: effAt + later, ms }] };
+        const endMs = effAt + 150_000;
+        const own = { ...calibrateJob(job), commitGapMs: job.periodMs };
+        const { figures } = judge({ age: ageOfJob(stalled, endMs), endMs }, { calibration: own });
+        return Math.abs(figures.recovery!.ms - (later + ms)) <= figures.recovery!.errorMs;
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('a stall of the smallest size that is said to be seen is seen', async () => {
+    fc.assert(
+      fc.property(jobs, phase, (job, later) => {
+        const endMs = effAt + 100_000;
+        const own = { ...calibrateJob(job), commitGapMs: job.periodMs };
+        const quietly = judge({ age: ageOfJob(job, endMs), endMs }, { calibration: own });
+        const stalls = [{ fromMs: effAt + later, ms: quietly.smallestStallMs! + 1 }];
+        const seen = judge({ age: ageOfJob({ ...job, stalls }, endMs), endMs }, { calibration: own });
+        return quietly.verdict.recovery === 'Masked' && seen.verdict.recovery === 'Recovered';
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('catching up is forecast from the rate at which its first half went', async (t) => {
+    const job = { periodMs: 1_000, latencyMs: 1_000, speed: 3 };
+    const endMs = effAt + 150_000;
+    const own = { calibration: calibrateJob(job) };
+    const once = { ...job, stalls: [{ fromMs: effAt, ms: 30_000 }] };
+    const { catchUp, catchUpPredicted } = judge({ age: ageOfJob(once, endMs), endMs }, own).figures;
+    // Three seconds of schedule a second, one of them new: 30 s x (1/3) / (1 - 1/3).
+    t.ok(Math.abs(catchUpPredicted!.ms - 15_000) <= catchUpPredicted!.errorMs, `${catchUpPredicted!.ms}`);
+    t.ok(catchUpPredicted!.errorMs < 3_000, `${catchUpPredicted!.errorMs}`);
+    t.ok(Math.abs(catchUp!.ms - 15_000) <= 2_000, `${catchUp!.ms}`);
+    const twice = { ...once, stalls: [...once.stalls, { fromMs: effAt + 42_000, ms: 12_000 }] };
+    const disturbed = judge({ age: ageOfJob(twice, endMs), endMs }, own).figures;
+    t.same(disturbed.catchUpPredicted, catchUpPredicted, 'a second stall is no part of the forecast');
+    t.ok(disturbed.catchUp!.ms > 28_000, `${disturbed.catchUp!.ms}`);
+    const atOnce = { ...once, speed: Infinity };
+    t.equal(judge({ age: ageOfJob(atOnce, endMs), endMs }, own).figures.catchUpPredicted, undefined);
+  });
+});
+
+t.test('whatever the signal', async (t) => {
+  const endMs = effAt + 160_000;
+  /** Levels of F_visible by seconds: steady, or anything. */
+  const levels = fc.array(
+    fc.record({
+      seconds: fc.integer({ min: 1, max: 40 }),
+      extraMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 60_000 })),
+    }),
+    { minLength: 1, maxLength: 20 },
+  );
+  const ageOf = (drawn: readonly { readonly seconds: number; readonly extraMs: number }[]) => {
+    const extras = drawn.flatMap(({ seconds, extraMs }) => Array<number>(seconds).fill(extraMs));
+    return (ms: number) => steady(ms) + (extras[Math.floor((ms - effAt) / 1_000)] ?? 0);
+  };
+  const hold = fc.oneof(fc.constant(undefined), fc.integer({ min: 1_000, max: 60_000 }));
+  const maxRecoveryMs = 90_000;
+  const trial = (age: Signal['age'], holdMs: number | undefined, settings: Partial<Observation> = {}) => {
+    const instants = {
+      ...{ cmdMs: t0 + effAt - 50, effMs: t0 + effAt, effResolutionMs: 40 },
+      ...(holdMs !== undefined && { endMs: t0 + effAt + holdMs }),
+    };
+    return observe({ age, endMs }, { instants, maxRecoveryMs, ...settings });
+  };
+
+  t.test('recovery lies between the fault and T_max, and the stall within the time watched', async () => {
+    fc.assert(
+      fc.property(levels, hold, (drawn, holdMs) => {
+        const observation = trial(ageOf(drawn), holdMs);
+        const { figures, verdict } = analyzeRecovery(observation);
+        const { stopMs, effMs } = layOut(observation);
+        const { recovery, stall, firstOutput, catchUp } = figures;
+        if (verdict.recovery === 'NotRecovered') return recovery === undefined && stall !== undefined;
+        return (
+          recovery!.ms >= 0 &&
+          recovery!.ms <= (holdMs ?? 0) + maxRecoveryMs &&
+          stall!.ms <= stopMs - effMs &&
+          (firstOutput?.ms ?? 0) >= 0 &&
+          (catchUp?.ms ?? 0) >= 0
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('another hour gives the same answer', async () => {
+    fc.assert(
+      fc.property(levels, hold, fc.integer({ min: -1e9, max: 1e9 }), (drawn, holdMs, byMs) => {
+        const observation = trial(ageOf(drawn), holdMs);
+        const { rows, instants } = observation;
+        const later = {
+          ...observation,
+          rows: rows.map((row) => ({ ...row, atMs: row.atMs + byMs, visibleMs: row.visibleMs! + byMs })),
+          instants: {
+            ...{ cmdMs: instants.cmdMs! + byMs, effMs: instants.effMs + byMs, effResolutionMs: 40 },
+            ...(instants.endMs !== undefined && { endMs: instants.endMs + byMs }),
+          },
+        };
+        const shifted = analyzeRecovery({
+          ...later,
+          rows: later.rows.map((row) => ({
+            ...row,
+            ackedMs: row.ackedMs + byMs,
+            system: row.system && { ...row.system, atMs: row.system.atMs + byMs },
+          })),
+        });
+        const { instants: _, ...plain } = analyzeRecovery(observation);
+        t.match(shifted, plain);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  t.test('a higher threshold recovers no later', async () => {
+    const factor = fc.double({ min: 1, max: 20, noNaN: true });
+    fc.assert(
+      fc.property(levels, hold, factor, factor, (drawn, holdMs, a, b) => {
+        const observation = trial(ageOf(drawn), holdMs);
+        const [low, high] = [Math.min(a, b), Math.max(a, b)].map((each) => {
+          return findRecovery(observation, each).recMs ?? Infinity;
+        });
+        return high! <= low!;
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('a crossing shorter than a commit gap changes nothing but the count of excursions', async () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 5_000, max: 40_000 }),
+        fc.integer({ min: 60, max: 80 }),
+        fc.integer({ min: 1, max: 4 }),
+        (stallMs, afterS, rows) => {
+          const dipped = withDips(dip(effAt, stallMs));
+          const fromMs = effAt + afterS * 1_000;
+          const peaked = (ms: number) => {
+            return dipped(ms) + (ms >= fromMs && ms < fromMs + rows * stepMs ? 20_000 : 0);
+          };
+          // The fault could be noticed for 240 s: the peak is within the watch.
+          const plain = judge({ age: dipped, endMs: effAt + 250_000 }, { death: 'silence' });
+          const other = judge({ age: peaked, endMs: effAt + 250_000 }, { death: 'silence' });
+          t.equal(other.excursions, plain.excursions + 1);
+          t.same(other.figures.recovery, plain.figures.recovery);
+          t.same(other.recoveryBand, plain.recoveryBand);
+          t.same(other.verdict, plain.verdict);
+          t.same(other.instants, plain.instants);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  t.test('a dip after the end of the watch changes nothing', async () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 5_000, max: 30_000 }),
+        fc.integer({ min: 0, max: 60_000 }),
+        fc.integer({ min: 3_000, max: 90_000 }),
+        (stallMs, afterMs, laterMs) => {
+          const first = dip(effAt, stallMs);
+          const stoppedMs = 60_000 + stallMs + 30_000; // noticed by then, worked off, and H
+          const second = dip(effAt + stoppedMs + afterMs, laterMs);
+          const end = { endMs: effAt + 300_000 };
+          t.same(judge({ age: withDips(first, second), ...end }), judge({ age: withDips(first), ...end }));
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+});
+
+t.test('the clock of the observer', async (t) => {
+  const endMs = 130_000;
+  const stalled = { age: withDips(dip(effAt, 18_000)), endMs };
+  const setAt = (signal: Signal, ms: number, byMs: number): Sample[] =>
+    rowsOf(signal).map((row) => {
+      if (row.atMs < t0 + ms) return row;
+      const atMs = row.atMs + byMs;
+      return { ...row, atMs, system: row.system && { ...row.system, atMs } };
+    });
+  const judgeSet = (ms: number, byMs: number) => judge(stalled, { rows: setAt(stalled, effAt + ms, byMs) });
+
+  t.test('that was set during the trial makes it invalid, without a number', async (t) => {
+    for (const byMs of [-86_400_000, -3_000, -300, 1_500, 4_000, 86_400_000]) {
+      const { verdict, message, figures, recoveryBand, instants, afterHeal, smallestStallMs } = judgeSet(
+        9_000,
+        byMs,
+      );
+      t.equal(verdict.recovery, 'Invalid', `${byMs} ms`);
+      t.match(message, /the observer's clock was set (back|forward)/);
+      t.same({ figures, recoveryBand, afterHeal, smallestStallMs }, { figures: {}, recoveryBand: [] });
+      t.same(Object.keys(instants).sort(), ['cmd', 'eff']);
+    }
+  });
+
+  t.test('that was set after the end of the watch changes nothing', async (t) => {
+    t.equal(judgeSet(95_000, 7_000).verdict.recovery, 'Recovered');
+  });
+
+  t.test('is not suspected when rows were late, or the broker stood still', async (t) => {
+    const late = { ...stalled, present: (ms: number) => ms < 40_000 || ms > 43_000 };
+    t.equal(judge(late).verdict.recovery, 'Recovered');
+    const rows = rowsOf(late).map((row) => {
+      const sinceMs = row.atMs - (t0 + 38_000);
+      return { ...row, ackedMs: row.atMs - (sinceMs > 0 && sinceMs < 9_000 ? sinceMs : 0) };
+    });
+    t.equal(judge(late, { rows }).verdict.recovery, 'Recovered', 'not acknowledged for a while either');
+  });
+
+  t.test('that was set spoils a calibration and a gate', async (t) => {
+    const set = setAt({ age: steady, endMs: 60_000 }, 30_000, -2_000);
+    t.match(calibrate(set), { problem: /clock was set back by 1\.8 s/ });
+    t.match(gateProblems(set, calibration), [/clock was set back/]);
   });
 });
 
