@@ -466,6 +466,16 @@ t.test('against a job whose commits are known', async (t) => {
     );
   });
 
+  t.test('the bound of a stall covers the worst phase of rows, commits and stop', async (t) => {
+    // Stopped right after a commit that a row shows 200 ms late, over as a row is taken; rows show the normal gap as 1250 ms.
+    const job = { periodMs: 1_100, latencyMs: 500, stalls: [{ fromMs: 36_301, ms: 23_699 }] };
+    const own = { ...calibrateJob({ ...job, stalls: [] }), commitGapMs: job.periodMs };
+    const { stall } = judge({ age: ageOfJob(job, 150_000), endMs: 150_000 }, { calibration: own }).figures;
+    t.same(stall, { ms: 60_000 - 36_500 - 1_250, errorMs: 2 * stepMs + 40 + 1_100 + 5 });
+    t.ok(23_699 - stall!.ms <= stall!.errorMs);
+    t.ok(23_699 - stall!.ms > stall!.errorMs - stepMs, 'one gap between rows would not be enough');
+  });
+
   t.test('the bound of a recovery covers when the last late result became visible', async () => {
     fc.assert(
       fc.property(jobs, phase, fc.integer({ min: 12_000, max: 90_000 }), (job, later, ms) => {
