@@ -369,6 +369,10 @@ t.test('recovery', async (t) => {
     const during = judge({ age: steady, wrong: (ms) => (ms > effAt + 9_000 ? 6 : 4), endMs: 100_000 });
     t.equal(during.verdict.correctness, 'Incorrect');
     t.equal(during.correctness.wrong, 2);
+    const wrong = (ms: number) => (ms > effAt - 5_000 ? 6 : 4);
+    const instants = { cmdMs: t0 + effAt - 8_000, effMs: t0 + effAt, effResolutionMs: 8_000 };
+    const atOnce = judge({ age: steady, wrong, endMs: 100_000 }, { instants });
+    t.equal(atOnce.correctness.wrong, 2, 'also what went wrong before the effect was seen');
   });
 
   t.test('is the same whatever the offset of the clocks', async (t) => {

@@ -39,7 +39,7 @@ export function analyzeRecovery(observation: Observation): Recovery {
   const { stopMs, effMs, thetaMs, crossings } = timeline;
   const watched = rows.filter(({ atMs }) => atMs <= stopMs);
   const redundancy = judgeRedundancy(rows, timeline.orderedMs);
-  const before = watched.findLast(({ atMs }) => atMs <= effMs);
+  const before = watched.findLast(({ atMs }) => atMs <= timeline.orderedMs);
   const correctness = judgeCorrectness(before, watched.at(-1));
   const excursions = crossings.excursions.length;
   const judged = { thetaMs, excursions, correctness: correctness.counts, redundancy: redundancy.state };

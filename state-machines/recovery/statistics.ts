@@ -12,7 +12,7 @@ const fewestForMedian = 6;
 const fewestForP95 = 59;
 const fewestForP99 = 300;
 
-/** Up to so many trials in both arms all divisions into arms are counted, in a second at most; of more, so many are drawn. */
+/** Up to so many trials in both arms all divisions into arms are counted, in a second or two; of more, so many are drawn. */
 const mostForExact = 200;
 const drawnDivisions = 20_000;
 
