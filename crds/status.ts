@@ -65,7 +65,13 @@ export const scheduleStatusSchema = z.object({
     .describe('What ran last: uid, generation and run-at; the same key never runs twice.'),
   seed: count.exactOptional().describe('The seed in use, drawn when the spec gives none.'),
   calibration: z
-    .object({ thetaMs: z.number(), p99Ms: z.number(), commitGapMs: z.number(), durationMs: z.number() })
+    .object({
+      ...{ thetaMs: z.number(), p99Ms: z.number(), commitGapMs: z.number(), durationMs: z.number() },
+      maxima: z
+        .array(z.enum(['p99Ms', 'commitGapMs', 'progressGapMs']))
+        .exactOptional()
+        .describe('Which of these are not the 99th percentile but the maximum: of fewer than 300 values.'),
+    })
     .exactOptional()
     .describe('The threshold of the campaign and what it was computed from.'),
   trials: z.array(trialRecordSchema),

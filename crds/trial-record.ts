@@ -28,7 +28,11 @@ const figures = z.object({
     .describe('TTR: end of the last violation - t_eff; absent when censored.'),
   firstOutput: figureSchema.exactOptional().describe('t_first - t_eff.'),
   catchUp: figureSchema.exactOptional().describe('Recovery - time to first output.'),
-  catchUpPredicted: figureSchema.exactOptional().describe('D x rho / (1 - rho).'),
+  catchUpPredicted: figureSchema
+    .exactOptional()
+    .describe(
+      'D x rho / (1 - rho): D the stall, rho the offered rate over that of the first half of catching up.',
+    ),
   redundancy: figureSchema.exactOptional().describe('t_red - t_eff.'),
   skew: figureSchema
     .exactOptional()

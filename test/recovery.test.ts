@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts';
@@ -5,7 +7,19 @@ import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery
 import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
 import type { Sample, SystemView } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
-import type { Observation } from '../state-machines/recovery/timeline.ts';
+import {
+  controlsAllowClaim,
+  holm,
+  maximumOrP99,
+  medianInterval,
+  p95,
+  permutationPValue,
+  proportionInterval,
+  ratioOfMedians,
+} from '../state-machines/recovery/statistics.ts';
+import { findRecovery, layOut, type Observation } from '../state-machines/recovery/timeline.ts';
+import { seededRandom } from '../state-machines/seeded-random.ts';
+import { packageRoot } from './support/examples.ts';
 
 const t0 = 1_700_000_000_000;
 const stepMs = 250;
@@ -98,6 +112,7 @@ t.test('calibration', async (t) => {
   t.test('gives the percentiles that were drawn, and theta from them', async (t) => {
     t.same(calibration, {
       ...{ p99Ms: 1_750, leastMs: 1_000, commitGapMs: 1_000, progressGapMs: 1_000, durationMs: 60_000 },
+      maxima: ['p99Ms', 'commitGapMs', 'progressGapMs'],
     });
     t.equal(thetaOf(calibration, 500), 2_750, 'p99 + the larger of trigger and commit gap');
     t.equal(thetaOf({ ...calibration, p99Ms: 10_000 }, 500), 12_500, '1.25 x p99 where that is more');
@@ -107,6 +122,10 @@ t.test('calibration', async (t) => {
   t.test('is refused without results or commits', async (t) => {
     t.match(calibrate(rowsOf({ age: () => null, endMs: 10_000 })), { problem: /no result/ });
     t.match(calibrate(rowsOf({ age: steady, endMs: 2_000 })), { problem: /only 3 batches/ });
+  });
+
+  t.test('takes a whole day of rows', async (t) => {
+    t.equal((calibrate(rowsOf({ age: steady, endMs: 86_400_000 })) as Calibration).p99Ms, 1_750);
   });
 
   t.test('theta grows with p99, trigger, gap and factor', async () => {
@@ -141,7 +160,8 @@ t.test('gate', async (t) => {
   });
 
   t.test('stays shut when the p99 is above 1.25 x the calibration', async (t) => {
-    t.match(problems({ age: () => 2_200 }), [/p99/]);
+    t.match(problems({ age: () => 2_200 }), [/^p99 of/]);
+    t.match(problems({ age: () => 2_200 }, 60_000), [/^maximum of/], 'of 241 rows');
     t.same(problems({ age: () => 2_100 }), []);
   });
 
@@ -163,7 +183,11 @@ t.test('a window to calibrate from', async (t) => {
   t.test('is a steady one', async (t) => t.same(problems({ age: steady }), []));
 
   t.test('is none in which a backlog is still worked off', async (t) => {
-    t.match(String(problems({ age: (ms) => steady(ms) + Math.max(0, 2_000 - ms) })), /p99/);
+    t.match(String(problems({ age: (ms) => steady(ms) + Math.max(0, 2_000 - ms) })), /maximum of/);
+  });
+
+  t.test('is none of which the newer half shows nothing', async (t) => {
+    t.match(String(problems({ age: (ms) => (ms < 6_000 ? steady(ms) : null) })), /no result was visible/);
   });
 });
 
@@ -172,7 +196,7 @@ t.test('recovery', async (t) => {
     const recovery = judge({ age: steady, endMs: 100_000 });
     t.same(recovery.verdict, { recovery: 'Masked', correctness: 'Correct' });
     t.equal(recovery.figures.recovery?.ms, 0);
-    t.equal(recovery.smallestStallMs, 2_750 - 1_000 + 1_000);
+    t.equal(recovery.smallestStallMs, 2_750 - 1_000 + 1_000 + stepMs);
     t.equal(recovery.instants.first, undefined);
   });
 
@@ -234,15 +258,42 @@ t.test('recovery', async (t) => {
   });
 
   t.test('does not hide one stuck partition: the slowest frontier stays old', async (t) => {
-    // All others go on; F_visible is the slowest partition's by definition, so the row never gets young again.
-    const recovery = judge({ age: (ms) => (ms < effAt ? steady(ms) : 1_000 + ms - effAt), endMs: 650_000 });
-    t.equal(recovery.verdict.recovery, 'NotRecovered');
+    // F_visible is the slowest partition's by definition: the others are worked off at once and go on.
+    const slowestOf =
+      (...partitions: ((ms: number) => number)[]) =>
+      (ms: number) =>
+        Math.max(...partitions.map((age) => age(ms)));
+    const healthy = [dip(effAt, 3_000), dip(effAt, 2_000), () => 0].map((each) => withDips(each));
+    const alone = judge({ age: slowestOf(...healthy), endMs: 130_000 });
+    t.ok(alone.figures.recovery!.ms < 5_000);
+    const late = judge({ age: slowestOf(...healthy, withDips(dip(effAt, 45_000))), endMs: 200_000 });
+    t.ok(Math.abs(late.figures.recovery!.ms - 59_500) <= 1_000, `${late.figures.recovery!.ms}`);
+    const stuck = judge({
+      age: slowestOf(...healthy, (ms) => steady(Math.min(ms, effAt)) + Math.max(0, ms - effAt)),
+      endMs: 650_000,
+    });
+    t.equal(stuck.verdict.recovery, 'NotRecovered');
   });
 
   t.test('of a job that was late before the fault is invalid', async (t) => {
     const recovery = judge({ age: withDips(dip(effAt - 10_000, 15_000)), endMs: 120_000 });
     t.equal(recovery.verdict.recovery, 'Invalid');
     t.match(recovery.message, /late already/);
+  });
+
+  t.test('counts what begins between the order and the look that saw the effect as the fault', async (t) => {
+    // The job stands still from the order on; the check sees the effect only 8 s later.
+    const instants = { cmdMs: t0 + effAt - 8_000, effMs: t0 + effAt, effResolutionMs: 8_000 };
+    const long = judge({ age: withDips(dip(effAt - 8_000, 18_000)), endMs: 130_000 }, { instants });
+    t.equal(long.verdict.recovery, 'Recovered');
+    t.ok(Math.abs(long.figures.recovery!.ms - 15_500) <= 1_000, `${long.figures.recovery!.ms}`);
+    t.ok(
+      long.figures.stall!.ms <= 10_000 + stepMs,
+      `no stall is counted before the effect: ${long.figures.stall!.ms}`,
+    );
+    const brief = judge({ age: withDips(dip(effAt - 8_000, 4_000)), endMs: 130_000 }, { instants });
+    t.equal(brief.verdict.recovery, 'Recovered', 'over before it was seen, yet not masked');
+    t.equal(brief.figures.recovery!.ms, 0);
   });
 
   t.test('is invalid when the watch was cut short, or the observer was blind', async (t) => {
@@ -293,6 +344,9 @@ t.test('recovery', async (t) => {
     t.equal(recovery.figures.detection?.ms, 0);
     t.equal(recovery.figures.redundancy?.ms, 15_000);
     t.equal(recovery.verdict.recovery, 'Recovered');
+    const brief = (ms: number) => ({ ...fine, executors: ms >= effAt - 1_500 && ms < effAt - 500 ? 2 : 3 });
+    const back = judge({ age: steady, system: brief, endMs: 130_000 }, { instants });
+    t.equal(back.figures.redundancy?.ms, 0, 'and back before the effect was seen as back at once');
   });
 
   t.test('without its redundancy is degraded, and unknown is not back', async (t) => {
@@ -315,6 +369,10 @@ t.test('recovery', async (t) => {
     const during = judge({ age: steady, wrong: (ms) => (ms > effAt + 9_000 ? 6 : 4), endMs: 100_000 });
     t.equal(during.verdict.correctness, 'Incorrect');
     t.equal(during.correctness.wrong, 2);
+    const wrong = (ms: number) => (ms > effAt - 5_000 ? 6 : 4);
+    const instants = { cmdMs: t0 + effAt - 8_000, effMs: t0 + effAt, effResolutionMs: 8_000 };
+    const atOnce = judge({ age: steady, wrong, endMs: 100_000 }, { instants });
+    t.equal(atOnce.correctness.wrong, 2, 'also what went wrong before the effect was seen');
   });
 
   t.test('is the same whatever the offset of the clocks', async (t) => {
@@ -359,6 +417,291 @@ t.test('recovery', async (t) => {
   });
 });
 
+/** When the job commits, and up to when each commit makes records visible. */
+interface Job {
+  readonly periodMs: number;
+  /** From a record's intended time to the commit that shows it, at least. */
+  readonly latencyMs: number;
+  readonly stalls?: readonly { readonly fromMs: number; readonly ms: number }[];
+  /** How much of its schedule it can work off in a second, in seconds; as much as there is when absent. */
+  readonly speed?: number;
+}
+
+/** F_visible of a job that commits by a clock, stops by command for a known time, commits when that is over, and goes on. */
+function ageOfJob({ periodMs, latencyMs, stalls = [], speed = Infinity }: Job, endMs: number) {
+  const visible: { readonly atMs: number; readonly upToMs: number }[] = [];
+  let upToMs = -latencyMs;
+  for (let atMs = -2 * periodMs; atMs <= endMs; ) {
+    upToMs = Math.min(atMs - latencyMs, upToMs + periodMs * speed);
+    visible.push({ atMs, upToMs });
+    const nextMs = atMs + periodMs;
+    const stall = stalls.find(({ fromMs, ms }) => fromMs <= nextMs && nextMs < fromMs + ms);
+    atMs = stall ? stall.fromMs + stall.ms : nextMs;
+  }
+  let newest = 0;
+  return (ms: number) => {
+    // Rows ask in the order of time.
+    while (newest + 1 < visible.length && visible[newest + 1]!.atMs <= ms) newest++;
+    return ms - visible[newest]!.upToMs;
+  };
+}
+
+const calibrateJob = (job: Job): Calibration =>
+  calibrate(rowsOf({ age: ageOfJob(job, 120_000), endMs: 120_000 })) as Calibration;
+
+t.test('against a job whose commits are known', async (t) => {
+  const jobs = fc.record({
+    periodMs: fc.integer({ min: 400, max: 3_000 }),
+    latencyMs: fc.integer({ min: 100, max: 2_000 }),
+  });
+  const phase = fc.integer({ min: 0, max: 5_000 });
+
+  t.test('the bound of a stall covers how long the job was stopped', async () => {
+    fc.assert(
+      fc.property(jobs, phase, fc.integer({ min: 8_000, max: 90_000 }), (job, later, ms) => {
+        const stalled = { ...job, stalls: [{ fromMs: effAt + later, ms }] };
+        const endMs = effAt + 150_000;
+        // rowsOf commits once a second: the job's own gap is its period.
+        const own = { ...calibrateJob(job), commitGapMs: job.periodMs };
+        const { figures } = judge({ age: ageOfJob(stalled, endMs), endMs }, { calibration: own });
+        return Math.abs(figures.stall!.ms - ms) <= figures.stall!.errorMs;
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('the bound of a stall covers the worst phase of rows, commits and stop', async (t) => {
+    // Stopped right after a commit that a row shows 200 ms late, over as a row is taken; rows show the normal gap as 1250 ms.
+    const job = { periodMs: 1_100, latencyMs: 500, stalls: [{ fromMs: 36_301, ms: 23_699 }] };
+    const own = { ...calibrateJob({ ...job, stalls: [] }), commitGapMs: job.periodMs };
+    const { stall } = judge({ age: ageOfJob(job, 150_000), endMs: 150_000 }, { calibration: own }).figures;
+    t.same(stall, { ms: 60_000 - 36_500 - 1_250, errorMs: 2 * stepMs + 40 + 1_100 + 5 });
+    t.ok(23_699 - stall!.ms <= stall!.errorMs);
+    t.ok(23_699 - stall!.ms > stall!.errorMs - stepMs, 'one gap between rows would not be enough');
+  });
+
+  t.test('the bound of a recovery covers when the last late result became visible', async () => {
+    fc.assert(
+      fc.property(jobs, phase, fc.integer({ min: 12_000, max: 90_000 }), (job, later, ms) => {
+        const stalled = { ...job, stalls: [{ fromMs: effAt + later, ms }] };
+        const endMs = effAt + 150_000;
+        const own = { ...calibrateJob(job), commitGapMs: job.periodMs };
+        const { figures } = judge({ age: ageOfJob(stalled, endMs), endMs }, { calibration: own });
+        return Math.abs(figures.recovery!.ms - (later + ms)) <= figures.recovery!.errorMs;
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('a stall of the smallest size that is said to be seen is seen', async () => {
+    fc.assert(
+      fc.property(jobs, phase, (job, later) => {
+        const endMs = effAt + 100_000;
+        const own = { ...calibrateJob(job), commitGapMs: job.periodMs };
+        const quietly = judge({ age: ageOfJob(job, endMs), endMs }, { calibration: own });
+        const stalls = [{ fromMs: effAt + later, ms: quietly.smallestStallMs! + 1 }];
+        const seen = judge({ age: ageOfJob({ ...job, stalls }, endMs), endMs }, { calibration: own });
+        return quietly.verdict.recovery === 'Masked' && seen.verdict.recovery === 'Recovered';
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('catching up is forecast from the rate at which its first half went', async (t) => {
+    const job = { periodMs: 1_000, latencyMs: 1_000, speed: 3 };
+    const endMs = effAt + 150_000;
+    const own = { calibration: calibrateJob(job) };
+    const once = { ...job, stalls: [{ fromMs: effAt, ms: 30_000 }] };
+    const { catchUp, catchUpPredicted } = judge({ age: ageOfJob(once, endMs), endMs }, own).figures;
+    // Three seconds of schedule a second, one of them new: 30 s x (1/3) / (1 - 1/3).
+    t.ok(Math.abs(catchUpPredicted!.ms - 15_000) <= catchUpPredicted!.errorMs, `${catchUpPredicted!.ms}`);
+    t.ok(catchUpPredicted!.errorMs < 3_000, `${catchUpPredicted!.errorMs}`);
+    t.ok(Math.abs(catchUp!.ms - 15_000) <= 2_000, `${catchUp!.ms}`);
+    const twice = { ...once, stalls: [...once.stalls, { fromMs: effAt + 42_000, ms: 12_000 }] };
+    const disturbed = judge({ age: ageOfJob(twice, endMs), endMs }, own).figures;
+    t.same(disturbed.catchUpPredicted, catchUpPredicted, 'a second stall is no part of the forecast');
+    t.ok(disturbed.catchUp!.ms > 28_000, `${disturbed.catchUp!.ms}`);
+    const atOnce = { ...once, speed: Infinity };
+    t.equal(judge({ age: ageOfJob(atOnce, endMs), endMs }, own).figures.catchUpPredicted, undefined);
+  });
+});
+
+t.test('whatever the signal', async (t) => {
+  const endMs = effAt + 160_000;
+  /** Levels of F_visible by seconds: steady, or anything. */
+  const levels = fc.array(
+    fc.record({
+      seconds: fc.integer({ min: 1, max: 40 }),
+      extraMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 60_000 })),
+    }),
+    { minLength: 1, maxLength: 20 },
+  );
+  const ageOf = (drawn: readonly { readonly seconds: number; readonly extraMs: number }[]) => {
+    const extras = drawn.flatMap(({ seconds, extraMs }) => Array<number>(seconds).fill(extraMs));
+    return (ms: number) => steady(ms) + (extras[Math.floor((ms - effAt) / 1_000)] ?? 0);
+  };
+  const hold = fc.oneof(fc.constant(undefined), fc.integer({ min: 1_000, max: 60_000 }));
+  const maxRecoveryMs = 90_000;
+  const trial = (age: Signal['age'], holdMs: number | undefined, settings: Partial<Observation> = {}) => {
+    const instants = {
+      ...{ cmdMs: t0 + effAt - 50, effMs: t0 + effAt, effResolutionMs: 40 },
+      ...(holdMs !== undefined && { endMs: t0 + effAt + holdMs }),
+    };
+    return observe({ age, endMs }, { instants, maxRecoveryMs, ...settings });
+  };
+
+  t.test('recovery lies between the fault and T_max, and the stall within the time watched', async () => {
+    fc.assert(
+      fc.property(levels, hold, (drawn, holdMs) => {
+        const observation = trial(ageOf(drawn), holdMs);
+        const { figures, verdict } = analyzeRecovery(observation);
+        const { stopMs, effMs } = layOut(observation);
+        const { recovery, stall, firstOutput, catchUp } = figures;
+        if (verdict.recovery === 'NotRecovered') return recovery === undefined && stall !== undefined;
+        return (
+          recovery!.ms >= 0 &&
+          recovery!.ms <= (holdMs ?? 0) + maxRecoveryMs &&
+          stall!.ms <= stopMs - effMs &&
+          (firstOutput?.ms ?? 0) >= 0 &&
+          (catchUp?.ms ?? 0) >= 0
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('another hour gives the same answer', async () => {
+    fc.assert(
+      fc.property(levels, hold, fc.integer({ min: -1e9, max: 1e9 }), (drawn, holdMs, byMs) => {
+        const observation = trial(ageOf(drawn), holdMs);
+        const { rows, instants } = observation;
+        const later = {
+          ...observation,
+          rows: rows.map((row) => ({ ...row, atMs: row.atMs + byMs, visibleMs: row.visibleMs! + byMs })),
+          instants: {
+            ...{ cmdMs: instants.cmdMs! + byMs, effMs: instants.effMs + byMs, effResolutionMs: 40 },
+            ...(instants.endMs !== undefined && { endMs: instants.endMs + byMs }),
+          },
+        };
+        const shifted = analyzeRecovery({
+          ...later,
+          rows: later.rows.map((row) => ({
+            ...row,
+            ackedMs: row.ackedMs + byMs,
+            system: row.system && { ...row.system, atMs: row.system.atMs + byMs },
+          })),
+        });
+        const { instants: _, ...plain } = analyzeRecovery(observation);
+        t.match(shifted, plain);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  t.test('a higher threshold recovers no later', async () => {
+    const factor = fc.double({ min: 1, max: 20, noNaN: true });
+    fc.assert(
+      fc.property(levels, hold, factor, factor, (drawn, holdMs, a, b) => {
+        const observation = trial(ageOf(drawn), holdMs);
+        const [low, high] = [Math.min(a, b), Math.max(a, b)].map((each) => {
+          return findRecovery(observation, each).recMs ?? Infinity;
+        });
+        return high! <= low!;
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  t.test('a crossing shorter than a commit gap changes nothing but the count of excursions', async () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 5_000, max: 40_000 }),
+        fc.integer({ min: 60, max: 80 }),
+        fc.integer({ min: 1, max: 4 }),
+        (stallMs, afterS, rows) => {
+          const dipped = withDips(dip(effAt, stallMs));
+          const fromMs = effAt + afterS * 1_000;
+          const peaked = (ms: number) => {
+            return dipped(ms) + (ms >= fromMs && ms < fromMs + rows * stepMs ? 20_000 : 0);
+          };
+          // The fault could be noticed for 240 s: the peak is within the watch.
+          const plain = judge({ age: dipped, endMs: effAt + 250_000 }, { death: 'silence' });
+          const other = judge({ age: peaked, endMs: effAt + 250_000 }, { death: 'silence' });
+          t.equal(other.excursions, plain.excursions + 1);
+          t.same(other.figures.recovery, plain.figures.recovery);
+          t.same(other.recoveryBand, plain.recoveryBand);
+          t.same(other.verdict, plain.verdict);
+          t.same(other.instants, plain.instants);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  t.test('a dip after the end of the watch changes nothing', async () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 5_000, max: 30_000 }),
+        fc.integer({ min: 0, max: 60_000 }),
+        fc.integer({ min: 3_000, max: 90_000 }),
+        (stallMs, afterMs, laterMs) => {
+          const first = dip(effAt, stallMs);
+          const stoppedMs = 60_000 + stallMs + 30_000; // noticed by then, worked off, and H
+          const second = dip(effAt + stoppedMs + afterMs, laterMs);
+          const end = { endMs: effAt + 300_000 };
+          t.same(judge({ age: withDips(first, second), ...end }), judge({ age: withDips(first), ...end }));
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+});
+
+t.test('the clock of the observer', async (t) => {
+  const endMs = 130_000;
+  const stalled = { age: withDips(dip(effAt, 18_000)), endMs };
+  const setAt = (signal: Signal, ms: number, byMs: number): Sample[] =>
+    rowsOf(signal).map((row) => {
+      if (row.atMs < t0 + ms) return row;
+      const atMs = row.atMs + byMs;
+      return { ...row, atMs, system: row.system && { ...row.system, atMs } };
+    });
+  const judgeSet = (ms: number, byMs: number) => judge(stalled, { rows: setAt(stalled, effAt + ms, byMs) });
+
+  t.test('that was set during the trial makes it invalid, without a number', async (t) => {
+    for (const byMs of [-86_400_000, -3_000, -300, 1_500, 4_000, 86_400_000]) {
+      const { verdict, message, figures, recoveryBand, instants, afterHeal, smallestStallMs } = judgeSet(
+        9_000,
+        byMs,
+      );
+      t.equal(verdict.recovery, 'Invalid', `${byMs} ms`);
+      t.match(message, /the observer's clock was set (back|forward)/);
+      t.same({ figures, recoveryBand, afterHeal, smallestStallMs }, { figures: {}, recoveryBand: [] });
+      t.same(Object.keys(instants).sort(), ['cmd', 'eff']);
+    }
+  });
+
+  t.test('that was set after the end of the watch changes nothing', async (t) => {
+    t.equal(judgeSet(95_000, 7_000).verdict.recovery, 'Recovered');
+  });
+
+  t.test('is not suspected when rows were late, or the broker stood still', async (t) => {
+    const late = { ...stalled, present: (ms: number) => ms < 40_000 || ms > 43_000 };
+    t.equal(judge(late).verdict.recovery, 'Recovered');
+    const rows = rowsOf(late).map((row) => {
+      const sinceMs = row.atMs - (t0 + 38_000);
+      return { ...row, ackedMs: row.atMs - (sinceMs > 0 && sinceMs < 9_000 ? sinceMs : 0) };
+    });
+    t.equal(judge(late, { rows }).verdict.recovery, 'Recovered', 'not acknowledged for a while either');
+  });
+
+  t.test('that was set spoils a calibration and a gate', async (t) => {
+    const set = setAt({ age: steady, endMs: 60_000 }, 30_000, -2_000);
+    t.match(calibrate(set), { problem: /clock was set back by 1\.8 s/ });
+    t.match(gateProblems(set, calibration), [/clock was set back/]);
+  });
+});
+
 t.test('arithmetic', async (t) => {
   t.test('quantiles are observed values', async (t) => {
     t.equal(quantile([3, 1, 2], 0.5), 2);
@@ -376,5 +719,149 @@ t.test('arithmetic', async (t) => {
         return Math.abs(slope(points) - drawn) < 1e-6;
       }),
     );
+  });
+});
+
+/** What scipy says: made by test/support/statistics.py; null is Infinity. */
+interface ScipyAnswers {
+  readonly medianIntervals: readonly {
+    readonly values: readonly (number | null)[];
+    readonly level: number;
+    readonly median: number | null;
+    readonly low: number | null;
+    readonly high: number | null;
+    readonly coverage: number;
+  }[];
+  readonly proportions: readonly Readonly<Record<'successes' | 'n' | 'level' | 'low' | 'high', number>>[];
+  readonly permutations: readonly ScipyPermutation[];
+  readonly untiedPermutations: readonly ScipyPermutation[];
+  readonly holm: readonly { readonly p: readonly number[]; readonly adjusted: readonly number[] }[];
+}
+
+interface ScipyPermutation {
+  readonly a: readonly (number | null)[];
+  readonly b: readonly (number | null)[];
+  readonly p: number;
+}
+
+t.test('statistics', async (t) => {
+  const scipy = JSON.parse(
+    readFileSync(join(packageRoot, 'test', 'support', 'statistics.json'), 'utf8'),
+  ) as ScipyAnswers;
+  const orInfinity = (value: number | null) => value ?? Infinity;
+  const near = (value: number | undefined, wanted: number, relative = 1e-9) =>
+    Math.abs(value! - wanted) <= relative * wanted;
+  const upTo = (n: number) => Array.from({ length: n }, (_, index) => index + 1);
+
+  t.test('of a median are as scipy has them', async (t) => {
+    for (const { values, level, coverage, ...wanted } of scipy.medianIntervals) {
+      const { coverage: ours, ...interval } = medianInterval(values.map(orInfinity), level)!;
+      t.same(interval, {
+        ...{ median: orInfinity(wanted.median), low: orInfinity(wanted.low), high: orInfinity(wanted.high) },
+      });
+      t.ok(near(ours, coverage), `${ours} is ${coverage}`);
+    }
+  });
+
+  t.test('of a median are not told below six values, or where the level is out of reach', async (t) => {
+    t.equal(medianInterval([1, 2, 3, 4, 5]), undefined);
+    t.equal(medianInterval(upTo(6))?.coverage, 1 - 2 / 2 ** 6);
+    t.equal(medianInterval(upTo(7), 0.99), undefined, 'the range of seven covers in 98.4 %');
+    t.same(medianInterval(upTo(8), 0.99), { median: 4.5, low: 1, high: 8, coverage: 1 - 2 / 2 ** 8 });
+  });
+
+  t.test('of a median cover the true one as often as they say', async (t) => {
+    const random = seededRandom(59);
+    const runs = 2_000;
+    const covers = upTo(runs).filter(() => {
+      const { low, high } = medianInterval(upTo(15).map(() => -Math.log(1 - random())))!;
+      return low <= Math.LN2 && Math.LN2 <= high;
+    });
+    const { coverage } = medianInterval(upTo(15))!;
+    const fourSigma = 4 * Math.sqrt((coverage * (1 - coverage)) / runs);
+    t.ok(Math.abs(covers.length / runs - coverage) < fourSigma, `${covers.length / runs}, said ${coverage}`);
+  });
+
+  t.test('of proportions are as scipy has them', async (t) => {
+    for (const { successes, n, level, low, high } of scipy.proportions) {
+      const interval = proportionInterval(successes, n, level)!;
+      t.ok(near(interval.low, low) && near(interval.high, high), `${successes} of ${n}: ${low} to ${high}`);
+      t.equal(interval.proportion, successes / n);
+    }
+    t.equal(proportionInterval(0, 0), undefined);
+  });
+
+  t.test('of two arms are as scipy has them, with ties and censored trials', async (t) => {
+    for (const { a, b, p } of [...scipy.permutations, ...scipy.untiedPermutations]) {
+      const ours = permutationPValue(a.map(orInfinity), b.map(orInfinity));
+      t.ok(near(ours, p), `${a.length} against ${b.length}: ${ours} is ${p}`);
+    }
+  });
+
+  t.test('of two large arms are drawn, and near the exact ones', async (t) => {
+    const [a, b] = [upTo(150), upTo(150).map((value) => value + 9.5)];
+    // As scipy.stats.mannwhitneyu(a, b, method='exact') says.
+    t.ok(Math.abs(permutationPValue(a, b) - 0.066266132803913) < 0.005, `${permutationPValue(a, b)}`);
+    t.equal(permutationPValue(a, b), permutationPValue(a, b), 'the same at each call');
+  });
+
+  t.test('of two arms do not depend on their order, or on anything but ranks', async () => {
+    const arm = fc.array(fc.oneof(fc.integer({ min: 0, max: 20 }), fc.constant(Infinity)), {
+      minLength: 1,
+      maxLength: 12,
+    });
+    fc.assert(
+      fc.property(arm, arm, (a, b) => {
+        const p = permutationPValue(a, b);
+        const bent = (values: readonly number[]) => values.map((value) => value ** 3 + 1);
+        return (
+          p > 0 && p <= 1 && near(permutationPValue(b, a), p) && permutationPValue(bent(a), bent(b)) === p
+        );
+      }),
+    );
+  });
+
+  t.test('of a ratio are told only where both medians are told, finite and above zero', async (t) => {
+    const a = [20, 22, 24, 26, 28, 30];
+    t.same(ratioOfMedians(a, a), { ratio: 1, pValue: 1 });
+    t.equal(
+      ratioOfMedians(
+        a.map((ms) => 3 * ms),
+        a,
+      )?.ratio,
+      3,
+    );
+    t.equal(ratioOfMedians(a.slice(1), a), undefined, 'five trials bear no median');
+    t.equal(ratioOfMedians([1, 2, 3, Infinity, Infinity, Infinity], a), undefined);
+    t.equal(ratioOfMedians(a, [0, 0, 0, 0, 5, 6]), undefined);
+  });
+
+  t.test('of several comparisons are those of closed testing', async (t) => {
+    for (const { p, adjusted } of scipy.holm) {
+      const ours = holm(p);
+      t.ok(
+        ours.every((value, index) => near(value, adjusted[index]!)),
+        `${p} become ${ours}`,
+      );
+    }
+    t.same(holm([]), []);
+  });
+
+  t.test('say maximum below 300 values, and no p95 below 59', async (t) => {
+    t.same(maximumOrP99(upTo(299)), { name: 'maximum', value: 299 });
+    t.same(maximumOrP99(upTo(300)), { name: 'p99', value: 297 });
+    t.equal(maximumOrP99([]), undefined);
+    t.equal(p95(upTo(58)), undefined);
+    t.equal(p95(upTo(59)), 57);
+  });
+
+  t.test('claim no recovery time when more than a tenth of the controls was violated', async (t) => {
+    const controls = (violated: number, masked: number) =>
+      [...Array(violated).fill('Recovered'), ...Array(masked).fill('Masked'), 'Invalid'].map((recovery) => ({
+        verdict: { recovery, correctness: 'Correct' as const },
+      }));
+    t.same(controlsAllowClaim(controls(1, 9)), { allowed: true, violated: 1, judged: 10 });
+    t.same(controlsAllowClaim(controls(1, 8)), { allowed: false, violated: 1, judged: 9 });
+    t.same(controlsAllowClaim([{}]), { allowed: true, violated: 0, judged: 0 });
   });
 });

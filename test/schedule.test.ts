@@ -634,6 +634,7 @@ t.test('the run of a schedule', async (t) => {
     );
     t.equal(trials[0]?.thetaMs, trials[1]?.thetaMs);
     t.equal(calibration?.thetaMs, trials[0]?.thetaMs);
+    t.same(calibration?.maxima, ['p99Ms', 'commitGapMs', 'progressGapMs'], '12 s are fewer than 300 rows');
     t.equal(lab.said.filter((line) => /^trial 2: awaiting calibration/.test(line)).length, 0);
     t.same(
       lab.metrics.bounds,

@@ -108,6 +108,7 @@ export function toCalibrationStatus(
   calibration: Calibration,
   triggerMs: number,
 ): NonNullable<ScheduleStatus['calibration']> {
-  const { p99Ms, commitGapMs, durationMs } = calibration;
-  return { thetaMs: thetaOf(calibration, triggerMs), p99Ms, commitGapMs, durationMs };
+  const { p99Ms, commitGapMs, durationMs, maxima = [] } = calibration;
+  const thetaMs = thetaOf(calibration, triggerMs);
+  return { thetaMs, p99Ms, commitGapMs, durationMs, ...(maxima.length > 0 && { maxima: [...maxima] }) };
 }

@@ -1,9 +1,10 @@
 import type { Figure, Instant, TrialRecord, TrialVerdict } from '../../crds/trial-record.ts';
-import { bandFactors, thetaOf } from './calibrate.ts';
+import { bandFactors } from './calibrate.ts';
 import { judgeCorrectness } from './correctness.ts';
+import { predictCatchUp } from './predict-catch-up.ts';
 import { judgeRedundancy, type Redundancy } from './redundancy.ts';
-import { type Interval, longestRowGap } from './signal.ts';
-import { layOut, type Observation, type Timeline } from './timeline.ts';
+import { clockProblem, type Interval, longestRowGap } from './signal.ts';
+import { findRecovery, layOut, type Observation, type Timeline } from './timeline.ts';
 
 /** The judged part of a trial's record. */
 export type Recovery = Required<
@@ -22,42 +23,48 @@ const blindMs = 5_000;
 
 /**
  * Judges one trial from its rows, as MEASUREMENT.md defines. All times are compared on the observer's clock and
- * reported on the controller's.
- * - TTR = end of the last violation - t_eff; a violation is F_visible > theta for longer than one p99 commit gap.
- * - Stall = sum over the visible frontier's standstills that reach into [t_eff, t_rec] of max(0, length - p99 of the
- *   calibrated ones).
+ * reported on the controller's. An Invalid trial has the reason and what the controller did, and no figure.
+ * - TTR = end of the last violation - t_eff, 0 when that is sooner; a violation is F_visible > theta for longer than one
+ *   p99 commit gap, and the fault's own when it begins after the order: a check may see the effect later than the job.
+ * - Stall = sum over the visible frontier's standstills that reach into [t_eff, t_rec] of what each lasts after t_eff
+ *   beyond the p99 of the calibrated ones.
  * - t_first = end of the longest standstill there, if it is longer than that p99; catch-up = t_rec - t_first.
- * - Error bound = longest gap between rows + resolution of t_eff + p99 commit gap + clock bound.
- * - Smallest stall sure to be seen = theta - least F_visible + p99 commit gap.
+ * - Error bound = longest gap between rows + resolution of t_eff + p99 commit gap + clock bound; of the stall, which is
+ *   the difference of two sampled lengths, one longest gap more.
+ * - Smallest stall sure to be seen = theta - least F_visible + p99 commit gap + longest gap between rows.
  */
 export function analyzeRecovery(observation: Observation): Recovery {
   const timeline = layOut(observation);
-  const { calibration, triggerMs, rows } = observation;
-  const watched = rows.filter(({ atMs }) => atMs <= timeline.stopMs);
+  const { calibration, rows } = observation;
+  const { stopMs, effMs, thetaMs, crossings } = timeline;
+  const watched = rows.filter(({ atMs }) => atMs <= stopMs);
   const redundancy = judgeRedundancy(rows, timeline.orderedMs);
-  const before = watched.filter(({ atMs }) => atMs <= timeline.effMs).at(-1);
+  const before = watched.findLast(({ atMs }) => atMs <= timeline.orderedMs);
   const correctness = judgeCorrectness(before, watched.at(-1));
+  const excursions = crossings.excursions.length;
+  const judged = { thetaMs, excursions, correctness: correctness.counts, redundancy: redundancy.state };
+  const verdict = { correctness: correctness.verdict };
   const invalid = invalidity(observation, timeline);
-  const masked = timeline.crossings.violations.length === 0;
-  const thetaMs = thetaOf(calibration, triggerMs);
+  if (invalid) {
+    return {
+      ...judged,
+      verdict: { ...verdict, recovery: 'Invalid' },
+      message: invalid,
+      ...{ instants: ordersOf(observation), figures: {}, recoveryBand: [] },
+    };
+  }
   const measured = measure(observation, timeline, redundancy);
+  const smallestStallMs = thetaMs - calibration.leastMs + calibration.commitGapMs + measured.samplingMs;
   return {
+    ...judged,
+    verdict: { ...verdict, recovery: recoveryVerdict(timeline, redundancy.state) },
     instants: instantsOf(observation, measured),
     ...figuresOf(observation, measured),
-    thetaMs,
-    excursions: timeline.crossings.excursions.length,
     recoveryBand: bandFactors.map((factor) => {
-      const { recMs, effMs } = layOut(observation, factor);
+      const { recMs } = findRecovery(observation, factor);
       return { factor, ...(recMs !== undefined && { ms: recMs - effMs }) };
     }),
-    verdict: {
-      recovery: invalid ? 'Invalid' : recoveryVerdict(timeline, redundancy.state),
-      correctness: correctness.verdict,
-    },
-    correctness: correctness.counts,
-    redundancy: redundancy.state,
-    ...(masked && { smallestStallMs: thetaMs - calibration.leastMs + calibration.commitGapMs }),
-    ...(invalid && { message: invalid }),
+    ...(crossings.violations.length === 0 && { smallestStallMs }),
   };
 }
 
@@ -73,9 +80,13 @@ function recoveryVerdict(
 /** Why the rows bear no verdict, if so. */
 function invalidity(
   { rows }: Observation,
-  { watch, crossings, effMs, stopMs }: Timeline,
+  { watch, crossings, orderedMs, effMs, stopMs }: Timeline,
 ): string | undefined {
-  if (crossings.violations.some(({ fromMs }) => fromMs <= effMs)) {
+  // Ages are of no use when their clock was set, also before the fault: the calibration knew another clock.
+  const stop = watch.state === 'watching' ? rows.length : rows.findIndex(({ atMs }) => atMs >= stopMs);
+  const clock = clockProblem(rows.slice(0, stop + 1));
+  if (clock) return clock;
+  if (crossings.violations.some(({ fromMs }) => fromMs <= orderedMs)) {
     return 'results were late already when the fault took effect';
   }
   if (watch.state === 'watching') return 'the watch ended before recovery could be judged';
@@ -88,6 +99,8 @@ function invalidity(
 interface Measured extends Timeline {
   readonly redundancy: Redundancy;
   readonly stallMs: number;
+  /** The part of it before t_first. */
+  readonly firstStallMs: number;
   readonly firstMs: number | undefined;
   /** Longest gap between rows while it was watched. */
   readonly samplingMs: number;
@@ -96,18 +109,21 @@ interface Measured extends Timeline {
 function measure({ rows, calibration }: Observation, timeline: Timeline, redundancy: Redundancy): Measured {
   const { standstills, crossings, effMs, stopMs } = timeline;
   const normalMs = calibration.progressGapMs;
+  const beyond = ({ fromMs, toMs }: Interval) => Math.max(0, toMs - Math.max(fromMs + normalMs, effMs));
+  const stalled = (gaps: readonly Interval[]) => gaps.reduce((sum, gap) => sum + beyond(gap), 0);
+  const firstMs = crossings.violations.length > 0 ? firstOutput(standstills, normalMs, stopMs) : undefined;
   return {
     ...timeline,
-    redundancy,
-    stallMs: standstills.reduce((sum, gap) => sum + Math.max(0, lengthOf(gap) - normalMs), 0),
-    firstMs: crossings.violations.length > 0 ? firstOutput(standstills, normalMs, stopMs) : undefined,
+    ...{ redundancy, firstMs },
+    stallMs: stalled(standstills),
+    firstStallMs: stalled(standstills.filter(({ toMs }) => firstMs !== undefined && toMs <= firstMs)),
     samplingMs: longestRowGap(rows.filter(({ atMs }) => atMs >= effMs && atMs <= stopMs)),
   };
 }
 
 /** Back on the controller's clock, each with who says so and how sharply. */
-function instantsOf({ instants, clock }: Observation, measured: Measured): Recovery['instants'] {
-  const { cmdMs, effMs, effResolutionMs = 0, endMs, endResolutionMs = 0 } = instants;
+function instantsOf(observation: Observation, measured: Measured): Recovery['instants'] {
+  const { clock } = observation;
   const { detectedMs, detectedResolutionMs = 0, restoredMs, restoredResolutionMs = 0 } = measured.redundancy;
   const { firstMs, recMs, samplingMs } = measured;
   const seen = (atMs: number, source: string, resolutionMs: number): Instant => ({
@@ -116,9 +132,7 @@ function instantsOf({ instants, clock }: Observation, measured: Measured): Recov
     resolutionMs,
   });
   return {
-    ...(cmdMs !== undefined && { cmd: { atMs: cmdMs, source: 'controller', resolutionMs: 0 } }),
-    eff: { atMs: effMs, source: 'check', resolutionMs: effResolutionMs },
-    ...(endMs !== undefined && { end: { atMs: endMs, source: 'check', resolutionMs: endResolutionMs } }),
+    ...ordersOf(observation),
     ...(detectedMs !== undefined && { det: seen(detectedMs, 'spark-master', detectedResolutionMs) }),
     ...(firstMs !== undefined && { first: seen(firstMs, 'samples', samplingMs) }),
     ...(recMs !== undefined && { rec: seen(recMs, 'samples', samplingMs) }),
@@ -126,26 +140,39 @@ function instantsOf({ instants, clock }: Observation, measured: Measured): Recov
   };
 }
 
-function figuresOf(
-  { instants, calibration, clock }: Observation,
-  measured: Measured,
-): Pick<Recovery, 'figures' | 'afterHeal'> {
-  const { effMs, endMs, recMs, firstMs, stallMs, samplingMs, crossings } = measured;
+/** What the controller did and saw itself. */
+function ordersOf({ instants }: Observation): Recovery['instants'] {
+  const { cmdMs, effMs, effResolutionMs = 0, endMs, endResolutionMs = 0 } = instants;
+  return {
+    ...(cmdMs !== undefined && { cmd: { atMs: cmdMs, source: 'controller', resolutionMs: 0 } }),
+    eff: { atMs: effMs, source: 'check', resolutionMs: effResolutionMs },
+    ...(endMs !== undefined && { end: { atMs: endMs, source: 'check', resolutionMs: endResolutionMs } }),
+  };
+}
+
+function figuresOf(observation: Observation, measured: Measured): Pick<Recovery, 'figures' | 'afterHeal'> {
+  const { instants, calibration, clock } = observation;
+  const { effMs, endMs, recMs, firstMs, samplingMs, crossings } = measured;
   const { detectedMs, detectedResolutionMs = 0, restoredMs, restoredResolutionMs = 0 } = measured.redundancy;
   const effErrorMs = (instants.effResolutionMs ?? 0) + clock.boundMs;
   const errorMs = samplingMs + effErrorMs + calibration.commitGapMs;
   const figure = (ms: number): Figure => ({ ms, errorMs });
+  const stall = (ms: number): Figure => ({ ms, errorMs: errorMs + samplingMs });
+  const predicted = predictCatchUp(observation, { ...measured, stall: stall(measured.firstStallMs) });
   const asked = (ms: number, resolutionMs: number): Figure => ({ ms, errorMs: resolutionMs + effErrorMs });
   return {
     figures: {
-      stall: figure(stallMs),
+      stall: stall(measured.stallMs),
       ...(detectedMs !== undefined && {
         detection: asked(Math.max(0, detectedMs - effMs), detectedResolutionMs),
       }),
       ...(recMs !== undefined && { recovery: figure(recMs - effMs) }),
       ...(firstMs !== undefined && { firstOutput: figure(firstMs - effMs) }),
       ...(firstMs !== undefined && recMs !== undefined && { catchUp: figure(Math.max(0, recMs - firstMs)) }),
-      ...(restoredMs !== undefined && { redundancy: asked(restoredMs - effMs, restoredResolutionMs) }),
+      ...(predicted && { catchUpPredicted: predicted }),
+      ...(restoredMs !== undefined && {
+        redundancy: asked(Math.max(0, restoredMs - effMs), restoredResolutionMs),
+      }),
     },
     ...(endMs !== undefined && {
       afterHeal: {

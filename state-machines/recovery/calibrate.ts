@@ -1,5 +1,7 @@
+import { min } from 'simple-statistics';
 import type { Sample } from './sample.ts';
-import { commitGaps, progressGaps, quantile, visibleAge } from './signal.ts';
+import { clockProblem, commitGaps, progressGaps, visibleAge } from './signal.ts';
+import { maximumOrP99 } from './statistics.ts';
 
 /** What the job is like without a fault; measured once and fixed for a whole campaign. */
 export interface Calibration {
@@ -10,7 +12,11 @@ export interface Calibration {
   readonly commitGapMs: number;
   readonly progressGapMs: number;
   readonly durationMs: number;
+  /** Which of the percentiles are in truth the maximum: there were fewer than 300 values. */
+  readonly maxima?: readonly (typeof percentileFields)[number][];
 }
+
+const percentileFields = ['p99Ms', 'commitGapMs', 'progressGapMs'] as const;
 
 /** The headline threshold's factor, and the band that is reported beside it. */
 const thetaFactor = 1.25;
@@ -20,21 +26,23 @@ const fewestCommits = 4;
 
 /** The rows' calibration, or why they cannot give one. */
 export function calibrate(rows: readonly Sample[]): Calibration | { readonly problem: string } {
+  const clock = clockProblem(rows);
+  if (clock) return { problem: clock };
   const ages = rows.map(visibleAge).filter((age) => age !== null);
-  if (ages.length === 0) return { problem: 'no result was visible during the calibration' };
-  const gaps = commitGaps(rows);
-  if (gaps.length < fewestCommits) {
-    return { problem: `the job committed only ${gaps.length + 1} batches during the calibration` };
+  const commits = commitGaps(rows);
+  const p99Ms = maximumOrP99(ages);
+  const commitGapMs = maximumOrP99(commits);
+  const progressGapMs = maximumOrP99(progressGaps(rows).map(({ fromMs, toMs }) => toMs - fromMs));
+  if (!p99Ms || !progressGapMs) return { problem: 'no result was visible during the calibration' };
+  if (!commitGapMs || commits.length < fewestCommits) {
+    return { problem: `the job committed only ${commits.length + 1} batches during the calibration` };
   }
+  const percentiles = { p99Ms, commitGapMs, progressGapMs };
   return {
-    p99Ms: quantile(ages, 0.99),
-    leastMs: Math.min(...ages),
-    commitGapMs: quantile(gaps, 0.99),
-    progressGapMs: quantile(
-      progressGaps(rows).map(({ fromMs, toMs }) => toMs - fromMs),
-      0.99,
-    ),
+    ...{ p99Ms: p99Ms.value, commitGapMs: commitGapMs.value, progressGapMs: progressGapMs.value },
+    leastMs: min(ages),
     durationMs: rows.at(-1)!.atMs - rows[0]!.atMs,
+    maxima: percentileFields.filter((field) => percentiles[field].name === 'maximum'),
   };
 }
 

@@ -20,7 +20,7 @@ const parts = ['mastersAlive', 'workersAlive', 'executors', 'cores'] as const;
  */
 export function judgeRedundancy(rows: readonly Sample[], orderedMs: number): Redundancy {
   const views = distinctViews(rows);
-  const before = views.filter(({ atMs }) => atMs <= orderedMs).at(-1);
+  const before = views.findLast(({ atMs }) => atMs <= orderedMs);
   const after = views.filter(({ atMs }) => atMs > orderedMs);
   const last = rows.at(-1)?.system;
   if (!before || after.length === 0) return { state: 'unknown' };
@@ -43,7 +43,9 @@ export function judgeRedundancy(rows: readonly Sample[], orderedMs: number): Red
   };
 }
 
+/** An answer stays in the rows until the next one. */
 function distinctViews(rows: readonly Sample[]): readonly SystemView[] {
-  const byTime = new Map(rows.flatMap(({ system }) => (system ? [[system.atMs, system] as const] : [])));
-  return [...byTime.values()];
+  const views: SystemView[] = [];
+  for (const { system } of rows) if (system && system.atMs !== views.at(-1)?.atMs) views.push(system);
+  return views;
 }

@@ -1,3 +1,4 @@
+import { linearRegression } from 'simple-statistics';
 import type { Sample } from './sample.ts';
 
 /** A stretch of time on the observer's clock, epoch ms. */
@@ -38,6 +39,35 @@ export function longestRowGap(rows: readonly Sample[]): number {
   return rows.slice(1).reduce((longest, row, index) => Math.max(longest, row.atMs - rows[index]!.atMs), 0);
 }
 
+/** Rows come every 250 ms: a longer gap between two may be a clock that was set. */
+const suspectGapMs = 1_000;
+
+/**
+ * Says that the observer's clock was set while the rows were taken, and by about how much; undefined when it was not. Set
+ * back: a row is earlier than the one before it. Set forward: there is a gap of more than a second, and from then on the
+ * acknowledged frontier, which the generator's clock stamps, is older by more than half of it even at its youngest. After
+ * rows that were only late, or a broker that stood still meanwhile, it is as young again as before. A smaller step hides
+ * within a gap between rows, and so within the error bound.
+ */
+export function clockProblem(rows: readonly Sample[]): string | undefined {
+  const ages = rows.map(({ atMs, ackedMs }) => atMs - ackedMs);
+  const youngestFrom = Float64Array.from(ages);
+  for (let index = ages.length - 2; index >= 0; index--) {
+    youngestFrom[index] = Math.min(youngestFrom[index]!, youngestFrom[index + 1]!);
+  }
+  let youngestMs = Infinity;
+  for (let index = 1; index < rows.length; index++) {
+    youngestMs = Math.min(youngestMs, ages[index - 1]!);
+    const gapMs = rows[index]!.atMs - rows[index - 1]!.atMs;
+    const agedMs = youngestFrom[index]! - youngestMs;
+    if (gapMs < 0) return `the observer's clock was set back by ${(-gapMs / 1000).toFixed(1)} s`;
+    if (gapMs > suspectGapMs && agedMs > gapMs / 2) {
+      return `the observer's clock was set forward by ${(agedMs / 1000).toFixed(1)} s`;
+    }
+  }
+  return undefined;
+}
+
 /** Nearest-rank quantile: an observed value, the maximum when there are fewer than 1 / (1 - q). NaN for none. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -45,11 +75,7 @@ export function quantile(values: readonly number[], q: number): number {
 }
 
 /** Least-squares slope of y over x; 0 when x does not vary. */
-export function slope(points: readonly (readonly [x: number, y: number])[]): number {
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const meanX = mean(points.map(([x]) => x));
-  const meanY = mean(points.map(([, y]) => y));
-  const covariance = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0);
-  const variance = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
-  return variance > 0 ? covariance / variance : 0;
+export function slope(points: [x: number, y: number][]): number {
+  const { m } = linearRegression(points);
+  return Number.isFinite(m) ? m : 0;
 }

@@ -20,8 +20,8 @@ export interface Observation {
   readonly clock: { readonly offsetMs: number; readonly boundMs: number };
 }
 
-/** What happened when, all on the observer's clock, without any judgement. */
-export interface Timeline {
+/** When it was recovered from, judged by one threshold; all on the observer's clock. */
+export interface RecoveryEnd {
   /** Injection ordered; t_eff when that is not known. */
   readonly orderedMs: number;
   readonly effMs: number;
@@ -31,22 +31,39 @@ export interface Timeline {
   readonly watch: WatchEnd;
   /** Where the watch ended, or the last row. */
   readonly stopMs: number;
-  /** Those that reach beyond t_eff and begin before the watch ended. */
+  /** Those that reach beyond the order and begin before the watch ended. */
   readonly crossings: Crossings;
   /** End of the last violation, t_eff when there was none; absent unless the watch ended clean. */
   readonly recMs?: number;
+}
+
+/** What happened when, without any judgement. */
+export interface Timeline extends RecoveryEnd {
   /** Standstills of the visible frontier that reach into [t_eff, t_rec], or into the whole watch without one. */
   readonly standstills: readonly Interval[];
 }
 
-/** Lays out a trial's rows; `factor` chooses another threshold for the same watch rule. */
-export function layOut(observation: Observation, factor?: number): Timeline {
+/** Lays out a trial's rows. */
+export function layOut(observation: Observation): Timeline {
+  const end = findRecovery(observation);
+  const { effMs, stopMs, watch, crossings } = end;
+  const untilMs = watch.state === 'clean' ? (crossings.violations.at(-1)?.toMs ?? stopMs) : stopMs;
+  return {
+    ...end,
+    standstills: progressGaps(observation.rows.filter(({ atMs }) => atMs <= stopMs)).filter(
+      ({ fromMs, toMs }) => toMs > effMs && fromMs <= untilMs,
+    ),
+  };
+}
+
+/** Applies the watch rule; `factor` chooses another threshold for it. */
+export function findRecovery(observation: Observation, factor?: number): RecoveryEnd {
   const { rows, instants, calibration, clock, death, maxRecoveryMs } = observation;
   const effMs = instants.effMs + clock.offsetMs;
   const orderedMs = (instants.cmdMs ?? instants.effMs) + clock.offsetMs;
   const endMs = instants.endMs === undefined ? undefined : instants.endMs + clock.offsetMs;
   const thetaMs = thetaOf(calibration, observation.triggerMs, factor);
-  const all = reaching(findCrossings(rows, thetaMs, calibration.commitGapMs), effMs);
+  const all = reaching(findCrossings(rows, thetaMs, calibration.commitGapMs), orderedMs);
   const watch = findWatchEnd(rows, all, {
     originMs: endMs ?? effMs,
     noticedWithinMs: noticedWithinMs[death],
@@ -54,25 +71,16 @@ export function layOut(observation: Observation, factor?: number): Timeline {
   });
   const stopMs = watch.state === 'watching' ? (rows.at(-1)?.atMs ?? effMs) : watch.atMs;
   const crossings = beginningBy(all, stopMs);
-  const lastMs = crossings.violations.at(-1)?.toMs;
-  const recMs = watch.state === 'clean' ? (lastMs ?? effMs) : undefined;
   return {
-    orderedMs,
-    effMs,
+    ...{ orderedMs, effMs, thetaMs, watch, stopMs, crossings },
     ...(endMs !== undefined && { endMs }),
-    thetaMs,
-    watch,
-    stopMs,
-    crossings,
-    ...(recMs !== undefined && { recMs }),
-    standstills: progressGaps(rows.filter(({ atMs }) => atMs <= stopMs)).filter(
-      ({ fromMs, toMs }) => toMs > effMs && fromMs <= (watch.state === 'clean' ? (lastMs ?? stopMs) : stopMs),
-    ),
+    ...(watch.state === 'clean' && { recMs: Math.max(effMs, crossings.violations.at(-1)?.toMs ?? effMs) }),
   };
 }
 
-function reaching({ violations, excursions }: Crossings, effMs: number): Crossings {
-  const late = ({ toMs, open }: { readonly toMs: number; readonly open: boolean }) => open || toMs > effMs;
+function reaching({ violations, excursions }: Crossings, orderedMs: number): Crossings {
+  const late = ({ toMs, open }: { readonly toMs: number; readonly open: boolean }) =>
+    open || toMs > orderedMs;
   return { violations: violations.filter(late), excursions: excursions.filter(late) };
 }
 

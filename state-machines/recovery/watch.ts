@@ -31,18 +31,21 @@ export function findWatchEnd(
   { violations, excursions }: Crossings,
   limits: WatchLimits,
 ): WatchEnd {
-  const crossings = [...violations, ...excursions];
+  const crossings = [
+    ...violations.map((each) => ({ ...each, isViolation: true })),
+    ...excursions.map((each) => ({ ...each, isViolation: false })),
+  ].sort((a, b) => a.fromMs - b.fromMs);
+  let next = 0;
+  let dirtyUntilMs = limits.originMs;
   let leftMs = Math.max(cleanMs, limits.noticedWithinMs);
   for (const { atMs } of rows) {
+    while (next < crossings.length && crossings[next]!.fromMs <= atMs) next++;
     if (atMs < limits.originMs) continue;
-    const dirtyUntilMs = violations
-      .filter(({ fromMs }) => fromMs <= atMs)
-      .reduce(
-        (latest, { toMs, open }) => Math.max(latest, open ? atMs : Math.min(toMs, atMs)),
-        limits.originMs,
-      );
-    const above = crossings.some(({ fromMs, toMs, open }) => fromMs <= atMs && (open || atMs < toMs));
-    const cleanForMs = above ? 0 : atMs - dirtyUntilMs;
+    // Crossings do not overlap: only the newest that has begun can still last.
+    const newest = crossings[next - 1];
+    const isAbove = newest !== undefined && (newest.open || atMs < newest.toMs);
+    if (newest?.isViolation) dirtyUntilMs = Math.max(dirtyUntilMs, isAbove ? atMs : newest.toMs);
+    const cleanForMs = isAbove ? 0 : atMs - dirtyUntilMs;
     const sinceMs = atMs - limits.originMs;
     leftMs = Math.max(cleanMs - cleanForMs, limits.noticedWithinMs - sinceMs);
     if (leftMs <= 0) return { state: 'clean', atMs };

@@ -28,16 +28,21 @@ export interface BenchSite {
   readonly progress: (line: string) => void;
 }
 
-/** Makes everything ready that is no part of any figure: what has to be installed, built or pulled. */
+/** Makes everything ready that is no part of any figure: what has to be installed, built or pulled, if anybody needs it. */
 export async function openSite(
-  asked: Pick<BenchSite, 'runs' | 'lanes' | 'isWanted' | 'progress'>,
+  {
+    needsEngine = true,
+    ...asked
+  }: Pick<BenchSite, 'runs' | 'lanes' | 'isWanted' | 'progress'> & { readonly needsEngine?: boolean },
   signal: AbortSignal,
 ): Promise<BenchSite> {
   const { progress } = asked;
   const cacheDir = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'spark-failures');
   const images = await resolveImageNames(packageRoot);
-  await ensureLocalEngine(progress, signal);
-  await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress }, signal);
+  if (needsEngine) {
+    await ensureLocalEngine(progress, signal);
+    await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress }, signal);
+  }
   const workDir = mkdtempSync(join(tmpdir(), 'spark-failures-bench-'));
   return { packageRoot, cacheDir, workDir, images, ...asked };
 }

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { measureAnalyzeDay } from './analyze-day.ts';
 import { type BenchSite, type Measure, openSite } from './bench-site.ts';
 import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
@@ -21,13 +22,18 @@ import { measureStackConverged } from './stack-converged.ts';
 
 interface Measurement {
   readonly figures: readonly string[];
+  /** Nothing is installed, built or pulled when nobody needs it. */
+  readonly needsEngine: boolean;
   readonly measure: (site: BenchSite, signal: AbortSignal) => Promise<Readonly<Record<string, Reading>>>;
 }
 
-const measurement = <Name extends string>(figures: readonly Name[], measure: Measure<Name>): Measurement => ({
-  figures,
-  measure,
-});
+const measurement = <Name extends string>(
+  figures: readonly Name[],
+  measure: Measure<Name>,
+  needsEngine = true,
+): Measurement => ({ figures, measure, needsEngine });
+
+const withoutEngine = false;
 
 /** Every figure, in the order in which they are measured; those of one line come from the same runs. */
 const measurements: readonly Measurement[] = [
@@ -40,6 +46,7 @@ const measurements: readonly Measurement[] = [
   measurement(kindFigures, measureFaultKinds),
   measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
+  measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, withoutEngine),
 ];
 
 const { values, positionals } = parseArgs({
@@ -94,6 +101,7 @@ if (unknown.length > 0) {
     {
       runs: values.runs === undefined ? undefined : Number(values.runs),
       ...{ lanes: Number(values.lanes), isWanted, progress: note },
+      needsEngine: wanted.some(({ needsEngine }) => needsEngine),
     },
     stop.signal,
   );
