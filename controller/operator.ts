@@ -20,6 +20,7 @@ import { faultKindsByName, provisionersByName, resourceKinds } from './resource-
 import { ActiveRuns } from './schedule/active-runs.ts';
 import { closeGone } from './schedule/close-books.ts';
 import { type ClusterAccess, clusterAccess } from './schedule/cluster-access.ts';
+import { createInterventions, type Interventions } from './schedule/interventions.ts';
 import { scheduleRunner } from './schedule/run-schedule.ts';
 import { ScheduleReconciler } from './schedule/schedule-reconciler.ts';
 import { CONFIRM_MS, SETTLE_MS } from './source/follow-manifests.ts';
@@ -63,6 +64,8 @@ export interface Operator {
   readonly runs: ActiveRuns;
   /** The access to a cluster whose manifest is known; throws when it is not. */
   access(cluster: string): ClusterAccess;
+  /** What is done to a cluster, by whomever. */
+  interventionsIn(cluster: string): Interventions;
   /** Asks both loops for a pass over everything. */
   enqueueAll(): void;
 }
@@ -119,6 +122,13 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     return made;
   };
 
+  const interventions = new Map<string, Interventions>();
+  const interventionsIn = (cluster: string): Interventions => {
+    const made = interventions.get(cluster) ?? createInterventions(clock);
+    interventions.set(cluster, made);
+    return made;
+  };
+
   const imageSource = dockerImageSource(localDocker());
   const clusters = new ClusterReconciler({
     ...{ clock, log, claimsOf, openEngine, imageSource },
@@ -131,6 +141,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     controllerPort: options.port,
     removed: (cluster, left) =>
       closeGone(cluster, left, { journal: runJournal, clock, log, metrics: metrics.trials }),
+    changed: (cluster, what) => interventionsIn(cluster).note('the reconciler', what),
     wake: (key, delayMs) => clusterLoop.addAfter(key, delayMs),
   });
 
@@ -139,7 +150,9 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     if (cluster?.kind !== 'ClusterSpec') throw new Error(`there is no ClusterSpec ${name}`);
     const swarm = (signal: AbortSignal) => clusters.swarm(cluster, signal);
     const [nodes, { power }] = [clusters.nodes(cluster), clusters.provisioner(cluster)];
-    return clusterAccess({ cluster, clock, swarm, nodes, power, claims: claimsOf(name) });
+    const shortcomings = async () => ((await isClusterReady(name)) ? [] : [`cluster ${name} is not Ready`]);
+    const told = { claims: claimsOf(name), interventions: interventionsIn(name), shortcomings };
+    return clusterAccess({ cluster, clock, swarm, nodes, power, ...told });
   };
   const isClusterReady = async (name: string): Promise<boolean> => {
     const stored = store.get(resourceKey('ClusterSpec', name));
@@ -168,6 +181,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
       kinds: faultKindsByName,
       cluster: access,
       status: statuses.schedules,
+      monotonicMs: () => performance.now(),
       openSamples: (runId) => openSampleFile(stateDir, runId),
       progress: (schedule, line) => options.progress(`${schedule}: ${line}`),
     }),
@@ -198,6 +212,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
       scheduleLoop,
       runs,
       access,
+      interventionsIn,
       enqueueAll,
     },
   };

@@ -108,7 +108,7 @@ function orphanActors(watch: OrphanWatch): readonly Actor[] {
 }
 
 function watchOrphans(
-  { runs, store, statuses, access, metrics, scripts }: Operator,
+  { runs, store, statuses, access, interventionsIn, metrics, scripts }: Operator,
   journal: FileRunJournal,
   log: OperatorOptions['log'],
 ): OrphanWatch {
@@ -116,6 +116,7 @@ function watchOrphans(
     ...{ clock: systemClock, scripts, journal, metrics: metrics.trials, log },
     isActive: (schedule) => runs.generationOf(`FaultSchedule/${schedule}`) !== undefined,
     clusterOf: access,
+    healed: (cluster, what) => interventionsIn(cluster).note('the look for orphans', `healed ${what}`),
     async machines() {
       const clusters = store.list().filter(({ kind, deleting }) => kind === 'ClusterSpec' && !deleting);
       // What was never made carries no fault, and is not asked.

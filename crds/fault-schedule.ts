@@ -166,6 +166,15 @@ function specSchema(kinds: Kinds) {
       .max(1000)
       .exactOptional()
       .describe('Trials of each fault, instead of the number of the preset.'),
+    controls: z
+      .int()
+      .min(0)
+      .max(1000)
+      .exactOptional()
+      .describe(
+        'Trials in which nothing is done, in all, among the others: instead of one for every five of these, at least 1 ' +
+          'with quick, 10 with standard and paper, and none with smoke.',
+      ),
     calibration: durationField()
       .exactOptional()
       .describe('Fault-free time that sets the threshold, instead of that of the preset.'),
@@ -178,6 +187,13 @@ function specSchema(kinds: Kinds) {
     gap: durationField()
       .exactOptional()
       .describe('Quiet time between the end of one trial and the next, instead of that of the preset.'),
+    reset: z
+      .enum(['none', 'job'])
+      .default('none')
+      .describe(
+        'What is made anew between trials. job: the tasks of the service that is called driver, and with them its ' +
+          'executors; checkpoint and topics stay.',
+      ),
     maxHold: durationField()
       .default('10m')
       .describe('No fault of this schedule may be held longer: a typing error costs minutes, not a night.'),
@@ -200,7 +216,10 @@ function specSchema(kinds: Kinds) {
       .array(faultSchema(kinds))
       .min(1)
       .meta(byName)
-      .describe('What is broken, one after another but for those that are together.'),
+      .describe(
+        'What is broken, one after another but for those that are together: in an order drawn from the seed, and with ' +
+          'preset none as it is written.',
+      ),
   });
   return checked(shape, checkSchedule).describe('The faults to inject, and how they are measured.');
 }
@@ -209,10 +228,31 @@ function checkSchedule(spec: Readonly<Record<string, unknown>>, report: Report):
   reportDuplicateNames(spec.faults, 'faults', report);
   checkTogether(spec, report);
   reportLongHolds(spec, report);
-  if (spec.preset !== 'none') return;
-  for (const field of ['trials', 'calibration', 'gate', 'maxRecovery']) {
-    if (spec[field] !== undefined)
+  reportControlsName(spec, report);
+  const isUnmeasured = spec.preset === 'none';
+  for (const field of ['trials', 'controls', 'calibration', 'gate', 'maxRecovery', 'reset']) {
+    const isGiven = spec[field] !== undefined && !(field === 'reset' && spec.reset === 'none');
+    if (isUnmeasured && isGiven)
       report([field], 'preset none measures nothing: leave it out, or choose another preset');
+  }
+  for (const field of ['calibration', 'gate']) {
+    const window = spec[field];
+    if (!isUnmeasured && isDuration(window) && parseDuration(window) < shortestWindowMs)
+      report([field], `${window} is too short to be judged: 5s at least`);
+  }
+}
+
+/** Nothing can be told of the rhythm of a job from less: calibration needs five commits. */
+const shortestWindowMs = 5_000;
+
+/** What trials in which nothing is done are called in records, tables and metrics. */
+export const CONTROL = 'control';
+
+function reportControlsName({ faults }: Readonly<Record<string, unknown>>, report: Report): void {
+  if (!Array.isArray(faults)) return;
+  for (const [index, fault] of (faults as readonly unknown[]).entries()) {
+    if ((Object(fault) as { readonly name?: unknown }).name === CONTROL)
+      report(['faults', index, 'name'], `"${CONTROL}" is what trials without a fault are called`);
   }
 }
 

@@ -64,16 +64,39 @@ export const scheduleStatusSchema = z.object({
     .exactOptional()
     .describe('What ran last: uid, generation and run-at; the same key never runs twice.'),
   seed: count.exactOptional().describe('The seed in use, drawn when the spec gives none.'),
+  campaign: z
+    .object({
+      preset: z.string(),
+      planned: count.describe('Trials in all, controls among them.'),
+      trials: count.describe('Of each fault.'),
+      controls: count,
+      calibrationMs: z.number(),
+      gateMs: z.number(),
+      maxRecoveryMs: z.number(),
+      gapMs: z.number(),
+      reset: z.string(),
+    })
+    .exactOptional()
+    .describe('What its preset and its own settings mean in numbers; absent when nothing is measured.'),
   calibration: z
     .object({
-      ...{ thetaMs: z.number(), p99Ms: z.number(), commitGapMs: z.number(), durationMs: z.number() },
+      thetaMs: z.number(),
+      p99Ms: z.number(),
+      leastMs: z.number(),
+      commitGapMs: z.number(),
+      progressGapMs: z.number(),
+      durationMs: z.number(),
       maxima: z
         .array(z.enum(['p99Ms', 'commitGapMs', 'progressGapMs']))
         .exactOptional()
         .describe('Which of these are not the 99th percentile but the maximum: of fewer than 300 values.'),
+      spares: z
+        .object({ mastersAlive: count, workersAlive: count, executors: count, cores: count })
+        .exactOptional()
+        .describe('What was there of each, and has to be there again before the next fault.'),
     })
     .exactOptional()
-    .describe('The threshold of the campaign and what it was computed from.'),
+    .describe('The threshold of the campaign and what it was computed from; the same for all of its trials.'),
   trials: z.array(trialRecordSchema),
 });
 

@@ -48,14 +48,26 @@ const verdictSchema = z.object({
 /** One trial, complete enough for a sceptical reader to judge it without us. */
 export const trialRecordSchema = z.object({
   number: z.int().min(1).describe('Position in the schedule, from 1.'),
-  fault: z.string().describe('Name of the entry in spec.faults; of several that are together, joined by +.'),
-  kind: z.string().describe('Fault kind, or kinds joined by +.'),
+  fault: z
+    .string()
+    .describe('Name of the entry in spec.faults; of several that are together, joined by +; or control.'),
+  kind: z.string().describe('Fault kind, or kinds joined by +; none of a control.'),
+  standsFor: z
+    .string()
+    .exactOptional()
+    .describe('Of a control: the fault whose hold and watch it has, while nothing is done.'),
   runId: z.string().describe('Of the journal; of several that are together, without the number at its end.'),
   seed: z.int().min(0).describe('Every random choice of this trial comes from it.'),
   targets: z.array(z.string()).describe('What was hurt: node4 or node4/streaming_spark-worker-1.'),
-  outcome: z.enum(['Healed', 'Aborted', 'Refused', 'Stuck', 'Unknown']).describe('How the fault run ended.'),
+  outcome: z
+    .enum(['Healed', 'Aborted', 'Refused', 'Stuck', 'Unknown'])
+    .describe('How the fault run ended; of a control that came to its instant Healed.'),
   startedAt: z.string().describe('RFC 3339, UTC.'),
   finishedAt: z.string().exactOptional().describe('RFC 3339, UTC.'),
+  phaseMs: z
+    .number()
+    .exactOptional()
+    .describe('Waited between gate and fault, drawn from the seed over trigger and window.'),
   instants,
   figures,
   recoveryBand: z
@@ -63,6 +75,7 @@ export const trialRecordSchema = z.object({
     .exactOptional()
     .describe('Recovery time for other thresholds: 1.1, 1.25 and 1.5 x p99; no ms when it was not reached.'),
   thetaMs: z.number().exactOptional().describe('Threshold of F_visible in force.'),
+  calibratedMs: z.number().exactOptional().describe('Length of the calibration that it was computed from.'),
   excursions: z
     .int()
     .min(0)

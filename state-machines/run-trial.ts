@@ -2,10 +2,12 @@ import { messageOf } from '../provisioners/contract.ts';
 import type { Claims, FaultKind, FaultRun, RunResult, Workload } from './contract.ts';
 import type { RunnerPorts } from './fault-runner.ts';
 import { analyzeRecovery, type Recovery } from './recovery/analyze-recovery.ts';
-import { type Calibration, calibrate } from './recovery/calibrate.ts';
+import { type Calibration, calibrate, thetaOf } from './recovery/calibrate.ts';
 import { calibrationProblems, gateProblems } from './recovery/gate.ts';
 import { judgeRedundancy } from './recovery/redundancy.ts';
 import type { Sample } from './recovery/sample.ts';
+import { visibleAge } from './recovery/signal.ts';
+import { missingSpares, type Spares, sparesOf } from './recovery/spares.ts';
 import { layOut, type Observation } from './recovery/timeline.ts';
 import { mergeResults, runTogether } from './run-together.ts';
 import { SampleFeed } from './sample-feed.ts';
@@ -22,6 +24,13 @@ interface TrialParameters {
   readonly triggerMs: number;
 }
 
+/** What the system was like when the campaign was calibrated. */
+export interface Baseline {
+  readonly calibration: Calibration;
+  /** Absent when the control planes were not heard then: nothing can be demanded. */
+  readonly spares?: Spares;
+}
+
 export interface Trial {
   /** Names it in results; the runs of faults that are together have ids that begin with it. */
   readonly runId: string;
@@ -30,15 +39,29 @@ export interface Trial {
   readonly kind: Pick<FaultKind, 'death'>;
   /** Resolves targets and plans, at the last moment before the fault: tasks move while one waits. Several begin together. */
   readonly plan: (signal: AbortSignal) => Promise<readonly FaultRun[]>;
+  /** A control: what is planned is nothing, nothing is done, and it is watched as if that had been held so long. */
+  readonly control?: { readonly holdMs: number };
   /** Absent: the fault is run and nothing measured. */
   readonly measure?: TrialParameters;
-  /** Of an earlier trial of the same campaign. */
-  readonly calibration?: Calibration;
+  /** Of an earlier trial of the same campaign; what was there then has to be there again. */
+  readonly baseline?: Baseline;
+  /** Waited between gate and fault. */
+  readonly phaseMs?: number;
+  /** Done before anything is demanded, such as a reset of the job. When it throws, the trial is Invalid. */
+  readonly prepare?: (signal: AbortSignal) => Promise<void>;
 }
 
 /** What a trial is waiting for, for people. */
 export interface Progress {
-  readonly awaiting: 'samples' | 'calibration' | 'gate' | 'fault' | 'recovery' | 'redundancy';
+  readonly awaiting:
+    | 'reset'
+    | 'samples'
+    | 'calibration'
+    | 'gate'
+    | 'fault'
+    | 'control'
+    | 'recovery'
+    | 'redundancy';
   readonly elapsedMs: number;
   /** At least so much longer; absent when nobody can know. */
   readonly leftMs?: number;
@@ -49,6 +72,10 @@ export interface TrialPorts extends RunnerPorts {
   readonly claims: Claims;
   readonly onSample?: (sample: Sample) => void;
   readonly onProgress?: (progress: Progress) => void;
+  /** What of the cluster is not as it should be, one sentence each: it is waited for before the gate. */
+  readonly shortcomings?: () => Promise<readonly string[]>;
+  /** Told as soon as a campaign has its threshold; the fault waits for it. */
+  readonly onCalibrated?: (baseline: Baseline) => Promise<void>;
 }
 
 /** What came of a trial. */
@@ -58,7 +85,7 @@ export interface TrialResult {
   readonly run?: RunResult;
   /** Targets of those that came in the place of planned ones, and were hurt for them. */
   readonly followed?: readonly string[];
-  readonly calibration?: Calibration;
+  readonly baseline?: Baseline;
   readonly recovery?: Recovery;
   /** Why there is no recovery to report: the trial is Invalid. */
   readonly problem?: string;
@@ -68,11 +95,13 @@ export interface TrialResult {
 const settleLimitMs = 300_000;
 /** How long redundancy is awaited after the recovery. */
 const redundancyLimitMs = 60_000;
+/** How long what an earlier trial or a reset took away is awaited before the gate. */
+const wholeLimitMs = 300_000;
 const tickMs = 500;
 
 /**
- * One trial: calibrate unless that was done, gate, fault, recovery, redundancy. Never rejects: what went wrong is a
- * `problem`, and what was broken is healed. An abort by the signal ends it at any time, healed.
+ * One trial: calibrate unless that was done, gate, phase, fault or nothing, recovery, redundancy. Never rejects: what went
+ * wrong is a `problem`, and what was broken is healed. An abort by the signal ends it at any time, healed.
  */
 export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSignal): Promise<TrialResult> {
   const feed =
@@ -80,11 +109,16 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
   let result: TrialResult = {};
   try {
     let observe: ((run: RunResult) => Observation) | undefined;
+    if (trial.prepare) await during(trial.prepare(signal), 'reset', ports);
     if (feed && trial.measure) {
       const { measure, kind } = trial;
-      const calibration = trial.calibration ?? (await calibrateSteady(feed, measure, ports, signal));
-      result = { calibration };
-      await passGate(feed, measure, { calibration, justCalibrated: !trial.calibration }, ports, signal);
+      await awaitWhole(feed, { ...trial, measure }, ports, signal);
+      const baseline = trial.baseline ?? (await calibrateSteady(feed, measure, ports, signal));
+      const { calibration } = baseline;
+      result = { baseline };
+      if (!trial.baseline) await ports.onCalibrated?.(baseline);
+      await passGate(feed, measure, { ...baseline, justCalibrated: !trial.baseline }, ports, signal);
+      if (trial.phaseMs) await ports.clock.sleep(trial.phaseMs, signal);
       const clock = await ports.workload.clockBound(signal);
       observe = ({ instants }) => ({
         ...{ rows: feed.rows, death: kind.death, calibration, clock, triggerMs: measure.triggerMs },
@@ -99,8 +133,12 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
       ports.claims.hold(trial.owner, [target]);
       followed.push(target);
     };
-    const results = await during(runTogether(plan, followingPorts(ports, follow), signal), 'fault', ports);
-    const run = mergeResults(trial.runId, results);
+    const run = trial.control
+      ? await during(doNothing(trial.runId, trial.control, ports, signal), 'control', ports)
+      : mergeResults(
+          trial.runId,
+          await during(runTogether(plan, followingPorts(ports, follow), signal), 'fault', ports),
+        );
     result = { ...result, plan, run, followed };
     if (!observe) return result;
     if (run.outcome !== 'Healed') return { ...result, problem: run.message ?? run.outcome };
@@ -114,13 +152,55 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
   }
 }
 
+/**
+ * Waits until nothing is left of what came before: the cluster is as it should be, everything that the calibration saw is
+ * there again, and results are not late. The gate, which is extended only once, begins after that. Throws when it takes
+ * too long: the next trial may find the system whole, so that only this one is lost.
+ */
+async function awaitWhole(
+  feed: SampleFeed,
+  { baseline, measure }: Pick<Trial, 'baseline'> & { readonly measure: TrialParameters },
+  { clock, onProgress, shortcomings }: TrialPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const startMs = clock.now();
+  for (;;) {
+    const [row] = feed.last(0) ?? [];
+    const age = row && visibleAge(row);
+    const isLate = baseline && (age ?? Infinity) > thetaOf(baseline.calibration, measure.triggerMs);
+    const problems = [
+      ...((await shortcomings?.()) ?? []),
+      ...missingSpares(row, baseline?.spares),
+      ...(row && isLate ? ['results are late'] : []),
+    ];
+    if (problems.length === 0) return;
+    const elapsedMs = clock.now() - startMs;
+    if (elapsedMs > wholeLimitMs) throw new Error(`not whole again before the fault: ${problems.join('; ')}`);
+    onProgress?.({ awaiting: feed.rows.length === 0 ? 'samples' : 'redundancy', elapsedMs });
+    await clock.sleep(tickMs, signal);
+  }
+}
+
+/** What a control has instead of a run: the instants of a fault that was never there. */
+async function doNothing(
+  runId: string,
+  { holdMs }: NonNullable<Trial['control']>,
+  { clock }: TrialPorts,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const atMs = clock.now();
+  if (holdMs > 0) await clock.sleep(holdMs, signal);
+  const instants = { cmdMs: atMs, effMs: atMs, ...(holdMs > 0 && { endMs: clock.now() }) };
+  return { runId, outcome: 'Healed', instants };
+}
+
 /** The first window that is steady by itself: a backlog of the job's start must not widen the threshold. */
 async function calibrateSteady(
   feed: SampleFeed,
   { calibrationMs }: TrialParameters,
   ports: TrialPorts,
   signal: AbortSignal,
-): Promise<Calibration> {
+): Promise<Baseline> {
   const startMs = ports.clock.now();
   for (let problem = 'the observer gives no rows'; ; ) {
     const elapsedMs = ports.clock.now() - startMs;
@@ -131,7 +211,10 @@ async function calibrateSteady(
       const calibration = calibrate(rows);
       const problems =
         'problem' in calibration ? [calibration.problem] : calibrationProblems(rows, calibration);
-      if (problems.length === 0 && !('problem' in calibration)) return calibration;
+      if (problems.length === 0 && !('problem' in calibration)) {
+        const spares = sparesOf(rows);
+        return { calibration, ...(spares && { spares }) };
+      }
       problem = problems.join('; ');
     }
     const awaiting = feed.rows.length === 0 ? 'samples' : 'calibration';
@@ -144,7 +227,7 @@ async function calibrateSteady(
 async function passGate(
   feed: SampleFeed,
   { gateMs }: TrialParameters,
-  { calibration, justCalibrated }: { readonly calibration: Calibration; readonly justCalibrated: boolean },
+  { calibration, spares, justCalibrated }: Baseline & { readonly justCalibrated: boolean },
   ports: TrialPorts,
   signal: AbortSignal,
 ): Promise<void> {
@@ -156,7 +239,9 @@ async function passGate(
       await ports.clock.sleep(tickMs, signal);
     }
     const rows = feed.last(gateMs);
-    problems = rows ? gateProblems(rows, calibration) : ['the observer gives no rows'];
+    problems = rows
+      ? [...gateProblems(rows, calibration), ...missingSpares(rows.at(-1), spares)]
+      : ['the observer gives no rows'];
     if (problems.length === 0) return;
   }
   throw new Error(`not steady before the fault: ${problems.join('; ')}`);

@@ -300,6 +300,16 @@ t.test('a plan tells every reason for which a fault would be refused', (t) => {
   t.end();
 });
 
+t.test('a plan tells the order of the trials when there are several', (t) => {
+  const order = ['crash', 'control', 'crash'];
+  t.same(formatPreview({ key: 'FaultSchedule/a', order, runs: [] }).split('\n'), [
+    'FaultSchedule/a:',
+    '3 trials, in this order: crash, control, crash',
+  ]);
+  t.equal(formatPreview({ key: 'FaultSchedule/a', order: ['crash'], runs: [] }), 'FaultSchedule/a:');
+  t.end();
+});
+
 t.test('a fault that cannot be healed comes before all else that a schedule has to say', async (t) => {
   const { run, state } = await makePlace(t);
   const stalled = condition(

@@ -96,6 +96,7 @@ class World {
   readonly woken: string[] = [];
   /** Removed clusters, each with the machines that are left of it. */
   readonly removed: (readonly [string, readonly string[]])[] = [];
+  readonly changed: string[] = [];
   /** The disk of the state directory takes no more. */
   full = false;
   journalFull = false;
@@ -161,6 +162,7 @@ class World {
         if (this.journalFull) throw new StateError('STATE_FULL', name, 'no space left to save state');
         this.removed.push([name, left]);
       },
+      changed: (_cluster, what) => void this.changed.push(what),
       wake: (key) => void this.woken.push(key),
     });
   }
@@ -343,6 +345,19 @@ t.test('plan of a cluster', async (t) => {
       formatPlan('small', await world.plan()),
       'small: 1 step\n  ~ update-service  app_db: 1 difference\n      Mode.Replicas: 3 -> 1\n',
     );
+    const before = world.changed.length;
+    await world.pass();
+    t.same(world.changed.slice(before), ['update-service app_db'], 'trials hear of what was done');
+    await world.pass();
+    t.equal(world.changed.length, before + 1, 'and of nothing that was not');
+    world.reconciler.close();
+  });
+
+  t.test('does not mind that a service was restarted by force', async (t) => {
+    const world = await convergedWorld();
+    const [service] = await world.swarm.gateway.listServices(live);
+    await world.swarm.gateway.restartService(service!, live);
+    t.same((await world.plan()).steps, []);
     world.reconciler.close();
   });
 

@@ -98,13 +98,45 @@ t.test('the example of the design is valid, and its defaults are filled in', asy
 t.test('a preset gives the numbers that the schedule does not give itself', async (t) => {
   const schedule = read(example).documents[1]!.resource as FaultSchedule;
   const standard = {
-    ...{ trials: 10, calibrationMs: 90_000, gateMs: 120_000, maxRecoveryMs: 600_000, gapMs: 30_000 },
+    ...{
+      trials: 10,
+      controls: 10,
+      calibrationMs: 90_000,
+      gateMs: 120_000,
+      maxRecoveryMs: 600_000,
+      gapMs: 30_000,
+    },
   };
   t.strictSame(measurementPlan(schedule.spec), standard);
   t.equal(measurementPlan({ ...schedule.spec, preset: 'smoke' }).trials, 1);
   t.equal(measurementPlan({ ...schedule.spec, preset: 'paper', trials: 7 }).trials, 7);
-  t.match(measurementPlan({ ...schedule.spec, preset: 'none' }), { trials: 0, gapMs: 0 });
+  t.match(measurementPlan({ ...schedule.spec, preset: 'none' }), { trials: 0, controls: 0, gapMs: 0 });
   t.equal(measurementPlan({ ...schedule.spec, preset: 'none', gap: '1m30s' }).gapMs, 90_000);
+});
+
+t.test('there is a control for every five trials, and no fewer than a preset demands', async (t) => {
+  const { spec } = read(example).documents[1]!.resource as FaultSchedule;
+  const withFaults = (count: number): FaultSchedule['spec'] => ({
+    ...spec,
+    faults: Array.from({ length: count }, (_, index) => ({ ...spec.faults[0]!, name: `f${index}` })),
+  });
+  const known: readonly (readonly [FaultSchedule['spec']['preset'], number, number])[] = [
+    ['smoke', 7, 0],
+    ['quick', 1, 1],
+    ['quick', 7, 5],
+    ['standard', 1, 10],
+    ['standard', 7, 14],
+    ['paper', 1, 10],
+    ['paper', 7, 42],
+  ];
+  for (const [preset, faults, controls] of known)
+    t.equal(measurementPlan({ ...withFaults(faults), preset }).controls, controls, `${preset}, ${faults}`);
+  t.equal(measurementPlan({ ...spec, controls: 0 }).controls, 0);
+  t.equal(measurementPlan({ ...spec, preset: 'smoke', controls: 3 }).controls, 3);
+  t.equal(
+    measurementPlan({ ...withFaults(2), together: ['f0', 'f1'], trials: 20, preset: 'quick' }).controls,
+    4,
+  );
 });
 
 t.test('two provisioners are refused, and the settings of both are judged', async (t) => {

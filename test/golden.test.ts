@@ -8,8 +8,8 @@ import { formatPlan } from '../controller/cluster/format-plan.ts';
 import { loadDesired } from '../controller/cluster/load-desired.ts';
 import { planCluster } from '../controller/cluster/plan-cluster.ts';
 import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts';
+import { planCampaign, titleOf } from '../controller/schedule/plan-campaign.ts';
 import { planningsOf, planRuns } from '../controller/schedule/plan-run.ts';
-import { trialSeed } from '../controller/schedule/to-trial-record.ts';
 import { listFolder } from '../controller/source/list-folder.ts';
 import { type LoadedDocument, type LoadedFile, manifestLoader } from '../controller/source/load-manifest.ts';
 import { ResourceStore } from '../controller/source/resource-store.ts';
@@ -17,8 +17,7 @@ import { stackLoader } from '../controller/stack/load-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
-import { type FaultSchedule, faultGroups } from '../crds/fault-schedule.ts';
-import { measurementPlan } from '../crds/presets.ts';
+import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import { formatProblem } from '../crds/problem.ts';
 import type { Clock } from '../state-machines/contract.ts';
 import { describePlan } from '../state-machines/describe-plan.ts';
@@ -144,12 +143,13 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
     claims: createClaims(),
     power: { offUntil: async () => {} },
   };
-  const trials = Math.max(1, measurementPlan(spec).trials);
-  const groups = Array.from({ length: trials }, () => faultGroups(spec)).flat();
-  const lines = groups.map(async (group, index) => {
+  const lines = planCampaign(spec, spec.seed ?? 0).map(async (planned) => {
+    const { number, group, seed, isControl } = planned;
+    const title = `trial ${number}, ${titleOf(planned)}`;
+    if (isControl) return `${title}: nothing is done, as long as in ${group.name}`;
     const trial = { schedule, group, cluster: access, scripts, kinds: faultKindsByName, runId: 'golden' };
-    const plannings = planningsOf({ ...trial, seed: trialSeed(spec.seed ?? 0, index + 1) });
-    return `trial ${index + 1}, ${group.name}: ${(await planRuns(plannings, live)).map(describePlan).join('\n')}`;
+    const runs = await planRuns(planningsOf({ ...trial, seed }), live);
+    return `${title}: ${runs.map(describePlan).join('\n')}`;
   });
   return `FaultSchedule/${metadata.name}: preset ${spec.preset}\n${(await Promise.all(lines)).join('\n')}\n`;
 }

@@ -35,7 +35,9 @@ class World {
     ...{ clock: this.clock, scripts, journal: this.journal },
     nodes: async (name: string) => this.nodes.find((node) => node.name === name)!,
   };
+  readonly healed: string[] = [];
   readonly watch = orphanWatch({
+    healed: (_cluster, what) => void this.healed.push(what),
     ...{ ...this.ports, metrics: this.metrics.trials, log: this.log },
     isActive: (schedule) => this.active.includes(schedule),
     machines: async () => [{ cluster: 'c', nodes: this.nodes.map(({ name }) => name) }],
@@ -144,6 +146,7 @@ t.test('a node that does not answer at heal time', async (t) => {
     t.equal(await world.figure('sparkfailures_fault_active{schedule="s",fault="f",target="node1"}'), 0);
     t.match(world.records.at(-1), { phase: 'healed', outcome: 'Aborted' });
     t.same(world.left, []);
+    t.same(world.healed, ['s-1-f-1-abc'], 'trials of the cluster hear of it');
     await world.healUnfinished();
     t.equal(world.messages().filter((line) => /closed/.test(line)).length, 1, 'once');
   });
@@ -213,6 +216,7 @@ t.test('the search for orphaned faults', async (t) => {
     t.equal(world.nodes[0]!.broken.size, 0);
     t.equal(await world.orphans(), 0);
     t.match(world.said, [['warn', 'orphaned faults healed', { node: 'node1', healed: ['s-1-f-1-abc'] }]]);
+    t.same(world.healed, ['s-1-f-1-abc']);
     t.same(world.nodes[1]!.calls, ['scan.sh']);
     await world.scan();
     t.equal(world.said.length, 1, 'a look that finds nothing says nothing');

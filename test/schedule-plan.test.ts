@@ -2,10 +2,14 @@ import fc from 'fast-check';
 import t from 'tap';
 import { gatherFacts, gatherInventory } from '../controller/schedule/gather-facts.ts';
 import { guardRun } from '../controller/schedule/guard-run.ts';
+import { createInterventions } from '../controller/schedule/interventions.ts';
+import { contaminationOf, type TrialEvidence } from '../controller/schedule/judge-contamination.ts';
+import { firstOfEach, phaseOf, planCampaign, titleOf } from '../controller/schedule/plan-campaign.ts';
 import { type Inventory, selectTargets } from '../controller/schedule/select-targets.ts';
 import { NODE_LABEL } from '../controller/swarm/labels.ts';
 import { targetName } from '../state-machines/contract.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
+import { seededRandom } from '../state-machines/seeded-random.ts';
 import { FakeClock } from './support/fake-clock.ts';
 import { FakeNode } from './support/fake-node.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
@@ -417,4 +421,216 @@ t.test('the leader', async (t) => {
     const headless = await lab.run(manifest(target, silenced));
     t.match(headless.trials, [{ message: 'nobody leads the swarm' }]);
   });
+});
+
+/** The spec of a campaign over so many faults. */
+const campaignOf = (faults: number, spec: object = {}) =>
+  makeSchedule({
+    preset: 'quick',
+    faults: Array.from({ length: faults }, (_, index) => ({ ...crash, name: `f${index}` })),
+    ...spec,
+  }).spec;
+
+t.test('a campaign', async (t) => {
+  const quick = campaignOf(2, { trials: 3, controls: 2 });
+  const any = fc.record({
+    faults: fc.integer({ min: 1, max: 6 }),
+    trials: fc.integer({ min: 1, max: 12 }),
+    controls: fc.integer({ min: 0, max: 30 }),
+    seed: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  });
+  const drawn = ({
+    faults,
+    trials,
+    controls,
+    seed,
+  }: { [K in 'faults' | 'trials' | 'controls' | 'seed']: number }) =>
+    planCampaign(campaignOf(faults, { trials, controls }), seed);
+
+  t.test('has one order for a seed, and another for another', async (t) => {
+    const order = (seed: number) => planCampaign(quick, seed).map(titleOf).join(' ');
+    t.equal(order(42), 'f1 f0 f1 control f0 control f0 f1');
+    t.equal(order(43), 'control f0 f0 f1 control f1 f1 f0');
+    t.same(
+      planCampaign(quick, 42).map(({ number, seed }) => [number, seed]),
+      [1, 2, 3, 4, 5, 6, 7, 8].map((number) => [number, 41 + number]),
+    );
+    t.ok(new Set(Array.from({ length: 50 }, (_, seed) => order(seed))).size > 40, 'seeds differ');
+    fc.assert(
+      fc.property(any, (one) => {
+        const [first, again] = [drawn(one), drawn(one)].map((campaign) => JSON.stringify(campaign));
+        return first === again;
+      }),
+    );
+  });
+
+  t.test('has each fault as often as it is measured, and its controls', async () => {
+    fc.assert(
+      fc.property(any, (one) => {
+        const titles = drawn(one).map(titleOf);
+        const count = (title: string) => titles.filter((each) => each === title).length;
+        return (
+          titles.length === one.faults * one.trials + one.controls &&
+          count('control') === one.controls &&
+          Array.from({ length: one.faults }, (_, index) => count(`f${index}`)).every((n) => n === one.trials)
+        );
+      }),
+    );
+  });
+
+  t.test(
+    'has a control in each of as many equal stretches, and they stand for all faults alike',
+    async () => {
+      fc.assert(
+        fc.property(any, (one) => {
+          const all = drawn(one);
+          const controls = all.filter(({ isControl }) => isControl);
+          const bound = (index: number) => Math.floor((index * all.length) / one.controls);
+          const models = Array.from(
+            { length: one.faults },
+            (_, index) => controls.filter(({ group }) => group.name === `f${index}`).length,
+          );
+          return (
+            controls.every(({ number }, index) => number > bound(index) && number <= bound(index + 1)) &&
+            Math.max(...models) - Math.min(...models) <= 1
+          );
+        }),
+      );
+    },
+  );
+
+  t.test('puts every fault first about as often as any other', async (t) => {
+    const spec = campaignOf(4, { trials: 2, controls: 0 });
+    const first = Array.from({ length: 2_000 }, (_, seed) => titleOf(planCampaign(spec, seed)[0]!));
+    for (const fault of ['f0', 'f1', 'f2', 'f3']) {
+      const times = first.filter((each) => each === fault).length;
+      t.ok(times > 420 && times < 580, `${fault}: ${times} of 2000`); // 500, four standard deviations of 19
+    }
+  });
+
+  t.test('that measures nothing is a script: in the order in which it is written, once', async (t) => {
+    const spec = campaignOf(5, { preset: 'none' });
+    for (const seed of [1, 2, 3])
+      t.same(planCampaign(spec, seed).map(titleOf), ['f0', 'f1', 'f2', 'f3', 'f4']);
+  });
+
+  t.test('is foreseen by the first trial of each of its faults', async (t) => {
+    const first = firstOfEach(planCampaign(quick, 42));
+    t.same(first.map(titleOf).sort(), ['f0', 'f1']);
+    for (const { number, group } of first)
+      t.notOk(
+        planCampaign(quick, 42).some(
+          (one) => !one.isControl && one.group.name === group.name && one.number < number,
+        ),
+      );
+  });
+});
+
+t.test('the phase of a fault', async (t) => {
+  /** How many of so many seeds fall into each tenth of a period. */
+  const tenths = (triggerMs: number, periodMs: number) => {
+    const counts = Array.from({ length: 10 }, () => 0);
+    for (let seed = 0; seed < 4_000; seed++)
+      counts[Math.floor(((phaseOf(seed, triggerMs) % periodMs) / periodMs) * 10)]! += 1;
+    return counts;
+  };
+  t.test('is uniform in the trigger interval and in the window, whatever their ratio', async (t) => {
+    for (const triggerMs of [500, 1_000, 2_000, 5_000, 10_000])
+      for (const periodMs of [triggerMs, 5_000]) {
+        const counts = tenths(triggerMs, periodMs);
+        // Binomial with mean 400 and standard deviation 19.
+        t.ok(Math.min(...counts) > 310 && Math.max(...counts) < 490, `${triggerMs}, ${periodMs}: ${counts}`);
+      }
+  });
+  t.test('takes no longer than the window when that is a multiple of the trigger interval', async (t) => {
+    const phases = Array.from({ length: 4_000 }, (_, seed) => phaseOf(seed, 1_000));
+    t.ok(Math.max(...phases) < 5_000 && Math.min(...phases) >= 0);
+    t.ok(phases.every(Number.isInteger));
+  });
+  t.test('does not decide which target is drawn', async (t) => {
+    const early = Array.from({ length: 4_000 }, (_, seed) => seed).filter(
+      (seed) => phaseOf(seed, 1_000) < 2_500,
+    );
+    const low = early.filter((seed) => seededRandom(seed)() < 0.5).length;
+    t.ok(Math.abs(low / early.length - 0.5) < 0.05, `${low} of ${early.length}`);
+  });
+});
+
+t.test('a trial is contaminated', async (t) => {
+  const settings = { 'streaming.TRIGGER': '1 second' };
+  const task = { service: 'streaming_generator', node: 'node2', taskId: 't1' };
+  const view = { ready: ['node1', 'node2', 'node4'], measuring: [task] };
+  const clock = { node: 'node2', offsetMs: 3, boundMs: 2 };
+  const clean: TrialEvidence = {
+    targets: ['node4/streaming_spark-worker-1'],
+    ...{ before: view, after: view, interventions: [], clocks: [clock, clock] },
+    elapsed: { wallMs: 100_000, monotonicMs: 100_020 },
+    settings: { campaign: settings, trial: settings },
+  };
+  const reasons = (change: Partial<TrialEvidence>) => contaminationOf({ ...clean, ...change });
+
+  t.test('not by what its targets and clocks may do', async (t) => {
+    t.same(contaminationOf(clean), []);
+    t.same(reasons({ after: { ...view, ready: ['node1', 'node2'] } }), [], 'the node of its target');
+    for (const target of ['node2', 'streaming_generator', 'node2/streaming_generator'])
+      t.same(reasons({ targets: [target], after: { ...view, measuring: [] } }), [], target);
+    const { before: _before, after: _after, ...unseen } = clean;
+    t.same(contaminationOf(unseen), [], 'nobody could be asked');
+    t.same(reasons({ elapsed: { wallMs: 600_000, monotonicMs: 600_300 } }), [], 'a clock that is slewed');
+    t.same(reasons({ clocks: [clock, { ...clock, offsetMs: 150 }] }), []);
+    t.same(reasons({ clocks: [] }), []);
+  });
+
+  t.test('by whatever else changed the cluster', async (t) => {
+    const intervention = { by: 'the reconciler', what: 'update-service streaming_kafka', fromMs: 1, toMs: 1 };
+    t.same(reasons({ interventions: [intervention, intervention] }), [
+      'the reconciler changed the cluster: update-service streaming_kafka',
+    ]);
+  });
+
+  t.test('by the loss of a bystander', async (t) => {
+    t.same(reasons({ after: { ...view, ready: ['node2', 'node4'] } }), [
+      'node1 is not ready any more, and was no target',
+    ]);
+    const ended = ['a task of streaming_generator, on which the measurement depends, ended'];
+    t.same(reasons({ after: { ...view, measuring: [{ ...task, taskId: 't2' }] } }), ended);
+    const kafka = { targets: ['node2/streaming_kafka'], after: { ...view, measuring: [] } };
+    t.same(reasons(kafka), ended, 'who shares a node with a target is none');
+  });
+
+  t.test('by a clock that was set', async (t) => {
+    t.same(reasons({ elapsed: { wallMs: 98_000, monotonicMs: 100_000 } }), [
+      'the clock of the controller was set by -2000 ms',
+    ]);
+    t.same(reasons({ clocks: [clock, { ...clock, offsetMs: 1_003 }] }), [
+      "the clock of node2 moved by 1000 ms against the controller's",
+    ]);
+  });
+
+  t.test('by other settings than its campaign began with', async (t) => {
+    const trial = { 'streaming.TRIGGER': '2 seconds', 'streaming.RATE': '1' };
+    t.same(reasons({ settings: { campaign: settings, trial } }), [
+      'streaming.TRIGGER is not what it was at the beginning of the campaign',
+      'streaming.RATE is not what it was at the beginning of the campaign',
+    ]);
+  });
+});
+
+t.test('interventions are those of others, from an instant on', async (t) => {
+  const clock = new FakeClock(0);
+  const all = createInterventions(clock);
+  all.note('the reconciler', 'early');
+  const over = all.begin('FaultSchedule/a', 'crash');
+  await clock.advance(1_000);
+  over();
+  all.begin('FaultSchedule/b', 'silence');
+  await clock.advance(1_000);
+  all.note('the reconciler', 'late');
+  const what = (fromMs: number, owner = 'FaultSchedule/mine') =>
+    all.since(fromMs, owner).map((one) => one.what);
+  t.same(what(0), ['early', 'crash', 'silence', 'late']);
+  t.same(what(500), ['crash', 'silence', 'late'], 'what was going on then counts');
+  t.same(what(1_500), ['silence', 'late']);
+  t.same(what(5_000), ['silence'], 'what never ended');
+  t.same(what(1_500, 'FaultSchedule/b'), ['late'], 'not what oneself does');
 });

@@ -1,22 +1,28 @@
+import fc from 'fast-check';
 import t from 'tap';
 import { ActiveRuns } from '../controller/schedule/active-runs.ts';
+import { hasTrialsLeft, recordInterrupted } from '../controller/schedule/close-books.ts';
+import { phaseOf } from '../controller/schedule/plan-campaign.ts';
 import type { ScheduledRun } from '../controller/schedule/run-schedule.ts';
 import { ended, notHealed, withConditions } from '../controller/schedule/schedule-conditions.ts';
 import { RUN_AT_ANNOTATION, ScheduleReconciler } from '../controller/schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
 import { findCondition } from '../controller/status/conditions.ts';
 import { StateError } from '../controller/status/state-error.ts';
+import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../crds/status.ts';
-import type { Outcome, RunRecord, Workload } from '../state-machines/contract.ts';
+import type { Outcome, RunRecord } from '../state-machines/contract.ts';
 import { exampleRun } from './support/example-run.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 import {
   completeOf,
   crash,
+  type JobMood,
   MemoryStatuses,
   makeSchedule,
   ScheduleLab,
   silence,
+  steadyJob,
   workers,
 } from './support/schedule-lab.ts';
 
@@ -76,6 +82,7 @@ class Schedules {
   isReady = true;
   isKnown = true;
   finish: (outcome: Outcome) => void = () => {};
+  fail: (error: Error) => void = () => {};
   runs!: ActiveRuns;
   reconciler!: ScheduleReconciler;
 
@@ -104,8 +111,9 @@ class Schedules {
   async #run(run: ScheduledRun, signal: AbortSignal): Promise<void> {
     this.started.push(run);
     this.announced.push(this.statuses.all.get(run.name)?.runKey !== undefined);
-    const outcome = await new Promise<Outcome>((resolve) => {
+    const outcome = await new Promise<Outcome>((resolve, reject) => {
       this.finish = resolve;
+      this.fail = reject;
       signal.addEventListener('abort', () => resolve('Aborted'), { once: true });
     });
     const record = exampleRun('run-1', { schedule: name });
@@ -347,6 +355,80 @@ t.test('a run that a kill cut off', async (t) => {
     t.match(world.condition('Complete'), { reason: 'Aborted' });
     t.equal(world.condition('Stalled'), undefined);
     t.equal(world.started.length, 1);
+  });
+
+  t.test(
+    'goes on with the trials that are left when it measures, and with all that they depend on',
+    async (t) => {
+      const world = new Schedules();
+      const { seed: _seed, ...spec } = makeSchedule({ preset: 'quick', controls: 0 }).spec;
+      const measured = stored({ resource: { ...makeSchedule(), spec } });
+      await world.pass(measured);
+      const calibration = {
+        ...{ thetaMs: 3_000, p99Ms: 2_000, leastMs: 900, commitGapMs: 1_000, progressGapMs: 1_000 },
+        durationMs: 60_000,
+      };
+      await world.statuses.write(name, { ...world.statuses.all.get(name)!, calibration });
+      world.restart();
+      world.isReady = false;
+      world.journal = [cutOff(world, { outcome: 'Aborted' })];
+      t.same(await world.pass(measured), { requeueAfterMs: 500 }, 'not before its cluster is Ready');
+      t.match(world.condition('Active'), { status: 'False', reason: 'WaitingForCluster' });
+      world.isReady = true;
+      const { file: _file, ...remembered } = measured;
+      await world.pass(remembered);
+      t.equal(world.started.length, 1, 'not before its file was read');
+      await world.pass(measured);
+      t.equal(world.started.length, 2);
+      t.match(world.started[1], { seed: 7, status: { runKey: 'uid-1/1/', calibration } });
+      t.match(world.started[1]?.status.trials, [
+        { number: 1, outcome: 'Aborted', verdict: { recovery: 'Invalid' }, message: 'the trial was cut off' },
+      ]);
+      t.equal(world.started[1]?.status.trials.length, 1);
+      t.match(world.condition('Active'), { status: 'True', reason: 'Running' });
+      world.restart();
+      const again = { runId: `${name}-1-crash-2-def`, atMs: world.clock.now() + 9 };
+      world.journal = [...world.journal, cutOff(world, { ...again, outcome: 'Aborted' })];
+      await world.pass(measured);
+      t.match(
+        world.started[2]?.status.trials.map(({ number }) => number),
+        [1, 2],
+        'as often as it is killed',
+      );
+    },
+  );
+
+  t.test('begins anew, and is calibrated anew, when it was edited meanwhile', async (t) => {
+    const world = new Schedules();
+    const resource = makeSchedule({ preset: 'quick' });
+    await world.pass(stored({ resource }));
+    const calibration = {
+      ...{ thetaMs: 3_000, p99Ms: 2_000, leastMs: 900, commitGapMs: 1_000, progressGapMs: 1_000 },
+      durationMs: 60_000,
+    };
+    await world.statuses.write(name, { ...world.statuses.all.get(name)!, calibration });
+    world.restart();
+    world.journal = [cutOff(world, { outcome: 'Aborted' })];
+    await world.pass(stored({ resource, generation: 2 }));
+    t.match(world.started[1], { generation: 2, status: { trials: [] } });
+    t.equal(world.started[1]?.status.calibration, undefined);
+  });
+
+  t.test('does not go on when no trial is left, or when it was not the process that ended', async (t) => {
+    for (const isKilled of [true, false]) {
+      const world = new Schedules();
+      const preset = isKilled ? 'smoke' : 'quick';
+      const measured = stored({ resource: makeSchedule({ preset }) });
+      await world.pass(measured);
+      world.journal = [cutOff(world, { outcome: 'Aborted' })];
+      if (isKilled) world.restart();
+      else world.fail(new Error('a bug'));
+      await settle();
+      await world.pass(measured);
+      t.equal(world.started.length, 1, preset);
+      t.match(world.condition('Complete'), { reason: 'Aborted' });
+      t.match(world.statuses.all.get(name)?.trials, [{ number: 1, verdict: { recovery: 'Invalid' } }]);
+    }
   });
 
   t.test('got stuck keeps its schedule stalled until it is healed after all', async (t) => {
@@ -647,26 +729,286 @@ t.test('the run of a schedule', async (t) => {
   });
 });
 
-/** A job that commits once a second and that nothing disturbs. */
-function steadyJob(clock: FakeClock): Workload {
-  return {
-    clockBound: async () => ({ node: 'node2', offsetMs: 0, boundMs: 2 }),
-    async *samples(signal) {
-      for (;;) {
-        await clock.sleep(250, signal);
-        const atMs = clock.now();
-        const commitMs = Math.floor(atMs / 1_000) * 1_000;
-        const visibleMs = commitMs - 1_000;
-        yield {
-          ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
-          ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs },
-          system: { atMs, mastersAlive: 1, workersAlive: 3, executors: 3, cores: 3 },
-          correctness: {
-            ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0 },
-            ...{ phantom: 0, shortWindows: 0, shortRecords: 0 },
-          },
+t.test('a campaign', async (t) => {
+  const shape = { preset: 'smoke', calibration: '12s', gate: '10s', faults: [crash] };
+  const prepare = async (mood: Partial<JobMood> = {}) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.workload = steadyJob(lab.clock, mood);
+    return lab;
+  };
+  const injections = (lab: ScheduleLab) =>
+    lab.nodes.flatMap(({ calls }) => calls.filter((call) => call === 'inject.sh')).length;
+
+  t.test('says what it is in numbers, and how long it was calibrated', async (t) => {
+    const lab = await prepare();
+    const { campaign, trials } = await lab.run(
+      makeSchedule({ ...shape, trials: 2, controls: 1, reset: 'none' }),
+    );
+    t.same(campaign, {
+      ...{ preset: 'smoke', planned: 3, trials: 2, controls: 1, calibrationMs: 12_000, gateMs: 10_000 },
+      ...{ maxRecoveryMs: 600_000, gapMs: 5_000, reset: 'none' },
+    });
+    t.same(
+      trials.map(({ calibratedMs }) => calibratedMs),
+      [12_000, 12_000, 12_000],
+    );
+  });
+
+  t.test('judges a control like the others, and touches nothing in it', async (t) => {
+    const lab = await prepare();
+    const held = { name: 'held', target: workers, hold: '20s', cpuLimit: { cpus: 0.2 } };
+    const { trials } = await lab.run(makeSchedule({ ...shape, faults: [held], trials: 1, controls: 2 }));
+    const controls = trials.filter(({ fault }) => fault === 'control');
+    t.match(controls, [
+      { kind: 'none', standsFor: 'held', targets: [], outcome: 'Healed', verdict: { recovery: 'Masked' } },
+      { kind: 'none', standsFor: 'held', targets: [], outcome: 'Healed' },
+    ]);
+    for (const { instants } of controls)
+      t.equal(instants.end!.atMs - instants.eff!.atMs, 20_000, 'as long as the fault is held');
+    t.same(lab.metrics.ended, ['Healed'], 'a control is no run of a fault');
+    t.equal(lab.metrics.trials, 3);
+    t.equal(injections(lab), 1);
+  });
+
+  t.test('tells of a control in which the job stalled by itself', async (t) => {
+    const mood: Partial<JobMood> = {};
+    const lab = await prepare(mood);
+    const { said } = lab;
+    lab.workload = steadyJob(lab.clock, {
+      get stalledFromMs() {
+        if (said.some((line) => line.includes('awaiting control'))) mood.stalledFromMs ??= lab.clock.now();
+        return mood.stalledFromMs ?? Number.POSITIVE_INFINITY;
+      },
+    });
+    const { trials } = await lab.run(makeSchedule({ ...shape, controls: 1 }));
+    const [control] = trials.filter(({ fault }) => fault === 'control');
+    t.match(control?.verdict, { recovery: 'Recovered', correctness: 'Correct' });
+    t.ok(control!.figures.recovery!.ms > 10_000);
+  });
+
+  t.test('waits for the phase of each trial between its gate and its fault', async (t) => {
+    const waits: number[] = [];
+    for (const seed of [42, 43, 44]) {
+      const lab = await prepare();
+      const startMs = lab.clock.now();
+      const { trials } = await lab.run(makeSchedule({ ...shape, seed }), never, { seed });
+      const [trial] = trials;
+      t.equal(trial?.phaseMs, phaseOf(trial!.seed, 1_000));
+      waits.push(trial!.instants.cmd!.atMs - startMs - trial!.phaseMs!);
+    }
+    t.equal(new Set(waits).size, 1, `nothing else differs: ${waits}`);
+  });
+
+  t.test('has its threshold on the disk before anything is hurt', async (t) => {
+    const lab = await prepare();
+    const thetas: (number | undefined)[] = [];
+    for (const node of lab.nodes)
+      node.mood.before = async (script) => {
+        if (script === 'arm.sh') thetas.push(lab.statuses.all.get(name)?.calibration?.thetaMs);
+      };
+    const { calibration } = await lab.run(makeSchedule(shape));
+    t.same(thetas, [calibration?.thetaMs]);
+    t.same(calibration?.spares, { mastersAlive: 1, workersAlive: 3, executors: 3, cores: 3 });
+  });
+
+  t.test('that goes on has the same order, seeds, targets and threshold', async (t) => {
+    const faults = [crash, { ...crash, name: 'other' }];
+    const schedule = makeSchedule({ ...shape, faults, trials: 1, controls: 1 });
+    const whole = await (await prepare()).run(schedule);
+    const lab = await prepare({});
+    const { calibration } = whole;
+    const rest = await lab.run(schedule, never, {
+      trials: whole.trials.slice(0, 1),
+      calibration: calibration!,
+    });
+    const identity = (trials: ScheduleStatus['trials']) =>
+      trials.map(({ number, fault, seed, targets, thetaMs, phaseMs }) => ({
+        ...{ number, fault, seed, targets, thetaMs, phaseMs },
+      }));
+    t.same(identity(rest.trials), identity(whole.trials));
+    t.same(rest.calibration, calibration);
+    t.equal(lab.said.filter((line) => line.includes('awaiting calibration')).length, 0);
+    t.match(completeOf(rest), { reason: 'Finished' });
+  });
+
+  t.test('never injects the same trial twice, however often its process is killed', async () => {
+    const faults = [crash, { ...crash, name: 'other' }];
+    const schedule = makeSchedule({ ...shape, faults, trials: 1, controls: 1 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 1_000, max: 200_000 }), { minLength: 1, maxLength: 3 }),
+        async (lives) => {
+          let saved: Partial<ScheduleStatus> = {};
+          const journal: RunRecord[] = [];
+          for (const lifeMs of [...lives, Number.POSITIVE_INFINITY]) {
+            const lab = await prepare();
+            const at = await lab.run(schedule, never, saved, lab.clock.now() + lifeMs);
+            const runs = new Map(lab.records.map((record) => [record.runId, record]));
+            // As at the start of the next process: what was left is healed, and closed.
+            journal.push(...[...runs.values()].map((run) => ({ outcome: 'Aborted' as const, ...run })));
+            saved = recordInterrupted({ ...at, seed: 42 }, journal, stored(), schedule);
+          }
+          const { trials = [] } = saved;
+          const numbers = trials.map(({ number }) => number);
+          const injected = journal.map(({ runId }) => runId.split('-').at(-2));
+          return (
+            numbers.join() === '1,2,3' &&
+            !hasTrialsLeft({ ...saved, trials } as ScheduleStatus, schedule) &&
+            new Set(injected).size === injected.length &&
+            new Set(trials.flatMap(({ thetaMs }) => thetaMs ?? [])).size <= 1
+          );
+        },
+      ),
+      { numRuns: 8 },
+    );
+  });
+
+  t.test(
+    'waits for what an earlier trial took away, and calls it by name when it does not come',
+    async (t) => {
+      const mood = { workers: 3 };
+      const lab = await prepare(mood);
+      const backAtMs = lab.clock.now() + 240_000;
+      for (const node of lab.nodes)
+        node.mood.before = async (script) => {
+          if (script === 'inject.sh' && mood.workers === 3 && injections(lab) < 2) mood.workers = 2;
         };
+      void lab.clock.sleep(backAtMs - lab.clock.now(), never).then(() => {
+        mood.workers = 3;
+      });
+      const { trials } = await lab.run(makeSchedule({ ...shape, trials: 2 }));
+      t.match(trials, [{ redundancy: 'lost' }, { redundancy: 'kept', verdict: { recovery: 'Masked' } }]);
+      t.ok(trials[1]!.instants.cmd!.atMs > backAtMs + 10_000, 'the gate begins when all is there');
+      t.ok(lab.said.some((line) => line.startsWith('trial 2: awaiting redundancy')));
+
+      const worse = await prepare({ workers: 2 });
+      const known = {
+        trials: trials.slice(0, 1),
+        calibration: (await lab.run(makeSchedule(shape))).calibration!,
+      };
+      const status = await worse.run(makeSchedule({ ...shape, trials: 2 }), never, known);
+      t.match(status.trials[1], { outcome: 'Refused', verdict: { recovery: 'Invalid' } });
+      t.equal(
+        status.trials[1]?.message,
+        'not whole again before the fault: workersAlive is 2, was 3 at the calibration; ' +
+          'executors is 2, was 3 at the calibration; cores is 2, was 3 at the calibration',
+      );
+      t.equal(injections(worse), 0);
+    },
+  );
+
+  t.test('gives up after three trials in a row that do not come to their fault', async (t) => {
+    const lab = await prepare();
+    lab.nodes.forEach((node) => {
+      node.mood.before = async (script) => {
+        if (script === 'inject.sh') lab.shortcomings = ['cluster six-nodes is not Ready'];
+      };
+    });
+    const status = await lab.run(makeSchedule({ ...shape, trials: 9 }));
+    t.same(
+      status.trials.map(({ outcome }) => outcome),
+      ['Healed', 'Refused', 'Refused', 'Refused'],
+    );
+    t.match(completeOf(status), {
+      reason: 'Aborted',
+      message:
+        '3 trials in a row did not come to their fault, the last one: ' +
+        'not whole again before the fault: cluster six-nodes is not Ready',
+    });
+    t.equal(injections(lab), 1);
+  });
+
+  t.test('does not repeat a trial that is Invalid, and says how many there were', async (t) => {
+    const lab = await prepare();
+    void lab.clock
+      .sleep(30_000, never)
+      .then(() => lab.interventions.note('the reconciler', 'update-service x'));
+    const status = await lab.run(makeSchedule({ ...shape, trials: 2 }));
+    t.match(status.trials, [
+      {
+        outcome: 'Healed',
+        verdict: { recovery: 'Invalid' },
+        message: 'the reconciler changed the cluster: update-service x',
+      },
+      { outcome: 'Healed', verdict: { recovery: 'Masked' } },
+    ]);
+    t.same(status.trials[0]?.figures, {}, 'no figure that could be taken for a result');
+    t.equal(status.trials[0]?.recoveryBand, undefined);
+    t.ok(status.trials[0]?.instants.eff);
+    t.match(completeOf(status), { reason: 'Finished', message: '2 trials ended, 1 of them Invalid' });
+  });
+
+  t.test('marks trials beside which something else went on', async (t) => {
+    const other = { ...makeSchedule({ preset: 'none', faults: [silence] }) };
+    const target = { services: { matchNames: ['spark-worker-2'] } };
+    const mine = makeSchedule({ ...shape, faults: [{ ...crash, target }] });
+    const known: readonly (readonly [RegExp, (lab: ScheduleLab) => void])[] = [
+      [
+        /^FaultSchedule\/other changed the cluster: silence of trial 1$/,
+        (lab) => void lab.run(renamed(other)),
+      ],
+      [/^the clock of the controller was set by 2000 ms$/, (lab) => (lab.clockSetMs = 2_000)],
+      [
+        /^a task of streaming_kafka, on which the measurement depends, ended$/,
+        (lab) => lab.swarm.restartTasks('streaming_kafka'),
+      ],
+    ];
+    for (const [words, happen] of known) {
+      const lab = await prepare();
+      void lab.clock.sleep(30_000, never).then(() => happen(lab));
+      const { trials } = await lab.run(mine);
+      t.match(trials[0], { outcome: 'Healed', verdict: { recovery: 'Invalid' }, message: words });
+    }
+    const lab = await prepare();
+    void lab.clock.sleep(60_000, never).then(() => (lab.settings = { 'streaming.PROFILE': 'fast' }));
+    const { trials } = await lab.run(makeSchedule({ ...shape, trials: 2 }));
+    t.match(trials[0], { verdict: { recovery: 'Masked' } });
+    t.match(trials[1]?.message, /^streaming.PROFILE is not what it was at the beginning of the campaign$/);
+  });
+
+  t.test(
+    'restarts the job between its trials when that is asked for, and holds its service meanwhile',
+    async (t) => {
+      for (const reset of ['none', 'job'] as const) {
+        const lab = await prepare();
+        await lab.addService('driver', 'node1', 'spark-driver');
+        const held: (string | undefined)[] = [];
+        lab.swarm.beforeCall = (call) => {
+          if (call.startsWith('restartService')) held.push(lab.claims.heldBy('streaming_driver'));
+        };
+        const { trials } = await lab.run(makeSchedule({ ...shape, trials: 3, reset }));
+        t.match(
+          trials.map(({ verdict }) => verdict?.recovery),
+          ['Masked', 'Masked', 'Masked'],
+        );
+        t.same(held, reset === 'job' ? [key, key] : []);
+        t.equal(lab.claims.heldBy('streaming_driver'), undefined);
+        const asked = lab.swarm.writes.filter((call) => call.startsWith('restartService'));
+        t.same(asked, reset === 'job' ? Array(2).fill('restartService streaming_driver') : []);
       }
     },
-  };
+  );
+
+  t.test('whose job cannot be reset has Invalid trials that say why, and injects nothing more', async (t) => {
+    const lab = await prepare();
+    const none = await lab.run(makeSchedule({ ...shape, trials: 2, reset: 'job' }));
+    t.match(none.trials[1], {
+      ...{ outcome: 'Refused', verdict: { recovery: 'Invalid' } },
+      message: 'no service is called driver: there is no job that could be reset',
+    });
+    const stuck = await prepare();
+    await stuck.addService('driver', 'node1', 'spark-driver');
+    stuck.swarm.beforeCall = (call) => {
+      if (call.startsWith('restartService')) stuck.swarm.taskState = () => 'preparing';
+    };
+    const { trials } = await stuck.run(makeSchedule({ ...shape, trials: 2, reset: 'job' }));
+    t.match(trials[1], { outcome: 'Refused', message: 'not running again: streaming_driver' });
+    t.equal(stuck.claims.heldBy('streaming_driver'), undefined);
+    t.equal(injections(stuck), 1);
+  });
+});
+
+/** The same schedule under another name. */
+function renamed(schedule: FaultSchedule): FaultSchedule {
+  return { ...schedule, metadata: { ...schedule.metadata, name: 'other' } };
 }

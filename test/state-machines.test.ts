@@ -1018,7 +1018,10 @@ t.test('trial', async (t) => {
       ...{ number: 1, fault: 'f', kind: 'k', runId: 'run', seed: 1, startedMs: 0, settings: {} },
       samples: undefined,
     };
-    t.match(toTrialRecord(started, result, 'Refused', 1), { targets: ['node1', 'node2'], figures: {} });
+    t.match(toTrialRecord(started, result, { unrun: 'Refused', nowMs: 1 }), {
+      targets: ['node1', 'node2'],
+      figures: {},
+    });
     t.same(claimed, [
       'FaultSchedule/s holds node1',
       'FaultSchedule/s holds node2',
@@ -1029,11 +1032,11 @@ t.test('trial', async (t) => {
   t.test('reuses the calibration of its campaign, and waits at the gate instead', async (t) => {
     const world = makeWorld();
     const first = makeTrial(world, 5_000);
-    const { calibration } = await drive(world.clock, runTrial(first.trial, first.ports, never));
-    const next = makeTrial(world, 5_000, { calibration: calibration! });
+    const { baseline } = await drive(world.clock, runTrial(first.trial, first.ports, never));
+    const next = makeTrial(world, 5_000, { baseline: baseline! });
     const result = await drive(world.clock, runTrial(next.trial, next.ports, never));
-    t.equal(result.calibration, calibration);
-    t.same(next.seen, ['gate', 'fault', 'recovery']);
+    t.equal(result.baseline, baseline);
+    t.same(next.seen, ['samples', 'gate', 'fault', 'recovery']);
   });
 
   t.test('breaks nothing when the job is not steady', async (t) => {

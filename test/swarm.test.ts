@@ -453,6 +453,18 @@ t.test('what goes over the wire', async (t) => {
     t.same(JSON.parse(asked[0]?.body ?? ''), withTask({ ForceUpdate: 3 }));
   });
 
+  t.test('a restart is the spec as it is, with a ForceUpdate counter that went on', async (t) => {
+    const { asked, swarm } = await engine(t, json(200, { Warnings: null }));
+    await swarm.restartService(
+      { ID: 'x', Version: { Index: 12 }, Spec: withTask({ ForceUpdate: 3 }) },
+      never,
+    );
+    await swarm.restartService({ ID: 'y', Version: { Index: 1 }, Spec: base }, never);
+    t.equal(asked[0]?.url, '/services/x/update?version=12&registryAuthFrom=spec');
+    t.same(JSON.parse(asked[0]?.body ?? ''), withTask({ ForceUpdate: 4 }));
+    t.same(JSON.parse(asked[1]?.body ?? ''), withTask({ ForceUpdate: 1 }), 'never restarted before');
+  });
+
   t.test('filters travel as JSON', async (t) => {
     const { asked, swarm } = await engine(t, json(200, []));
     await swarm.listTasks({ service: 'a', node: 'b' }, never);

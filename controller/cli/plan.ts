@@ -1,4 +1,3 @@
-import { faultGroups } from '../../crds/fault-schedule.ts';
 import { messageOf } from '../../provisioners/contract.ts';
 import { type FaultRun, RefusedError } from '../../state-machines/contract.ts';
 import { describePlan } from '../../state-machines/describe-plan.ts';
@@ -6,8 +5,8 @@ import type { ClusterPlan } from '../cluster/cluster-plan.ts';
 import { formatPlan } from '../cluster/format-plan.ts';
 import type { Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
+import { firstOfEach, planCampaign, titleOf } from '../schedule/plan-campaign.ts';
 import { planningsOf, planRuns } from '../schedule/plan-run.ts';
-import { trialSeed } from '../schedule/to-trial-record.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
 import { lookAround } from './look-around.ts';
@@ -18,6 +17,8 @@ import type { ServeOptions } from './watch.ts';
 interface Preview {
   readonly key: string;
   readonly cluster?: ClusterPlan;
+  /** All trials of a schedule, controls among them, in the order in which they will run. */
+  readonly order?: readonly string[];
   /** The first trial of each fault: its targets are chosen anew when it starts, with the same seed. */
   readonly runs?: readonly FaultRun[];
   /** Faults that would not be injected as things are now, with every reason. */
@@ -44,22 +45,23 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
   const { scripts } = operator;
   try {
     const cluster = operator.access(clusterRef.name);
-    const groups = faultGroups(resource.spec);
+    const campaign = planCampaign(resource.spec, seed ?? 0);
+    const first = firstOfEach(campaign);
     const planned = await Promise.allSettled(
-      groups.map((group, index) => {
+      first.map(({ group, seed: drawnFrom }) => {
         const trial = { schedule: resource, group, cluster, scripts, kinds: faultKindsByName };
-        const named = { runId: 'plan', seed: trialSeed(seed ?? 0, index + 1) };
-        return planRuns(planningsOf({ ...trial, ...named }), signal);
+        return planRuns(planningsOf({ ...trial, runId: 'plan', seed: drawnFrom }), signal);
       }),
     );
     const refused = planned.flatMap((each, index) =>
-      each.status === 'fulfilled' ? [] : [{ fault: groups[index]!.name, reasons: reasonsOf(each.reason) }],
+      each.status === 'fulfilled' ? [] : [{ fault: titleOf(first[index]!), reasons: reasonsOf(each.reason) }],
     );
     return {
       key,
+      order: campaign.map(titleOf),
       runs: planned.flatMap((each) => (each.status === 'fulfilled' ? each.value : [])),
       ...(refused.length > 0 && { refused }),
-      ...(seed === undefined && { message: 'no seed is given: the choice of targets is an example' }),
+      ...(seed === undefined && { message: 'no seed is given: order and choice of targets are an example' }),
     };
   } catch (error) {
     signal.throwIfAborted();
@@ -74,11 +76,12 @@ function reasonsOf(error: unknown): readonly string[] {
 }
 
 /** As people read it. */
-export function formatPreview({ key, cluster, runs, refused, message }: Preview): string {
+export function formatPreview({ key, cluster, order = [], runs, refused, message }: Preview): string {
   const lines = [
     ...(cluster
       ? [cluster.steps.length === 0 ? `${key}: nothing to do` : formatPlan(key, cluster).trimEnd()]
       : [`${key}:`]),
+    ...(order.length > 1 ? [`${order.length} trials, in this order: ${order.join(', ')}`] : []),
     ...(runs ?? []).map(describePlan),
     ...(refused ?? []).flatMap(({ fault, reasons }) => [
       `${fault} would be refused:`,

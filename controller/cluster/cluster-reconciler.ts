@@ -205,8 +205,10 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
 
   #log(cluster: string, { step, outcome }: StepResult): void {
     const fields = { cluster, step: step.kind, target: step.target };
-    if (outcome.state === 'done') this.#deps.log.info({ ...fields, reason: step.reason }, 'step done');
-    else if (outcome.state === 'failed')
+    if (outcome.state === 'done') {
+      this.#deps.log.info({ ...fields, reason: step.reason }, 'step done');
+      this.#deps.changed(cluster, `${step.kind} ${step.target}`);
+    } else if (outcome.state === 'failed')
       this.#deps.log.warn({ ...fields, err: outcome.error }, 'step failed');
     else this.#deps.log.debug({ ...fields, state: outcome.state, why: outcome.message }, 'step not done');
   }

@@ -5,19 +5,20 @@ import { gravest } from '../../state-machines/run-together.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
+import { planCampaign } from './plan-campaign.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
 import { interruptedTrial } from './to-trial-record.ts';
 
 /**
  * The status of a run that was started and is not active any more without having closed its books: the process was
- * killed in it. Trials that it did not live to record are taken from the journal.
+ * killed in it. Trials that it did not live to record are taken from the journal; one that the journal does not know
+ * had done nothing yet.
  */
-export function closeInterrupted(
+export function recordInterrupted(
   status: ScheduleStatus,
   journal: readonly RunRecord[],
   { name, generation }: Pick<StoredResource, 'name' | 'generation'>,
   schedule: FaultSchedule,
-  nowMs: number,
 ): ScheduleStatus {
   const { trials, conditions } = status;
   const recorded = new Set(trials.map(({ runId }) => runId));
@@ -31,9 +32,19 @@ export function closeInterrupted(
     const runs = cutOff.filter((run) => trialOf(run) === id);
     return interruptedTrial(id, runs, status, schedule, trials.length + index + 1);
   });
+  return { ...status, trials: [...trials, ...added] };
+}
+
+/** The books of a run that does not go on after its process was killed. */
+export function closeInterrupted(status: ScheduleStatus, generation: number, nowMs: number): ScheduleStatus {
   const message = 'the run was cut off before it was recorded; what it had injected was healed';
-  const closed = { ...status, trials: [...trials, ...added] };
-  return withConditions(closed, generation, ended('Aborted', message), nowMs);
+  return withConditions(status, generation, ended('Aborted', message), nowMs);
+}
+
+/** Whether trials of the campaign are left that no process has begun; injections that nobody measures are not taken up. */
+export function hasTrialsLeft({ seed = 0, trials }: ScheduleStatus, { spec }: FaultSchedule): boolean {
+  const recorded = new Set(trials.map(({ number }) => number));
+  return spec.preset !== 'none' && planCampaign(spec, seed).some(({ number }) => !recorded.has(number));
 }
 
 interface Books {

@@ -5,6 +5,7 @@ import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { observerWorkload } from '../workload/observer-workload.ts';
 import { gatherInventory } from './gather-facts.ts';
+import type { Interventions } from './interventions.ts';
 
 /** A cluster as runs on it use it. */
 export interface ClusterAccess {
@@ -18,6 +19,10 @@ export interface ClusterAccess {
   readonly triggerMs: number;
   /** What governs detection and recovery, for the record. */
   readonly settings: Readonly<Record<string, string>>;
+  /** What is done to it, by whomever. */
+  readonly interventions: Interventions;
+  /** What of it is not as its manifest says, one sentence each. */
+  shortcomings(): Promise<readonly string[]>;
   swarm(signal: AbortSignal): Promise<SwarmGateway>;
 }
 
@@ -28,6 +33,8 @@ export interface ClusterAccessOptions {
   readonly claims: TargetClaims;
   readonly clock: Clock;
   readonly swarm: (signal: AbortSignal) => Promise<SwarmGateway>;
+  readonly interventions: Interventions;
+  readonly shortcomings: () => Promise<readonly string[]>;
 }
 
 const defaultTriggerMs = 1_000;
@@ -41,6 +48,8 @@ export function clusterAccess({
   claims,
   clock,
   swarm,
+  interventions,
+  shortcomings,
 }: ClusterAccessOptions): ClusterAccess {
   const { spec } = cluster;
   const observerNode = async () => {
@@ -59,7 +68,7 @@ export function clusterAccess({
         Object.entries(env).map(([key, value]) => [`${name}.${key}`, value]),
       ),
     ),
-    ...{ nodes, claims, swarm },
+    ...{ nodes, claims, swarm, interventions, shortcomings },
     ...(power && { power }),
   };
 }

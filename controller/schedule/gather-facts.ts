@@ -30,6 +30,7 @@ export async function gatherInventory(swarm: SwarmGateway, signal: AbortSignal):
         role: node.Spec.Role,
         controls: node.ManagerStatus?.Reachability === 'reachable',
         leads: node.ManagerStatus?.Leader ?? false,
+        ready: node.Status.State === 'ready',
         labels: node.Spec.Labels,
       })),
     services: services.map(({ ID, Spec, Endpoint, ServiceStatus }) => ({

@@ -36,7 +36,8 @@ function measuringAmong(services: ReadonlySet<string>): string[] {
     .map((name) => `${name} is what the measurement depends on (allowMeasurementNodes: true permits it)`);
 }
 
-function isMeasuring(service: string): boolean {
+/** Whether the measurement depends on a service of that name. */
+export function isMeasuring(service: string): boolean {
   return measuringServices.some((name) => name.test(service));
 }
 

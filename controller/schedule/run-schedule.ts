@@ -1,22 +1,37 @@
 import { randomBytes } from 'node:crypto';
-import { type FaultGroup, type FaultSchedule, faultGroups, faultOf } from '../../crds/fault-schedule.ts';
-import { formatDuration } from '../../crds/parse-duration.ts';
+import { type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
+import { formatDuration, parseDuration } from '../../crds/parse-duration.ts';
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import { messageOf } from '../../provisioners/contract.ts';
 import { type FaultKind, RefusedError, type RunJournal } from '../../state-machines/contract.ts';
-import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
-import { runTrial, type Trial, type TrialPorts, type TrialResult } from '../../state-machines/run-trial.ts';
+import {
+  type Baseline,
+  runTrial,
+  type Trial,
+  type TrialPorts,
+  type TrialResult,
+} from '../../state-machines/run-trial.ts';
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import type { StatusStore } from '../status/status-store.ts';
+import { restartJob } from '../workload/restart-job.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
+import type { TrialEvidence } from './judge-contamination.ts';
+import { type CampaignTrial, firstOfEach, phaseOf, planCampaign, titleOf } from './plan-campaign.ts';
 import { ownerOf, type Planning, planningsOf, planRuns, planSuccessor } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
 import { progressTeller, stateTeller } from './tell-run.ts';
-import { type StartedTrial, toCalibrationStatus, toTrialRecord, trialSeed } from './to-trial-record.ts';
+import {
+  type StartedTrial,
+  toBaseline,
+  toCalibrationStatus,
+  toCampaignStatus,
+  toTrialRecord,
+} from './to-trial-record.ts';
+import { witnessTrial } from './witness-trial.ts';
 
 export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
   readonly kinds: Readonly<Record<string, FaultKind>>;
@@ -25,6 +40,8 @@ export interface RunScheduleDeps extends Pick<TrialPorts, 'clock' | 'scripts'> {
   readonly status: StatusStore<ScheduleStatus>;
   readonly metrics: TrialMetrics;
   readonly workloadMetrics: Pick<WorkloadMetrics, 'sample' | 'silent' | 'clockBound'>;
+  /** Milliseconds of a clock that nobody can set, from any beginning. */
+  readonly monotonicMs: () => number;
   /** Keeps a trial's raw rows; gives the file's path below the state directory. */
   readonly openSamples: (runId: string) => SampleFile;
   /** One line for people: what goes on, what is awaited. */
@@ -47,61 +64,94 @@ export type RunSchedule = (run: ScheduledRun, signal: AbortSignal) => Promise<vo
 export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
   return async (run, signal) => {
     const { spec } = run.schedule;
-    const cluster = deps.cluster(spec.clusterRef.name);
-    const { trials, gapMs } = measurementPlan(spec);
-    let { status } = run;
-    let calibration: Calibration | undefined;
-    const refused = await foreseeRefusals(run, cluster, deps, signal);
-    status = { ...status, trials: refused };
+    const campaign = planCampaign(spec, run.seed);
+    const { gapMs } = measurementPlan(spec);
+    // What was begun is not refused as a whole any more.
+    const isBegun = run.status.trials.length > 0;
+    const refused = isBegun ? [] : await foreseeRefusals(run, campaign, deps, signal);
     for (const record of refused) count(run, record, deps);
-    const plan =
-      refused.length > 0 ? [] : Array.from({ length: Math.max(1, trials) }, () => faultGroups(spec)).flat();
-    for (const [index, group] of plan.entries()) {
+    let status: ScheduleStatus = {
+      ...run.status,
+      ...(spec.preset !== 'none' && { campaign: toCampaignStatus(spec, campaign.length) }),
+      trials: [...run.status.trials, ...refused],
+    };
+    let baseline = toBaseline(status.calibration);
+    const keep = async (change: Partial<ScheduleStatus>) => {
+      status = { ...status, ...change };
+      await deps.status.write(run.name, status);
+    };
+    const ended = new Set(status.trials.map(({ number }) => number));
+    const left = refused.length > 0 ? [] : campaign.filter(({ number }) => !ended.has(number));
+    for (const planned of left) {
       const isTouched = status.trials.some(({ outcome }) => outcome !== 'Refused');
       if (isTouched) await keepQuiet(gapMs, run, deps, signal);
       if (signal.aborted) break;
-      const trial = { run, group, cluster, number: index + 1, calibration };
-      const { record, result } = await runOne(trial, deps, signal);
-      calibration = result.calibration ?? calibration;
+      const cluster = deps.cluster(spec.clusterRef.name);
+      const one: OneTrial = { run, planned, cluster, baseline, isFirst: !isTouched };
+      // On the disk before the first fault: whoever goes on after a crash judges by the same threshold.
+      const onCalibrated = (measured: Baseline) =>
+        keep({ calibration: toCalibrationStatus(measured, cluster.triggerMs) });
+      const { record, result } = await runOne(
+        one,
+        settingsOf(status, cluster),
+        { ...deps, onCalibrated },
+        signal,
+      );
+      baseline = result.baseline ?? baseline;
       count(run, record, deps);
-      status = {
-        ...status,
-        trials: [...status.trials, record],
-        ...(calibration && { calibration: toCalibrationStatus(calibration, cluster.triggerMs) }),
-      };
-      await deps.status.write(run.name, status);
+      await keep({ trials: [...status.trials, record] });
       if (record.outcome === 'Stuck') break; // one fault that nobody can heal is enough
+      if (isHopeless(status)) break;
     }
     await deps.status.write(run.name, closed(run, status, signal, deps.clock.now()));
   };
 }
 
+/** After so many trials in a row that did not come to their instant nobody expects that the next one does. */
+const hopelessTrials = 3;
+
+function isHopeless({ campaign, trials }: ScheduleStatus): boolean {
+  const last = trials.slice(-hopelessTrials);
+  return (
+    campaign !== undefined &&
+    last.length === hopelessTrials &&
+    last.every(({ outcome }) => outcome === 'Refused')
+  );
+}
+
+/** What governs detection, at the beginning of the campaign and now. */
+function settingsOf({ trials }: ScheduleStatus, { settings }: ClusterAccess): TrialEvidence['settings'] {
+  return { campaign: trials.find((trial) => trial.settings)?.settings ?? settings, trial: settings };
+}
+
 /**
- * The trials that would be refused as things are now: each is planned once before the first is injected, so that
+ * The trials that would be refused as things are now: the first of each fault is planned before any is injected, so that
  * a schedule is refused as a whole, with all reasons at once, and touches no node. What cannot be told is no refusal.
  */
 async function foreseeRefusals(
   run: ScheduledRun,
-  cluster: ClusterAccess,
+  campaign: readonly CampaignTrial[],
   deps: RunScheduleDeps,
   signal: AbortSignal,
 ): Promise<TrialRecord[]> {
-  const planned = faultGroups(run.schedule.spec).map(async (group, index) => {
-    const one = { run, group, cluster, number: index + 1, calibration: undefined };
+  const cluster = deps.cluster(run.schedule.spec.clusterRef.name);
+  const planned = firstOfEach(campaign).map(async (first) => {
+    const one = { run, planned: first, cluster, baseline: undefined, isFirst: true };
     const started = { ...identify(one, deps), samples: undefined };
     try {
       await planRuns(planTrial(one, started, deps), signal);
       return [];
     } catch (error) {
       if (!(error instanceof RefusedError)) return [];
-      return [toTrialRecord(started, { problem: error.message }, 'Refused', deps.clock.now())];
+      const end = { unrun: 'Refused', nowMs: deps.clock.now() } as const;
+      return [toTrialRecord(started, { problem: error.message }, end)];
     }
   });
   return (await Promise.all(planned)).flat();
 }
 
 function count({ name, schedule }: ScheduledRun, record: TrialRecord, { metrics }: RunScheduleDeps): void {
-  metrics.runEnded(record.fault, record.outcome);
+  if (record.standsFor === undefined) metrics.runEnded(record.fault, record.outcome);
   if (schedule.spec.preset !== 'none') metrics.trialEnded(name, record);
 }
 
@@ -119,36 +169,45 @@ async function keepQuiet(
 
 interface OneTrial {
   readonly run: ScheduledRun;
-  readonly group: FaultGroup;
+  readonly planned: CampaignTrial;
   readonly cluster: ClusterAccess;
-  readonly number: number;
-  readonly calibration: Calibration | undefined;
+  readonly baseline: Baseline | undefined;
+  /** Nothing was done before it: there is nothing to reset. */
+  readonly isFirst: boolean;
 }
 
 async function runOne(
   one: OneTrial,
-  deps: RunScheduleDeps,
+  settings: TrialEvidence['settings'],
+  deps: RunScheduleDeps & Pick<TrialPorts, 'onCalibrated'>,
   signal: AbortSignal,
 ): Promise<{ readonly record: TrialRecord; readonly result: TrialResult }> {
-  const { run, cluster, number } = one;
-  const { clock, scripts, journal } = deps;
+  const { run, cluster, planned } = one;
+  const { clock, scripts, journal, onCalibrated } = deps;
   const identity = identify(one, deps);
-  const samples = run.schedule.spec.preset === 'none' ? undefined : deps.openSamples(identity.runId);
+  const isMeasured = run.schedule.spec.preset !== 'none';
+  const samples = isMeasured ? deps.openSamples(identity.runId) : undefined;
   const started = { ...identity, samples: samples?.path };
-  const { nodes, power, claims, workload } = cluster;
+  const { nodes, power, claims, workload, shortcomings } = cluster;
+  const witness = witnessTrial({
+    ...{ cluster, settings, owner: ownerOf(run.schedule), gateMs: measurementPlan(run.schedule.spec).gateMs },
+    ...{ wallMs: () => clock.now(), monotonicMs: deps.monotonicMs },
+  });
   const ports: TrialPorts = {
-    ...{ clock, scripts, journal, nodes, claims },
+    ...{ clock, scripts, journal, nodes, claims, shortcomings },
     ...(power && { power }),
+    ...(onCalibrated && { onCalibrated }),
     workload: {
       samples: (from) => workload.samples(from),
       async clockBound(within) {
         const bound = await workload.clockBound(within);
         deps.workloadMetrics.clockBound(bound.node, bound.boundMs / 1000);
+        witness.heard(bound);
         return bound;
       },
     },
     onState: stateTeller(run.name, deps),
-    onProgress: progressTeller(run.name, number, deps),
+    onProgress: progressTeller(run.name, planned.number, deps),
     ...(samples && {
       onSample(sample: Sample) {
         samples.write(sample);
@@ -159,29 +218,47 @@ async function runOne(
   const plannings = planTrial(one, started, deps);
   const successor: TrialPorts['successor'] = async (run, step, within) =>
     planSuccessor(plannings.find(({ runId }) => runId === run.runId)!, run, step, within);
+  // From its first fault to the end of its watch a trial is what other trials must not be measured beside.
+  let over = () => {};
+  const plan = async (within: AbortSignal) => {
+    if (isMeasured) await witness.look(within);
+    if (planned.isControl) return [];
+    const runs = await planRuns(plannings, within);
+    over = cluster.interventions.begin(
+      ownerOf(run.schedule),
+      `${planned.group.name} of trial ${planned.number}`,
+    );
+    return runs;
+  };
   try {
-    const trial = toTrial(one, started, plannings);
-    const result = await runTrial(trial, { ...ports, successor }, signal);
+    const trial = toTrial(one, started, plannings, deps);
+    const result = await runTrial({ ...trial, plan }, { ...ports, successor }, signal);
+    const contamination = result.recovery ? await witness.testify(result, signal) : [];
     const unrun = signal.aborted ? 'Aborted' : 'Refused';
-    return { record: toTrialRecord(started, result, unrun, clock.now()), result };
+    return { record: toTrialRecord(started, result, { unrun, nowMs: clock.now(), contamination }), result };
   } finally {
+    over();
     deps.workloadMetrics.silent();
     await samples?.close();
   }
 }
 
 /** What a trial is called, and what governs it. */
-function identify({ run, group, cluster, number }: OneTrial, { clock }: RunScheduleDeps) {
-  const runId = `${run.name}-${run.generation}-${group.name}-${number}-${randomBytes(3).toString('hex')}`;
+function identify({ run, planned, cluster }: OneTrial, { clock }: RunScheduleDeps) {
+  const { number, group, isControl, seed } = planned;
+  const fault = titleOf(planned);
+  const runId = `${run.name}-${run.generation}-${fault}-${number}-${randomBytes(3).toString('hex')}`;
   return {
-    ...{ number, fault: group.name, runId, seed: trialSeed(run.seed, number) },
-    kind: group.faults.map((fault) => faultOf(fault).kind).join('+'),
+    ...{ number, fault, runId, seed },
+    kind: isControl ? 'none' : group.faults.map((each) => faultOf(each).kind).join('+'),
+    ...(isControl && { standsFor: group.name }),
+    ...(run.schedule.spec.preset !== 'none' && { phaseMs: phaseOf(seed, cluster.triggerMs) }),
     ...{ startedMs: clock.now(), settings: cluster.settings },
   };
 }
 
 function planTrial(
-  { run: { schedule }, group, cluster }: OneTrial,
+  { run: { schedule }, planned: { group }, cluster }: OneTrial,
   { runId, seed }: Pick<StartedTrial, 'runId' | 'seed'>,
   { kinds, scripts }: RunScheduleDeps,
 ): readonly Planning[] {
@@ -189,37 +266,58 @@ function planTrial(
 }
 
 function toTrial(
-  { run: { schedule }, cluster, calibration }: OneTrial,
-  { runId }: Pick<StartedTrial, 'runId'>,
+  { run: { schedule }, planned: { isControl, group }, cluster, baseline, isFirst }: OneTrial,
+  { runId, phaseMs }: Pick<StartedTrial, 'runId' | 'phaseMs'>,
   plannings: readonly Planning[],
-): Trial {
+  { clock }: RunScheduleDeps,
+): Omit<Trial, 'plan'> {
+  const { spec } = schedule;
+  const owner = ownerOf(schedule);
   const deaths = plannings.map(({ faultKind }) => faultKind.death);
   const death = (['silence', 'slowness'] as const).find((one) => deaths.includes(one)) ?? 'crash';
+  const { swarm, claims, triggerMs } = cluster;
   return {
-    ...{ owner: ownerOf(schedule), runId, kind: { death } },
-    plan: (signal) => planRuns(plannings, signal),
-    ...(schedule.spec.preset !== 'none' && {
-      measure: { ...measurementPlan(schedule.spec), triggerMs: cluster.triggerMs },
+    ...{ owner, runId, kind: { death } },
+    ...(isControl && {
+      control: { holdMs: Math.max(...group.faults.map(({ hold }) => parseDuration(hold))) },
     }),
-    ...(calibration && { calibration }),
+    ...(spec.preset !== 'none' && { measure: { ...measurementPlan(spec), triggerMs } }),
+    ...(baseline && { baseline }),
+    ...(phaseMs !== undefined && { phaseMs }),
+    ...(spec.reset === 'job' &&
+      !isFirst && { prepare: (signal) => restartJob({ swarm, claims, owner, clock }, signal) }),
   };
 }
 
 /** The last word on a run: what is left in force outweighs how far it came. */
 function closed(
-  { generation }: ScheduledRun,
+  { generation, status: { trials: earlier } }: ScheduledRun,
   status: ScheduleStatus,
   signal: AbortSignal,
   nowMs: number,
 ): ScheduleStatus {
   const { trials } = status;
   const left = trials.filter(({ outcome }) => outcome === 'Stuck').flatMap(({ targets }) => targets);
-  const isAborted = signal.aborted || trials.some(({ outcome }) => outcome === 'Aborted');
+  const isCutShort = trials.slice(earlier.length).some(({ outcome }) => outcome === 'Aborted');
   const isRefused = trials.length > 0 && trials.every(({ outcome }) => outcome === 'Refused');
+  const isGivenUp = !isRefused && isHopeless(status);
+  const isAborted = signal.aborted || isCutShort || isGivenUp;
   const reason = isAborted ? 'Aborted' : isRefused ? 'Refused' : 'Finished';
-  const refusals = new Set(trials.map(({ fault, message }) => `${fault}: ${message}`));
-  const told = isRefused ? [...refusals].join('; ') : trials.at(-1)?.message;
-  const message = signal.aborted ? messageOf(signal.reason) : (told ?? `${trials.length} trials ended`);
+  const message = signal.aborted ? messageOf(signal.reason) : lastWords(trials, { isRefused, isGivenUp });
   const statements = [...ended(reason, message), ...(left.length > 0 ? [notHealed(left)] : [])];
   return withConditions(status, generation, statements, nowMs);
+}
+
+function lastWords(
+  trials: readonly TrialRecord[],
+  { isRefused, isGivenUp }: { readonly isRefused: boolean; readonly isGivenUp: boolean },
+): string {
+  const refusals = new Set(trials.map(({ fault, message }) => `${fault}: ${message}`));
+  if (isRefused) return [...refusals].join('; ');
+  const last = trials.at(-1)?.message;
+  if (isGivenUp)
+    return `${hopelessTrials} trials in a row did not come to their fault, the last one: ${last}`;
+  if (trials.length === 1 && last !== undefined) return last;
+  const invalid = trials.filter(({ verdict }) => verdict?.recovery === 'Invalid').length;
+  return `${trials.length} trials ended${invalid > 0 ? `, ${invalid} of them Invalid` : ''}`;
 }

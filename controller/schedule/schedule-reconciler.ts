@@ -1,4 +1,5 @@
-import { type FaultSchedule, faultGroups } from '../../crds/fault-schedule.ts';
+import { CONTROL, type FaultSchedule, faultGroups } from '../../crds/fault-schedule.ts';
+import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
 import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
@@ -8,7 +9,7 @@ import { findCondition, removeCondition } from '../status/conditions.ts';
 import { isStateFull, StateError } from '../status/state-error.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { ActiveRuns } from './active-runs.ts';
-import { closeInterrupted, settleStuck } from './close-books.ts';
+import { closeInterrupted, hasTrialsLeft, recordInterrupted, settleStuck } from './close-books.ts';
 import type { RunSchedule } from './run-schedule.ts';
 import {
   acceptance,
@@ -51,6 +52,8 @@ export interface ScheduleReconcilerDeps {
 export class ScheduleReconciler implements Reconciler<StoredResource> {
   readonly kind = 'FaultSchedule';
   readonly #deps: ScheduleReconcilerDeps;
+  /** Keys of the runs that this process began: one that ended without closing its books would do so again. */
+  readonly #begun = new Set<string>();
 
   constructor(deps: ScheduleReconcilerDeps) {
     this.#deps = deps;
@@ -117,7 +120,8 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     }
     const trials = faultGroups(schedule.spec).map((group) => group.name);
     const faults = schedule.spec.faults.map((fault) => fault.name);
-    metrics.scheduleFaults(name, [...new Set([...trials, ...faults])]);
+    const controls = measurementPlan(schedule.spec).controls > 0 ? [CONTROL] : [];
+    metrics.scheduleFaults(name, [...new Set([...trials, ...faults, ...controls])]);
     const hasRun = isRunOf(before.runKey, resource, schedule);
     if (hasRun && isClosed(before)) return this.#rest(resource, before);
     const journal = await runsOf(name);
@@ -129,11 +133,14 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     }
     const healed = { ...before, conditions: removeCondition(before.conditions, 'Stalled') };
     if (!hasRun) return this.#begin(resource, schedule, healed, signal);
-    await this.#save(name, closeInterrupted(healed, journal, resource, schedule, clock.now()));
+    const told = recordInterrupted(healed, journal, resource, schedule);
+    const goesOn = !this.#begun.has(healed.runKey ?? '') && hasTrialsLeft(told, schedule);
+    if (goesOn) return this.#begin(resource, schedule, told, signal);
+    await this.#save(name, closeInterrupted(told, generation, clock.now()));
     return {};
   }
 
-  /** Starts the run as soon as that may be. */
+  /** Starts the run, or what is left of it, as soon as that may be. */
   async #begin(
     resource: StoredResource,
     schedule: FaultSchedule,
@@ -161,12 +168,17 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
   async #start(resource: StoredResource, schedule: FaultSchedule, before: ScheduleStatus): Promise<void> {
     const { clock, drawSeed, runs, runSchedule } = this.#deps;
     const { key, name, generation } = resource;
-    const seed = schedule.spec.seed ?? drawSeed();
     const conditions = before.conditions.filter(({ type }) => type === 'Accepted');
-    const fresh = { ...before, runKey: runKeyOf(resource, schedule), seed, conditions, trials: [] };
-    const status = withConditions(fresh, generation, [running], clock.now());
-    // On the disk before anything is hurt: after a crash the same key never runs twice.
+    const { calibration: _calibration, campaign: _campaign, ...uncalibrated } = before;
+    const runKey = runKeyOf(resource, schedule);
+    const fresh = { ...uncalibrated, runKey, seed: schedule.spec.seed ?? drawSeed(), trials: [] };
+    // What a killed process left goes on with its seed, and so its order, its threshold and its trials.
+    const begun = isRunOf(before.runKey, resource, schedule) ? before : fresh;
+    const status = withConditions({ ...begun, conditions }, generation, [running], clock.now());
+    const { seed = 0 } = status;
+    // On the disk before anything is hurt: after a crash the same key never injects the same trial twice.
     await this.#save(name, status);
+    this.#begun.add(begun.runKey ?? runKey);
     runs.start(key, generation, (signal) =>
       runSchedule({ name, generation, schedule, seed, status }, signal),
     );

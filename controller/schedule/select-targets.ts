@@ -14,6 +14,8 @@ export interface Inventory {
     readonly labels: Labels;
     /** It leads the swarm's managers. */
     readonly leads?: boolean;
+    /** The managers hear of it. */
+    readonly ready?: boolean;
   })[];
   readonly services: readonly (ServiceFacts & {
     /** How many tasks it should have, running or not. */
@@ -100,8 +102,8 @@ function howMany({ pick, count }: TargetSelector, available: number): number {
   }
 }
 
-/** Fisher-Yates. */
-function shuffle<T>(items: readonly T[], random: () => number): T[] {
+/** In another order, every one with the same chance: Fisher-Yates. */
+export function shuffle<T>(items: readonly T[], random: () => number): T[] {
   const shuffled = [...items];
   for (let last = shuffled.length - 1; last > 0; last--) {
     const other = Math.floor(random() * (last + 1));

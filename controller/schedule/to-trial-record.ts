@@ -1,10 +1,13 @@
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
+import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import type { Outcome, RunInstants, RunRecord } from '../../state-machines/contract.ts';
-import { type Calibration, thetaOf } from '../../state-machines/recovery/calibrate.ts';
+import type { Recovery } from '../../state-machines/recovery/analyze-recovery.ts';
+import { thetaOf } from '../../state-machines/recovery/calibrate.ts';
 import { gravest } from '../../state-machines/run-together.ts';
-import type { TrialResult } from '../../state-machines/run-trial.ts';
+import type { Baseline, TrialResult } from '../../state-machines/run-trial.ts';
+import { trialSeed } from './plan-campaign.ts';
 
 /** What is known of a trial before it begins. */
 export interface StartedTrial {
@@ -13,21 +16,34 @@ export interface StartedTrial {
   readonly kind: string;
   readonly runId: string;
   readonly seed: number;
+  /** Of a control only. */
+  readonly standsFor?: string;
+  /** Drawn for a measured trial. */
+  readonly phaseMs?: number;
   readonly startedMs: number;
   readonly settings: Readonly<Record<string, string>>;
   /** File of the raw rows; absent when nothing is measured. */
   readonly samples: string | undefined;
 }
 
-/** A trial as its status keeps it; `unrun` is the outcome when nothing was injected. */
+/** How a trial ended, beside its result. */
+export interface TrialEnd {
+  /** The outcome when nothing was injected. */
+  readonly unrun: Outcome;
+  readonly nowMs: number;
+  /** Why it says nothing about its fault. */
+  readonly contamination?: readonly string[];
+}
+
+/** A trial as its status keeps it. One that is Invalid has instants, and no figure that could be taken for a result. */
 export function toTrialRecord(
   started: StartedTrial,
   result: TrialResult,
-  unrun: Outcome,
-  nowMs: number,
+  { unrun, nowMs, contamination = [] }: TrialEnd,
 ): TrialRecord {
-  const { run, recovery, plan, followed = [], problem } = result;
-  const message = [run?.message, problem, recovery?.message].filter(Boolean).join('; ');
+  const { run, recovery, plan, followed = [], problem, baseline } = result;
+  const message = [run?.message, problem, recovery?.message, ...contamination].filter(Boolean).join('; ');
+  const isInvalid = recovery?.verdict.recovery === 'Invalid' || contamination.length > 0;
   const { startedMs, samples, settings, ...identity } = started;
   const steps = plan?.flatMap((each) => each.steps) ?? [];
   return {
@@ -37,16 +53,17 @@ export function toTrialRecord(
     startedAt: new Date(startedMs).toISOString(),
     finishedAt: new Date(nowMs).toISOString(),
     instants: recovery?.instants ?? injected(run?.instants),
-    figures: { ...recovery?.figures, ...(steps.length > 1 && skewOf(run?.instants)) },
+    figures: {
+      ...(!isInvalid && recovery?.figures),
+      ...(steps.length > 1 && skewOf(run?.instants)),
+    },
+    ...(baseline && { calibratedMs: baseline.calibration.durationMs }),
     ...(recovery && {
-      recoveryBand: [...recovery.recoveryBand],
       thetaMs: recovery.thetaMs,
-      excursions: recovery.excursions,
-      verdict: recovery.verdict,
+      verdict: isInvalid ? { ...recovery.verdict, recovery: 'Invalid' as const } : recovery.verdict,
       redundancy: recovery.redundancy,
-      ...(recovery.afterHeal && { afterHeal: recovery.afterHeal }),
       correctness: { ...recovery.correctness },
-      ...(recovery.smallestStallMs !== undefined && { smallestStallMs: recovery.smallestStallMs }),
+      ...(!isInvalid && judged(recovery)),
     }),
     ...(!recovery &&
       problem !== undefined && {
@@ -58,14 +75,25 @@ export function toTrialRecord(
   };
 }
 
+/** What of a recovery is a result. */
+function judged({ recoveryBand, excursions, afterHeal, smallestStallMs }: Recovery): Partial<TrialRecord> {
+  return {
+    recoveryBand: [...recoveryBand],
+    excursions,
+    ...(afterHeal && { afterHeal }),
+    ...(smallestStallMs !== undefined && { smallestStallMs }),
+  };
+}
+
 /** What remains of a trial that the process did not live to record: what the journal says of its runs. */
 export function interruptedTrial(
   runId: string,
   runs: readonly RunRecord[],
   { seed = 0 }: ScheduleStatus,
   { spec }: FaultSchedule,
-  number: number,
+  position: number,
 ): TrialRecord {
+  const number = Number(/-(\d+)-[0-9a-f]+$/.exec(runId)?.[1] ?? position);
   const joined = (of: (run: RunRecord) => string) => runs.map(of).join('+');
   return {
     ...{ number, runId, seed: trialSeed(seed, number) },
@@ -80,11 +108,6 @@ export function interruptedTrial(
     }),
     message: 'the trial was cut off',
   };
-}
-
-/** The seed of one trial of a schedule: each draws its own targets, and any can be repeated alone. */
-export function trialSeed(seed: number, number: number): number {
-  return seed + number - 1;
 }
 
 /** Of several targets: how long after the first the last one was in effect. */
@@ -103,12 +126,32 @@ function injected(instants: RunInstants = {}): TrialRecord['instants'] {
   };
 }
 
-/** The threshold of a campaign as the status shows it. */
+/** What a campaign is, in numbers, for whoever reads its results without its manifest. */
+export function toCampaignStatus(
+  spec: FaultSchedule['spec'],
+  planned: number,
+): NonNullable<ScheduleStatus['campaign']> {
+  const { preset, reset } = spec;
+  return { preset, planned, ...measurementPlan(spec), reset };
+}
+
+/** The threshold of a campaign as the status keeps it. */
 export function toCalibrationStatus(
-  calibration: Calibration,
+  { calibration, spares }: Baseline,
   triggerMs: number,
 ): NonNullable<ScheduleStatus['calibration']> {
-  const { p99Ms, commitGapMs, durationMs, maxima = [] } = calibration;
-  const thetaMs = thetaOf(calibration, triggerMs);
-  return { thetaMs, p99Ms, commitGapMs, durationMs, ...(maxima.length > 0 && { maxima: [...maxima] }) };
+  const { p99Ms, leastMs, commitGapMs, progressGapMs, durationMs, maxima = [] } = calibration;
+  return {
+    thetaMs: thetaOf(calibration, triggerMs),
+    ...{ p99Ms, leastMs, commitGapMs, progressGapMs, durationMs },
+    ...(maxima.length > 0 && { maxima: [...maxima] }),
+    ...(spares && { spares }),
+  };
+}
+
+/** The way back: what the trials of a campaign are judged by once it goes on in another process. */
+export function toBaseline(saved: ScheduleStatus['calibration']): Baseline | undefined {
+  if (!saved) return undefined;
+  const { thetaMs: _theta, spares, ...calibration } = saved;
+  return { calibration, ...(spares && { spares }) };
 }

@@ -25,6 +25,8 @@ export interface OrphanWatchPorts {
   /** Throws when the cluster is not known. */
   readonly clusterOf: (cluster: string) => Pick<StepPorts, 'nodes'> & Partial<Pick<StepPorts, 'power'>>;
   readonly metrics: Pick<TrialMetrics, 'orphaned' | 'faultActive'>;
+  /** Told of what was healed in a cluster: a trial there is measured no more. */
+  readonly healed: (cluster: string, what: string) => void;
   readonly log: Readonly<Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>>;
 }
 
@@ -76,7 +78,10 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
         for (const target of targets) metrics.faultActive(schedule, fault, target, isStuck);
         // Louder than the fault: each time that it was tried in vain.
         if (isStuck) log.warn({ runId, targets, message }, 'fault not healed, and tried again');
-        else log.info({ runId, outcome, message }, 'unfinished run closed');
+        else {
+          log.info({ runId, outcome, message }, 'unfinished run closed');
+          ports.healed(cluster, runId);
+        }
       }
       say(`unfinished ${cluster}`, undefined);
     } catch (err) {
@@ -97,7 +102,10 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
       reports.set(key, report);
       say(key, undefined);
       const [healed, left] = [report.healed.map(nameOf), report.left.map(nameOf)];
-      if (healed.length > 0) log.warn({ cluster, node, healed }, 'orphaned faults healed');
+      if (healed.length > 0) {
+        log.warn({ cluster, node, healed }, 'orphaned faults healed');
+        ports.healed(cluster, healed.join());
+      }
       say(`left ${key}`, left.join() || undefined, () =>
         log.warn({ cluster, node, left }, 'orphaned faults in force'),
       );

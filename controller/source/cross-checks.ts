@@ -1,8 +1,11 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { didYouMean } from '../../crds/explain-issue.ts';
-import type { FaultSchedule } from '../../crds/fault-schedule.ts';
+import { type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
+import { formatDuration, parseDuration } from '../../crds/parse-duration.ts';
 import type { Problem } from '../../crds/problem.ts';
 import { isSelected } from '../../crds/selector.ts';
+import { noticedWithinMs } from '../../state-machines/recovery/watch.ts';
+import { faultKindsByName } from '../resource-kinds.ts';
 import { type LoadedDocument, problemAt } from './load-manifest.ts';
 
 /** What is wrong with documents that claim one name: each names the others. */
@@ -29,7 +32,25 @@ export function scheduleProblems(
     const message = `there is no ClusterSpec "${name}"${didYouMean(name, [...clusters.keys()])}`;
     return [problemAt(document, ['spec', 'clusterRef', 'name'], message)];
   }
-  return schedule.spec.faults.flatMap((_, index) => targetProblems(document, schedule, index, cluster));
+  return [
+    ...watchProblems(document, schedule),
+    ...schedule.spec.faults.flatMap((_, index) => targetProblems(document, schedule, index, cluster)),
+  ];
+}
+
+/** A recovery counts once the fault could not be noticed for the first time any more: T_max must leave room for that. */
+function watchProblems(document: LoadedDocument, { spec }: FaultSchedule): readonly Problem[] {
+  if (spec.maxRecovery === undefined) return [];
+  const limitMs = parseDuration(spec.maxRecovery);
+  const patient = spec.faults.flatMap((fault) => {
+    const { kind } = faultOf(fault);
+    const death = faultKindsByName[kind]?.death;
+    const watchMs = death === undefined ? 0 : noticedWithinMs[death];
+    return watchMs > limitMs ? [`${fault.name} counts as recovered after ${formatDuration(watchMs)}`] : [];
+  });
+  if (patient.length === 0) return [];
+  const message = `every trial would be censored: ${patient.join(', ')} at the earliest`;
+  return [problemAt(document, ['spec', 'maxRecovery'], message)];
 }
 
 function targetProblems(

@@ -105,6 +105,14 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     );
     return made.ID ?? made.Id ?? '';
   };
+  const update = (
+    { ID, Version }: Pick<LiveService, 'ID' | 'Version'>,
+    body: ServiceSpec,
+    signal: AbortSignal,
+  ) => {
+    const query = { version: String(Version.Index), registryAuthFrom: 'spec' };
+    return requestDone(docker, { method: 'POST', path: `/services/${ID}/update`, query, body }, signal);
+  };
   const remove = (path: string, signal: AbortSignal, query: Readonly<Record<string, string>> = {}) =>
     requestDone(docker, { method: 'DELETE', path, query }, signal);
 
@@ -127,15 +135,8 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     removeSecret: (id, signal) => remove(`/secrets/${id}`, signal),
     listServices: (signal) => list('/services', { status: 'true' }, signal),
     createService: (spec, signal) => create('/services/create', spec, signal),
-    updateService: (live, spec, signal) => {
-      const query = { version: String(live.Version.Index), registryAuthFrom: 'spec' };
-      const body = keepForceUpdate(spec, live);
-      return requestDone(
-        docker,
-        { method: 'POST', path: `/services/${live.ID}/update`, query, body },
-        signal,
-      );
-    },
+    updateService: (live, spec, signal) => update(live, withForceUpdate(spec, forcedSoFar(live)), signal),
+    restartService: (live, signal) => update(live, withForceUpdate(live.Spec, forcedSoFar(live) + 1), signal),
     removeService: (id, signal) => remove(`/services/${id}`, signal),
     listTasks: ({ service, node }, signal) => {
       const filters = { ...(service && { service: [service] }), ...(node && { node: [node] }) };
@@ -144,9 +145,12 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
   };
 }
 
-/** Sends the live counter back: another one would restart every task. */
-function keepForceUpdate(spec: ServiceSpec, live: Pick<LiveService, 'Spec'>): ServiceSpec {
-  const ForceUpdate = live.Spec.TaskTemplate.ForceUpdate ?? 0;
+/** The live counter is to be sent back: another one restarts every task. */
+function forcedSoFar({ Spec }: Pick<LiveService, 'Spec'>): number {
+  return Spec.TaskTemplate.ForceUpdate ?? 0;
+}
+
+function withForceUpdate(spec: ServiceSpec, ForceUpdate: number): ServiceSpec {
   return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } };
 }
 

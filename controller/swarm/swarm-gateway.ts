@@ -81,6 +81,8 @@ export interface SwarmGateway {
     spec: ServiceSpec,
     signal: AbortSignal,
   ): Promise<void>;
+  /** Ends the tasks and starts them anew, from the spec as it is: the ForceUpdate counter alone counts on. */
+  restartService(live: Pick<LiveService, 'ID' | 'Version' | 'Spec'>, signal: AbortSignal): Promise<void>;
   removeService(id: string, signal: AbortSignal): Promise<void>;
 
   /** All tasks, or those of one service or node (ids), in any state. */

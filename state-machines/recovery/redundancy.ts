@@ -12,7 +12,7 @@ export interface Redundancy {
   readonly restoredResolutionMs?: number;
 }
 
-const parts = ['mastersAlive', 'workersAlive', 'executors', 'cores'] as const;
+export const parts = ['mastersAlive', 'workersAlive', 'executors', 'cores'] as const;
 
 /**
  * Compares the control plane's answers after the fault was ordered with the last one before: from the effect itself

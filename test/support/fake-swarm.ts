@@ -359,6 +359,16 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
       const Spec = swarm.stored({ ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } });
       swarm.services.set(live.ID, { ...live, Spec, Version: swarm.nextVersion() });
     },
+    async restartService(given) {
+      const live = swarm.must(swarm.services, given.ID);
+      swarm.write(`restartService ${live.Spec.Name}`);
+      checkVersion(live, given);
+      const { TaskTemplate } = live.Spec;
+      const ForceUpdate = (TaskTemplate.ForceUpdate ?? 0) + 1;
+      const Spec = { ...live.Spec, TaskTemplate: { ...TaskTemplate, ForceUpdate } };
+      swarm.services.set(live.ID, { ...live, Spec, Version: swarm.nextVersion() });
+      swarm.restartTasks(live.Spec.Name);
+    },
     async removeService(id) {
       const live = swarm.must(swarm.services, id);
       swarm.write(`removeService ${live.Spec.Name}`);

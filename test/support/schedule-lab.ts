@@ -1,5 +1,6 @@
 import { faultKindsByName, resourceKinds } from '../../controller/resource-kinds.ts';
 import type { ClusterAccess } from '../../controller/schedule/cluster-access.ts';
+import { createInterventions } from '../../controller/schedule/interventions.ts';
 import { type RunScheduleDeps, scheduleRunner } from '../../controller/schedule/run-schedule.ts';
 import { createClaims } from '../../controller/status/claims.ts';
 import { findCondition } from '../../controller/status/conditions.ts';
@@ -96,6 +97,12 @@ export class ScheduleLab {
     (i) => new FakeNode(`node${i}`, this.clock, scripts, `10.0.0.${i}`),
   );
   readonly swarm = new FakeSwarm();
+  readonly interventions = createInterventions(this.clock);
+  /** What of the cluster is not as it should be. */
+  shortcomings: readonly string[] = [];
+  settings: Readonly<Record<string, string>> = { 'streaming.PROFILE': 'defaults' };
+  /** How far the machine's clock was set since the beginning. */
+  clockSetMs = 0;
   readonly said: string[] = [];
   readonly samples: string[] = [];
   readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[], bounds: [] as unknown[] };
@@ -103,29 +110,39 @@ export class ScheduleLab {
 
   async prepare(): Promise<this> {
     for (const { name } of this.nodes) this.swarm.addNode(name, name === 'node1' ? 'manager' : 'worker');
-    const service = (name: string, node: string, role: string) =>
-      this.swarm.gateway.createService(
-        {
-          ...{ Name: `streaming_${name}`, Labels: { role }, Mode: { Replicated: { Replicas: 1 } } },
-          TaskTemplate: {
-            ContainerSpec: { Image: 'any:1' },
-            Placement: { Constraints: [`node.hostname == ${node}`] },
-          },
-          EndpointSpec: { Mode: 'dnsrr' },
-        },
-        never,
-      );
-    await service('kafka', 'node2', 'kafka');
-    for (const slot of [1, 2, 3]) await service(`spark-worker-${slot}`, `node${slot + 3}`, 'spark-worker');
+    await this.addService('kafka', 'node2', 'kafka');
+    for (const slot of [1, 2, 3])
+      await this.addService(`spark-worker-${slot}`, `node${slot + 3}`, 'spark-worker');
     return this;
   }
 
-  /** Runs a schedule to its end, by the clock of the world. */
-  async run(schedule: FaultSchedule, signal: AbortSignal = never): Promise<ScheduleStatus> {
+  /** A service with one task, on that node. */
+  addService(called: string, node: string, role: string): Promise<string> {
+    return this.swarm.gateway.createService(
+      {
+        ...{ Name: `streaming_${called}`, Labels: { role }, Mode: { Replicated: { Replicas: 1 } } },
+        TaskTemplate: {
+          ContainerSpec: { Image: 'any:1' },
+          Placement: { Constraints: [`node.hostname == ${node}`] },
+        },
+        EndpointSpec: { Mode: 'dnsrr' },
+      },
+      never,
+    );
+  }
+
+  /** Runs a schedule to its end, or until its process dies, by the clock of the world; `saved` is what was begun already. */
+  async run(
+    schedule: FaultSchedule,
+    signal: AbortSignal = never,
+    saved: Partial<ScheduleStatus> = {},
+    diesAtMs = Number.POSITIVE_INFINITY,
+  ): Promise<ScheduleStatus> {
     const conditions: ScheduleStatus['conditions'] = [];
-    const status = { uid: 'uid-1', observedGeneration: 1, conditions, trials: [], runKey: 'uid-1/1/' };
+    const fresh = { uid: 'uid-1', observedGeneration: 1, conditions, trials: [], runKey: 'uid-1/1/' };
+    const status = { ...fresh, ...saved };
     const { name: called } = schedule.metadata;
-    const started = { name: called, generation: 1, schedule, seed: 42, status };
+    const started = { name: called, generation: 1, schedule, seed: saved.seed ?? 42, status };
     const run = scheduleRunner(this.#deps())(started, signal);
     let isOver = false;
     const over = () => {
@@ -136,6 +153,7 @@ export class ScheduleLab {
       await settle();
       if (isOver) break;
       const { nextWakeMs } = this.clock;
+      if (nextWakeMs !== undefined && nextWakeMs > diesAtMs) return this.statuses.all.get(called) ?? status;
       if (nextWakeMs !== undefined) await this.clock.advance(nextWakeMs - this.clock.now());
     }
     await run;
@@ -153,14 +171,16 @@ export class ScheduleLab {
 
   #deps(): RunScheduleDeps {
     const { clock, claims, workload, metrics } = this;
-    const cluster: ClusterAccess = {
-      ...{ claims, workload, triggerMs: 1_000, settings: { 'streaming.PROFILE': 'defaults' } },
+    const cluster = (): ClusterAccess => ({
+      ...{ claims, workload, triggerMs: 1_000, settings: this.settings, interventions: this.interventions },
+      shortcomings: async () => this.shortcomings,
       nodeNames: this.nodes.map((node) => node.name),
       nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
       swarm: async () => this.swarm.gateway,
-    };
+    });
     return {
-      ...{ clock, scripts, kinds, cluster: () => cluster, status: this.statuses },
+      ...{ clock, scripts, kinds, cluster, status: this.statuses },
+      monotonicMs: () => clock.now() - this.clockSetMs,
       journal: { write: async (record) => void this.records.push(record), unfinished: async () => [] },
       metrics: {
         scheduleFaults: () => {},
@@ -196,6 +216,40 @@ function silentJob(clock: FakeClock): Workload {
     // biome-ignore lint/correctness/useYield: there is no row to give
     async *samples(signal) {
       await clock.sleep(3_600_000, signal);
+    },
+  };
+}
+
+/** What of a steady job is otherwise, at any moment. */
+export interface JobMood {
+  /** Executors and workers of three. */
+  workers: number;
+  /** Nothing new is seen from then on, for 15 s. */
+  stalledFromMs: number;
+}
+
+/** A job that commits once a second, and that nothing disturbs but its mood. */
+export function steadyJob(clock: FakeClock, mood: Partial<JobMood> = {}): Workload {
+  return {
+    clockBound: async () => ({ node: 'node2', offsetMs: 0, boundMs: 2 }),
+    async *samples(signal) {
+      for (;;) {
+        await clock.sleep(250, signal);
+        const atMs = clock.now();
+        const commitMs = Math.floor(atMs / 1_000) * 1_000;
+        const { workers: alive = 3, stalledFromMs = Number.POSITIVE_INFINITY } = mood;
+        const isStalled = atMs >= stalledFromMs && atMs < stalledFromMs + 15_000;
+        const visibleMs = (isStalled ? Math.floor(stalledFromMs / 1_000) * 1_000 : commitMs) - 1_000;
+        yield {
+          ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
+          ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs },
+          system: { atMs, mastersAlive: 1, workersAlive: alive, executors: alive, cores: alive },
+          correctness: {
+            ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0 },
+            ...{ phantom: 0, shortWindows: 0, shortRecords: 0 },
+          },
+        };
+      }
     },
   };
 }

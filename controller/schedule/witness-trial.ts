@@ -1,0 +1,71 @@
+import type { ClockBound } from '../../state-machines/contract.ts';
+import type { TrialResult } from '../../state-machines/run-trial.ts';
+import type { ClusterAccess } from './cluster-access.ts';
+import { gatherInventory } from './gather-facts.ts';
+import { type Bystanders, bystandersOf, contaminationOf, type TrialEvidence } from './judge-contamination.ts';
+
+/** Gathers, around one trial, what its contamination is judged from. */
+export interface TrialWitness {
+  /** Looks at those that the fault does not aim at; right before it. */
+  look(signal: AbortSignal): Promise<void>;
+  /** A reading of the observer's clock. */
+  heard(bound: ClockBound): void;
+  /** Looks again once the watch is over, and says what speaks against the trial; never rejects. */
+  testify(result: TrialResult, signal: AbortSignal): Promise<readonly string[]>;
+}
+
+export interface WitnessOptions {
+  readonly cluster: Pick<ClusterAccess, 'swarm' | 'workload' | 'interventions'>;
+  readonly settings: TrialEvidence['settings'];
+  /** Whose trial it is, as in claims. */
+  readonly owner: string;
+  /** What is done so long before the fault is in its gate. */
+  readonly gateMs: number;
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
+}
+
+/** The time of the trial runs from here. Whoever cannot be asked bears no witness: a fault may have taken him. */
+export function witnessTrial({
+  cluster,
+  settings,
+  owner,
+  gateMs,
+  wallMs,
+  monotonicMs,
+}: WitnessOptions): TrialWitness {
+  const began = { wallMs: wallMs(), monotonicMs: monotonicMs() };
+  const clocks: ClockBound[] = [];
+  let before: Bystanders | undefined;
+  const bystanders = async (signal: AbortSignal) => {
+    try {
+      return bystandersOf(await gatherInventory(await cluster.swarm(signal), signal));
+    } catch {
+      return undefined;
+    }
+  };
+  return {
+    async look(signal) {
+      before = await bystanders(signal);
+    },
+    heard: (bound) => void clocks.push(bound),
+    async testify({ plan = [], run, followed = [] }, signal) {
+      const steps = plan.flatMap((each) => each.steps);
+      const fromMs = (run?.instants.cmdMs ?? began.wallMs) - gateMs;
+      // A trial that was judged before it was aborted stays judged.
+      if (signal.aborted) return [];
+      const after = await bystanders(signal);
+      await cluster.workload.clockBound(signal).then(
+        (bound) => clocks.push(bound),
+        () => undefined,
+      );
+      return contaminationOf({
+        targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
+        ...(before && { before }),
+        ...(after && { after }),
+        ...{ clocks, settings, interventions: cluster.interventions.since(fromMs, owner) },
+        elapsed: { wallMs: wallMs() - began.wallMs, monotonicMs: monotonicMs() - began.monotonicMs },
+      });
+    },
+  };
+}
