@@ -129,6 +129,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     images: imageDelivery(imageSource),
     variables: { ...imageVariables(imageNames), CHECKPOINT_DIR },
     controllerPort: options.port,
+    metrics: metrics.clusters,
     removed: (cluster, left) =>
       closeGone(cluster, left, { journal: runJournal, clock, log, metrics: metrics.trials }),
     wake: (key, delayMs) => clusterLoop.addAfter(key, delayMs),

@@ -49,6 +49,8 @@ export interface TrialPorts extends RunnerPorts {
   readonly claims: Claims;
   readonly onSample?: (sample: Sample) => void;
   readonly onProgress?: (progress: Progress) => void;
+  /** The calibration that the trial is judged by, before it comes to the fault. */
+  readonly onCalibrated?: (calibration: Calibration) => void;
 }
 
 /** What came of a trial. */
@@ -84,6 +86,7 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
       const { measure, kind } = trial;
       const calibration = trial.calibration ?? (await calibrateSteady(feed, measure, ports, signal));
       result = { calibration };
+      ports.onCalibrated?.(calibration);
       await passGate(feed, measure, { calibration, justCalibrated: !trial.calibration }, ports, signal);
       const clock = await ports.workload.clockBound(signal);
       observe = ({ instants }) => ({

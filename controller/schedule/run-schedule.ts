@@ -149,6 +149,8 @@ async function runOne(
     },
     onState: stateTeller(run.name, deps),
     onProgress: progressTeller(run.name, number, deps),
+    onCalibrated: (calibration) =>
+      deps.metrics.threshold(run.name, toCalibrationStatus(calibration, cluster.triggerMs).thetaMs / 1000),
     ...(samples && {
       onSample(sample: Sample) {
         samples.write(sample);

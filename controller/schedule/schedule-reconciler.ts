@@ -36,7 +36,7 @@ export interface ScheduleReconcilerDeps {
   /** Whether the cluster of that name is there still, or being taken down. */
   readonly isClusterKnown: (cluster: string) => boolean;
   readonly runSchedule: RunSchedule;
-  readonly metrics: Pick<TrialMetrics, 'scheduleFaults'>;
+  readonly metrics: Pick<TrialMetrics, 'scheduleFaults' | 'threshold'>;
   readonly clock: Clock;
   /** What the journal knows of a schedule's runs, oldest first. */
   readonly runsOf: (schedule: string) => Promise<readonly RunRecord[]>;
@@ -118,6 +118,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     const trials = faultGroups(schedule.spec).map((group) => group.name);
     const faults = schedule.spec.faults.map((fault) => fault.name);
     metrics.scheduleFaults(name, [...new Set([...trials, ...faults])]);
+    if (before.calibration) metrics.threshold(name, before.calibration.thetaMs / 1000);
     const hasRun = isRunOf(before.runKey, resource, schedule);
     if (hasRun && isClosed(before)) return this.#rest(resource, before);
     const journal = await runsOf(name);
