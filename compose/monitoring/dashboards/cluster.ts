@@ -15,8 +15,8 @@ const desired = 'ignoring (state) sparkfailures_service_tasks{state="desired"}';
 /** With the machine's name as a label: targets are found by address. */
 const named = (expr: string) => `${expr} * on (instance) group_left (nodename) node_uname_info`;
 const rate = (series: string) => `rate(${series}[$__rate_interval])`;
-const rangeOf = (phases: string) =>
-  `sum by (phase) (increase(sparkfailures_fault_phase_duration_seconds_${phases}[$__range]))`;
+/** Not its increase: a series that begins with the first fault has none. */
+const phases = (what: string) => `sum by (phase) (sparkfailures_fault_phase_duration_seconds_${what})`;
 
 const about = {
   ...{ uid: 'sf-cluster', title: 'Cluster' },
@@ -147,8 +147,8 @@ export const cluster = dashboard(about, [
   [
     lines({
       ...{ title: 'Phases of faults', width: 8, unit: 's' },
-      description: 'How long the states of fault runs last, in the mean over the time that is shown.',
-      queries: [[`${rangeOf('sum')} / ${rangeOf('count')}`, '{{phase}}']],
+      description: 'How long the states of fault runs last, in the mean since the controller was started.',
+      queries: [[`${phases('sum')} / ${phases('count')}`, '{{phase}}']],
     }),
     lines({
       ...{ title: 'Fault runs', width: 8, steps: true },
