@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client';
+import type { ClusterStatus } from '../crds/status.ts';
 import type { TrialRecord } from '../crds/trial-record.ts';
 import type { Outcome } from '../state-machines/contract.ts';
 import type { Correctness, Sample } from '../state-machines/recovery/sample.ts';
@@ -16,6 +17,8 @@ export interface TrialMetrics {
   /** How long one state of the fault machine lasted: prepare, inject, hold, heal, verify. */
   phaseEnded(fault: string, phase: string, seconds: number): void;
   runEnded(fault: string, outcome: Outcome): void;
+  /** Theta, by which the schedule's trials are judged. */
+  threshold(schedule: string, seconds: number): void;
   /** A measured trial: its verdict always counts, its figures only where they exist. */
   trialEnded(schedule: string, trial: Pick<TrialRecord, 'fault' | 'figures' | 'verdict'>): void;
   /** Faults that are in force, or may be, without a run that will heal them. */
@@ -30,10 +33,26 @@ export interface WorkloadMetrics {
   clockBound(node: string, seconds: number): void;
 }
 
+/** How many tasks of a service the swarm wants to run, and how many run. */
+export interface TaskCount {
+  readonly service: string;
+  readonly desired: number;
+  readonly running: number;
+}
+
+/** What a pass over a cluster reports; a cluster has no series before its first pass in this process. */
+export interface ClusterMetrics {
+  clusterReady(cluster: string, ready: boolean): void;
+  /** Services that are not counted any more lose their series. */
+  clusterSeen(cluster: string, nodes: ClusterStatus['nodes'], services: readonly TaskCount[]): void;
+  clusterGone(cluster: string): void;
+}
+
 /** The process's metrics, in a registry of their own. Each part gets the narrow port that it needs. */
 export interface Metrics {
   readonly trials: TrialMetrics;
   readonly workload: WorkloadMetrics;
+  readonly clusters: ClusterMetrics;
   /** `kind` is the label: one queue and one loop per kind. Starts its counters at zero. */
   loop(
     kind: string,
@@ -63,6 +82,7 @@ export function createMetrics(): Metrics {
   return {
     trials: trialMetrics(registry),
     workload: workloadMetrics(registry),
+    clusters: clusterMetrics(registry),
     loop: loopMetrics(registry),
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };
@@ -224,6 +244,12 @@ function trialMetrics(registry: Registry): TrialMetrics {
     name: 'sparkfailures_trials_total',
     help: 'Measured trials by verdict on recovery',
   });
+  const theta = new Gauge({
+    registers,
+    labelNames: ['schedule'] as const,
+    name: 'sparkfailures_theta_seconds',
+    help: "Age of the oldest record without a result above which the schedule's trials call results late",
+  });
   const orphans = new Gauge({
     registers,
     name: 'sparkfailures_orphaned_faults',
@@ -254,6 +280,7 @@ function trialMetrics(registry: Registry): TrialMetrics {
       for (const fault of before) if (!faults.includes(fault)) vanish(schedule, fault);
       for (const fault of faults) if (!before.includes(fault)) appear(schedule, fault);
       known.set(schedule, faults);
+      if (faults.length === 0) theta.remove({ schedule });
     },
     faultActive(schedule, fault, target, on) {
       const key = `${schedule}/${fault}`;
@@ -262,6 +289,7 @@ function trialMetrics(registry: Registry): TrialMetrics {
     },
     phaseEnded: (fault, phase, seconds) => phases.observe({ fault, phase }, seconds),
     runEnded: (fault, outcome) => runs.inc({ fault, outcome }),
+    threshold: (schedule, seconds) => theta.set({ schedule }, seconds),
     trialEnded(schedule, { fault, figures, verdict }) {
       if (verdict) trials.inc({ schedule, fault, verdict: verdict.recovery });
       for (const figure of FIGURE_NAMES) {
@@ -280,6 +308,55 @@ function byFigure<M>(make: (figure: (typeof FIGURES)[FigureName]) => M): Readonl
     FigureName,
     M
   >;
+}
+
+function clusterMetrics(registry: Registry): ClusterMetrics {
+  const registers = [registry];
+  const isReady = new Gauge({
+    registers,
+    labelNames: ['cluster'] as const,
+    name: 'sparkfailures_cluster_ready',
+    help: '1 while machines and services are as the manifest asks',
+  });
+  const machines = new Gauge({
+    registers,
+    labelNames: ['cluster', 'state'] as const,
+    name: 'sparkfailures_cluster_nodes',
+    help: 'Machines that are asked for, and what the swarm says of them',
+  });
+  const tasks = new Gauge({
+    registers,
+    labelNames: ['cluster', 'service', 'state'] as const,
+    name: 'sparkfailures_service_tasks',
+    help: 'Tasks of a service that the swarm wants to run, and those that run',
+  });
+  const states = ['desired', 'ready', 'managers', 'unreachable'] as const;
+  const counted = new Map<string, readonly string[]>();
+  const clusterSeen: ClusterMetrics['clusterSeen'] = (cluster, nodes, services) => {
+    for (const state of states) {
+      machines.set({ cluster, state }, state === 'unreachable' ? nodes[state].length : nodes[state]);
+    }
+    const names = services.map(({ service }) => service);
+    for (const service of counted.get(cluster) ?? []) {
+      if (names.includes(service)) continue;
+      for (const state of ['desired', 'running']) tasks.remove({ cluster, service, state });
+    }
+    counted.set(cluster, names);
+    for (const { service, desired, running } of services) {
+      tasks.set({ cluster, service, state: 'desired' }, desired);
+      tasks.set({ cluster, service, state: 'running' }, running);
+    }
+  };
+  return {
+    clusterReady: (cluster, ready) => isReady.set({ cluster }, ready ? 1 : 0),
+    clusterSeen,
+    clusterGone(cluster) {
+      clusterSeen(cluster, { desired: 0, ready: 0, managers: 0, unreachable: [] }, []);
+      for (const state of states) machines.remove({ cluster, state });
+      isReady.remove({ cluster });
+      counted.delete(cluster);
+    },
+  };
 }
 
 /** Classes of the observer's two checks that only ever grow, by the label under which they are counted. */

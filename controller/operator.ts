@@ -139,6 +139,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     images: imageDelivery(imageSource),
     variables: { ...imageVariables(imageNames), CHECKPOINT_DIR },
     controllerPort: options.port,
+    metrics: metrics.clusters,
     removed: (cluster, left) =>
       closeGone(cluster, left, { journal: runJournal, clock, log, metrics: metrics.trials }),
     changed: (cluster, what) => interventionsIn(cluster).note('the reconciler', what),

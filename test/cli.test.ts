@@ -174,6 +174,9 @@ t.test('the generated files are those that are committed: else run npm run gener
   const files = await generatedFiles('.');
   t.same([...files.keys()].sort(), [
     'README.md',
+    'compose/monitoring/dashboards/cluster.json',
+    'compose/monitoring/dashboards/job-and-broker.json',
+    'compose/monitoring/dashboards/recovery.json',
     'crds/clusterspecs.schema.json',
     'crds/clusterspecs.spark-failures.io.yaml',
     'crds/faultschedules.schema.json',

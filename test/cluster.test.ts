@@ -6,6 +6,7 @@ import { ClusterReconciler } from '../controller/cluster/cluster-reconciler.ts';
 import { formatPlan } from '../controller/cluster/format-plan.ts';
 import { planCluster } from '../controller/cluster/plan-cluster.ts';
 import type { DesiredCluster, ObservedCluster, ObservedMachine } from '../controller/cluster/plan-context.ts';
+import { createMetrics } from '../controller/metrics.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
 import type { DesiredStack } from '../controller/stack/convert-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
@@ -21,6 +22,7 @@ import { ProvisionError } from '../provisioners/contract.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 import { FakeProvisioner } from './support/fake-provisioner.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
+import { scrapeMetrics } from './support/scrape-metrics.ts';
 
 type NodeEntry = ClusterSpec['spec']['nodes'][number];
 
@@ -87,6 +89,7 @@ const app = stack('app', [service('app', 'web'), service('app', 'db'), service('
 /** A cluster in memory: machines, engines, a swarm, and the reconciler that looks after them. */
 class World {
   readonly clock = new FakeClock();
+  readonly metrics = createMetrics();
   readonly swarm = new FakeSwarm();
   readonly provisioner = new FakeProvisioner(this.swarm);
   readonly claims = createClaims();
@@ -158,6 +161,7 @@ class World {
       },
       variables: {},
       controllerPort: 9464,
+      metrics: this.metrics.clusters,
       removed: async (name, left) => {
         if (this.journalFull) throw new StateError('STATE_FULL', name, 'no space left to save state');
         this.removed.push([name, left]);
@@ -924,6 +928,29 @@ t.test('the reconciler', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('tells in its metrics what runs, and nothing of a cluster that is gone', async (t) => {
+    const world = new World();
+    let state = 'starting';
+    world.swarm.taskState = () => state;
+    for (let pass = 0; pass < 5; pass++) await world.pass();
+    let seen = await scrapeMetrics(world.metrics);
+    const tasks = 'sparkfailures_service_tasks{cluster="small",service="app_web",state=';
+    t.equal(seen.get('sparkfailures_cluster_ready{cluster="small"}'), 0);
+    t.equal(seen.get('sparkfailures_cluster_nodes{cluster="small",state="ready"}'), 3);
+    t.same([seen.get(`${tasks}"desired"}`), seen.get(`${tasks}"running"}`)], [1, 0]);
+    state = 'running';
+    await world.pass();
+    seen = await scrapeMetrics(world.metrics);
+    t.equal(seen.get('sparkfailures_cluster_ready{cluster="small"}'), 1);
+    t.same([seen.get(`${tasks}"desired"}`), seen.get(`${tasks}"running"}`)], [1, 1]);
+    world.provisioner.beforeCall = () => {
+      throw new Error('the machines cannot be listed');
+    };
+    await t.rejects(world.pass(), /cannot be listed/);
+    t.equal((await scrapeMetrics(world.metrics)).get('sparkfailures_cluster_ready{cluster="small"}'), 0);
+    world.reconciler.close();
+  });
+
   t.test('goes on with the others when a node cannot be reached, and notices when it can', async (t) => {
     const world = await convergedWorld();
     world.provisioner.unreachable.add('node3');
@@ -1134,6 +1161,11 @@ t.test('a manifest that is gone', async (t) => {
     t.equal(world.provisioner.machines.size, 0);
     t.equal(world.statuses.size, 0);
     t.same(world.removed, [['small', []]]);
+    const series = [...(await scrapeMetrics(world.metrics)).keys()];
+    t.same(
+      series.filter((name) => name.includes('cluster="small"')),
+      [],
+    );
   });
 
   t.test('is not forgotten before those who ask for it were told', async (t) => {

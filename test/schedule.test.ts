@@ -78,6 +78,7 @@ class Schedules {
   readonly announced: boolean[] = [];
   readonly settled: string[] = [];
   readonly faults: (readonly string[])[] = [];
+  readonly thresholds: (readonly [schedule: string, seconds: number])[] = [];
   journal: RunRecord[] = [];
   isReady = true;
   isKnown = true;
@@ -95,7 +96,10 @@ class Schedules {
     this.runs = new ActiveRuns((settledKey) => this.settled.push(settledKey));
     this.reconciler = new ScheduleReconciler({
       ...{ status: this.statuses, runs: this.runs, clock: this.clock, drawSeed: () => 7 },
-      metrics: { scheduleFaults: (_schedule, faults) => this.faults.push(faults) },
+      metrics: {
+        scheduleFaults: (_schedule, faults) => this.faults.push(faults),
+        threshold: (...theta) => this.thresholds.push(theta),
+      },
       isClusterReady: async () => this.isReady,
       isClusterKnown: () => this.isKnown,
       runsOf: async () => this.journal,
@@ -338,6 +342,16 @@ t.test('a run that a kill cut off', async (t) => {
       t.equal(world.started.length, 1);
     },
   );
+
+  t.test('has the threshold of its calibration in the metrics again', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    const calibration = { thetaMs: 4_250, p99Ms: 3_000, commitGapMs: 1_250, durationMs: 60_000 };
+    world.statuses.all.set(name, { ...world.statuses.all.get(name)!, calibration });
+    world.restart();
+    await world.pass();
+    t.same(world.thresholds.at(-1), [name, 4.25]);
+  });
 
   t.test('is not closed, and nothing new begins, as long as its fault may be in force', async (t) => {
     const world = new Schedules();
@@ -718,6 +732,7 @@ t.test('the run of a schedule', async (t) => {
     t.equal(calibration?.thetaMs, trials[0]?.thetaMs);
     t.same(calibration?.maxima, ['p99Ms', 'commitGapMs', 'progressGapMs'], '12 s are fewer than 300 rows');
     t.equal(lab.said.filter((line) => /^trial 2: awaiting calibration/.test(line)).length, 0);
+    t.same(lab.metrics.thetas[0], { schedule: name, seconds: calibration!.thetaMs / 1000, begun: 0 });
     t.same(
       lab.metrics.bounds,
       [

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DASHBOARDS } from '../../compose/monitoring/dashboards/catalog.ts';
 import { renderAll, renderJsonSchema } from '../../crds/generate.ts';
 import type { FaultKind } from '../../state-machines/contract.ts';
 import { faultKindsByName, resourceKinds, statusKinds } from '../resource-kinds.ts';
@@ -21,6 +22,12 @@ export async function generatedFiles(packageRoot: string): Promise<ReadonlyMap<s
   const files = new Map(
     [...renderAll(resourceKinds, statusKinds)].map(([name, text]) => [join('crds', name), text]),
   );
+  for (const [name, dashboard] of Object.entries(DASHBOARDS)) {
+    files.set(
+      join('compose/monitoring/dashboards', `${name}.json`),
+      `${JSON.stringify(dashboard, null, 2)}\n`,
+    );
+  }
   const readme = await readFile(join(packageRoot, 'README.md'), 'utf8');
   return files.set('README.md', withFaultTable(readme));
 }

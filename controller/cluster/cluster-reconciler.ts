@@ -5,7 +5,7 @@ import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { Nodes } from '../../state-machines/contract.ts';
 import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
-import { type ConditionUpdate, setCondition } from '../status/conditions.ts';
+import { type ConditionUpdate, isTrue, setCondition } from '../status/conditions.ts';
 import { isStateFull } from '../status/state-error.ts';
 import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -17,6 +17,7 @@ import {
   addStepEvents,
   clusterConditions,
   countNodes,
+  countTasks,
   failureConditions,
   type PassReport,
 } from './cluster-status.ts';
@@ -135,7 +136,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       failures: session.backoff.failuresOf(plan.steps),
     };
     const inventory = nextInventory(context.inventory, observed, reportOnly ? [] : plan.steps, desired);
-    await this.#save(stored, session, report, { inventory, nodes: countNodes(desired, observed) });
+    const nodes = countNodes(desired, observed);
+    this.#deps.metrics.clusterSeen(stored.name, nodes, countTasks(desired, observed));
+    await this.#save(stored, session, report, { inventory, nodes });
     const results = await this.#apply(steps, session, context, signal);
     if (results.length > 0) {
       const failures = session.backoff.failuresOf(plan.steps);
@@ -247,6 +250,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const nowMs = this.#deps.clock.now();
     const before = told(stored, session.status.current, nowMs);
     const conditions = clusterConditions(before.conditions, report, nowMs);
+    this.#deps.metrics.clusterReady(stored.name, isTrue(conditions, 'Ready', stored.generation));
     const events = addStepEvents(before.events ?? [], report.results, nowMs);
     await session.status.save({ ...before, ...parts, conditions, events });
   }
@@ -256,6 +260,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const nowMs = this.#deps.clock.now();
     const before = told(stored, session.status.current, nowMs);
     const conditions = failureConditions(before.conditions, stored.generation, error, nowMs);
+    this.#deps.metrics.clusterReady(stored.name, false);
     await session.status.save({ ...before, conditions }, isStateFull(error) ? 'tellFull' : 'write');
   }
 
@@ -271,6 +276,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     session.close();
     this.#sessions.delete(name);
     await session.status.remove();
+    this.#deps.metrics.clusterGone(name);
     return { finalized: true };
   }
 }

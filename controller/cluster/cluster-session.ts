@@ -4,6 +4,7 @@ import { resourceKey } from '../../crds/group.ts';
 import type { ClusterStatus } from '../../crds/status.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
 import type { Claims, Clock } from '../../state-machines/contract.ts';
+import type { ClusterMetrics } from '../metrics.ts';
 import {
   type ImageDelivery,
   type ImageSource,
@@ -47,6 +48,7 @@ export interface ClusterDeps {
   readonly variables: Readonly<Record<string, string>>;
   /** Where this process serves /metrics: nodes reach it there under `NodeHandle.controllerAddress`. */
   readonly controllerPort: number;
+  readonly metrics: ClusterMetrics;
   /** Told, before a removed cluster is forgotten, which of its machines are left; it is forgotten once this resolves. */
   readonly removed: (cluster: string, left: readonly string[]) => Promise<void>;
   /** Told of each step that was done. */

@@ -1,9 +1,11 @@
 import type { ClusterStatus, Condition, ObjectEvent } from '../../crds/status.ts';
 import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
+import type { TaskCount } from '../metrics.ts';
 import { type ConditionReason, stateReason } from '../status/condition-vocabulary.ts';
 import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';
 import { StateError } from '../status/state-error.ts';
+import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import type { StepResult } from './apply-plan.ts';
 import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
 import { findSwarmNode } from './node-identity.ts';
@@ -155,6 +157,16 @@ export function countNodes(desired: DesiredCluster, observed: ObservedCluster): 
       .filter(({ look }) => look?.state === 'unreachable' || look?.state === 'engine-down')
       .map(({ name }) => name),
   };
+}
+
+/** The tasks of the cluster's own services, as the swarm counts them; none when no manager answers. */
+export function countTasks({ name }: DesiredCluster, { swarm }: ObservedCluster): readonly TaskCount[] {
+  const own = (swarm?.services ?? []).filter(({ Spec }) => Spec.Labels?.[CLUSTER_LABEL] === name);
+  return own.map(({ Spec, ServiceStatus }) => ({
+    service: Spec.Name,
+    desired: ServiceStatus?.DesiredTasks ?? 0,
+    running: ServiceStatus?.RunningTasks ?? 0,
+  }));
 }
 
 /** An event for each step that changed something or failed to. */

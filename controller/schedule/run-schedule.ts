@@ -89,8 +89,11 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
       const cluster = deps.cluster(spec.clusterRef.name);
       const one: OneTrial = { run, planned, cluster, baseline, isFirst: !isTouched };
       // On the disk before the first fault: whoever goes on after a crash judges by the same threshold.
-      const onCalibrated = (measured: Baseline) =>
-        keep({ calibration: toCalibrationStatus(measured, cluster.triggerMs) });
+      const onCalibrated = async (measured: Baseline) => {
+        const calibration = toCalibrationStatus(measured, cluster.triggerMs);
+        deps.metrics.threshold(run.name, calibration.thetaMs / 1000);
+        await keep({ calibration });
+      };
       const { record, result } = await runOne(
         one,
         settingsOf(status, cluster),

@@ -37,7 +37,7 @@ export interface ScheduleReconcilerDeps {
   /** Whether the cluster of that name is there still, or being taken down. */
   readonly isClusterKnown: (cluster: string) => boolean;
   readonly runSchedule: RunSchedule;
-  readonly metrics: Pick<TrialMetrics, 'scheduleFaults'>;
+  readonly metrics: Pick<TrialMetrics, 'scheduleFaults' | 'threshold'>;
   readonly clock: Clock;
   /** What the journal knows of a schedule's runs, oldest first. */
   readonly runsOf: (schedule: string) => Promise<readonly RunRecord[]>;
@@ -122,6 +122,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     const faults = schedule.spec.faults.map((fault) => fault.name);
     const controls = measurementPlan(schedule.spec).controls > 0 ? [CONTROL] : [];
     metrics.scheduleFaults(name, [...new Set([...trials, ...faults, ...controls])]);
+    if (before.calibration) metrics.threshold(name, before.calibration.thetaMs / 1000);
     const hasRun = isRunOf(before.runKey, resource, schedule);
     if (hasRun && isClosed(before)) return this.#rest(resource, before);
     const journal = await runsOf(name);

@@ -15,6 +15,7 @@ import {
 } from '../support/controller-process.ts';
 import { packageRoot } from '../support/examples.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
+import { queriesWithAnswer, readRules } from '../support/monitoring-queries.ts';
 
 // One real lab for the whole file, driven as users drive it: through the built command line and the files it watches.
 // The order of the tests is the life of a cluster; each leaves it Ready for the next.
@@ -69,7 +70,9 @@ const isolate = (hold: string) => `    - name: silence
 
 /** Asks an engine in the lab from outside, past everything of ours. */
 const onNode = (node: string, ...command: string[]) =>
-  execFileSync('docker', ['exec', `sf-${cluster}-${node}`, ...command], { encoding: 'utf8' }).trim();
+  execFileSync('docker', ['exec', `sf-${cluster}-${node}`, ...command], {
+    ...{ encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 },
+  }).trim();
 
 const clusterIs = (status: 'True' | 'False', deadlineMs: number) =>
   eventually(`cluster Ready=${status}`, deadlineMs, async () => {
@@ -83,13 +86,24 @@ const scheduleIs = (name: string, type: string, deadlineMs: number) =>
     return seen?.conditions.some((one) => one.type === type && one.status === 'True') ? seen : undefined;
   });
 
-/** The newest value of a metric; undefined as long as Prometheus has none. */
-const askPrometheus = (metric: string) => {
-  const url = 'http://127.0.0.1:9090/api/v1/query';
-  const text = onNode('node1', 'curl', '-s', '-G', url, '--data-urlencode', `query=${metric}`);
-  const { data } = JSON.parse(text) as { data: { result: readonly { value: readonly [number, string] }[] } };
-  return data.result[0]?.value[1];
+const prometheusUrl = 'http://127.0.0.1:9090/api/v1';
+
+/** What Prometheus answers to each of the queries now, all of them in one go. */
+const askPrometheus = (queries: readonly string[]) => {
+  const requests = queries.map((query) => [
+    ...['--silent', '--write-out', '\\n', '--get', `${prometheusUrl}/query`],
+    ...['--data-urlencode', `query=${query}`],
+  ]);
+  const options = requests.flatMap((request, index) => (index === 0 ? request : ['--next', ...request]));
+  return onNode('node1', 'curl', ...options)
+    .split('\n')
+    .map((line) => JSON.parse(line) as QueryAnswer);
 };
+
+interface QueryAnswer {
+  readonly error?: string;
+  readonly data?: { readonly result: readonly { readonly value: readonly [number, string] }[] };
+}
 
 /** What a fault of ours could have left, as the node itself sees it: rules, timers, runs. */
 const leftovers = (node: string) =>
@@ -200,7 +214,7 @@ t.test('Prometheus finds every target, and every target is up', { timeout: 120_0
     };
   }
   const up = await eventually('all targets up', 100_000, async () => {
-    const text = onNode('node1', 'curl', '-s', 'http://127.0.0.1:9090/api/v1/targets?state=active');
+    const text = onNode('node1', 'curl', '-s', `${prometheusUrl}/targets?state=active`);
     const { activeTargets } = (JSON.parse(text) as Targets).data;
     return activeTargets.length >= 12 && activeTargets.every(({ health }) => health === 'up')
       ? activeTargets
@@ -233,7 +247,7 @@ t.test('a crash is injected, verified and measured', { timeout: 400_000 }, async
     await eventually(
       `${metric} is seen by Prometheus`,
       15_000,
-      () => Number(askPrometheus(metric)) > 0 || undefined,
+      () => Number(askPrometheus([metric])[0]?.data?.result[0]?.value[1]) > 0 || undefined,
     );
   }
   t.ok(readFileSync(join(state, trial.samples ?? ''), 'utf8').split('\n').length > 100, 'raw rows are kept');
@@ -290,13 +304,64 @@ t.test(
   },
 );
 
-t.test('SIGTERM during a fault ends healed', { timeout: 120_000 }, async (t) => {
-  writeFileSync(join(manifests, 'term.yaml'), scheduleManifest('term', 'none', isolate('60s')));
+t.test('a fault that is held, and SIGTERM during it', { timeout: 240_000 }, async (t) => {
+  // As long as the questions may take; SIGTERM ends it.
+  writeFileSync(join(manifests, 'term.yaml'), scheduleManifest('term', 'none', isolate('120s')));
   await eventually(
     'the node is cut off',
     60_000,
     () => /sf-|spark/i.test(onNode('node5', 'iptables-save')) || undefined,
   );
+
+  await t.test('Prometheus answers every panel and every rule while it is held', async (t) => {
+    const questions = await queriesWithAnswer();
+    /** Each until it has an answer: a target may just have come back, or rates need a second value. */
+    let open = [...questions];
+    let said = '';
+    const ask = () => {
+      const answers = askPrometheus(open.map(({ expr }) => expr));
+      said = answers.map(({ error }) => error ?? '').join(' ');
+      const numbers = answers.map(({ data }) => data?.result.filter(({ value }) => value[1] !== 'NaN'));
+      open = open.filter((_, index) => !numbers[index]?.length);
+      return open.length === 0 || undefined;
+    };
+    await eventually('an answer to each', 40_000, ask).catch(() => undefined);
+    t.same(open, [], `of ${questions.length} queries, these have no answer: ${said}`);
+  });
+
+  await t.test('its rules are healthy, and the alert of a fault in force is on', async (t) => {
+    interface Rules {
+      readonly data: {
+        readonly groups: readonly {
+          readonly rules: readonly {
+            readonly name: string;
+            readonly health: string;
+            readonly lastError?: string;
+            readonly alerts?: readonly {
+              readonly state: string;
+              readonly labels: { readonly fault: string };
+            }[];
+          }[];
+        }[];
+      };
+    }
+    const wanted = (await readRules()).map(({ record, alert }) => record ?? alert).sort();
+    const told = await eventually('the alert is pending', 30_000, () => {
+      const { data } = JSON.parse(onNode('node1', 'curl', '-s', `${prometheusUrl}/rules`)) as Rules;
+      const rules = data.groups.flatMap((group) => group.rules);
+      const { alerts = [] } = rules.find(({ name }) => name === 'FaultActiveTooLong') ?? {};
+      return alerts.some(({ state, labels }) => state === 'pending' && labels.fault === 'silence')
+        ? rules
+        : undefined;
+    });
+    t.same(told.map(({ name }) => name).sort(), wanted);
+    t.same(
+      told.filter(({ health }) => health !== 'ok'),
+      [],
+    );
+  });
+
+  t.notOk(journalOf('term').includes('healing'), 'the fault is still held');
   await endController(controller!, 'SIGTERM');
   t.equal(leftovers('node5'), '');
   rmSync(join(manifests, 'term.yaml'));

@@ -105,7 +105,11 @@ export class ScheduleLab {
   clockSetMs = 0;
   readonly said: string[] = [];
   readonly samples: string[] = [];
-  readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[], bounds: [] as unknown[] };
+  readonly metrics = {
+    ...{ ended: [] as Outcome[], trials: 0, active: [] as string[], bounds: [] as unknown[] },
+    /** Thresholds as they were told, and how many faults had begun by then. */
+    thetas: [] as { readonly schedule: string; readonly seconds: number; readonly begun: number }[],
+  };
   workload = silentJob(this.clock);
 
   async prepare(): Promise<this> {
@@ -188,6 +192,8 @@ export class ScheduleLab {
         phaseEnded: () => {},
         runEnded: (_fault, outcome) => void metrics.ended.push(outcome),
         trialEnded: () => void metrics.trials++,
+        threshold: (schedule, seconds) =>
+          void metrics.thetas.push({ schedule, seconds, begun: this.records.length }),
         orphaned: () => {},
       },
       workloadMetrics: {

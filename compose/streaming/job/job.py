@@ -100,6 +100,8 @@ def start(spark):
     )
     return (
         results.writeStream.format("kafka")
+        # Part of the names of its metrics; without one, an id of the checkpoint would be.
+        .queryName("purchases")
         .option("kafka.bootstrap.servers", BROKERS)
         .option("topic", OUTPUT)
         .option("checkpointLocation", CHECKPOINT)
