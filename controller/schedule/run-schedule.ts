@@ -10,6 +10,7 @@ import type { Calibration } from '../../state-machines/recovery/calibrate.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 import { runTrial, type Trial, type TrialPorts, type TrialResult } from '../../state-machines/run-trial.ts';
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
+import { PATH_CHECKPOINT } from '../stack/checkpoint.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
@@ -49,6 +50,8 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
     const { spec } = run.schedule;
     const cluster = deps.cluster(spec.clusterRef.name);
     const { trials, gapMs } = measurementPlan(spec);
+    if (spec.preset !== 'none' && spec.preset !== 'smoke' && cluster.checkpoint === 'path')
+      deps.progress(run.name, `checkpoint: ${PATH_CHECKPOINT}, measure with checkpoint: { hdfs: {} }`);
     let { status } = run;
     let calibration: Calibration | undefined;
     const refused = await foreseeRefusals(run, cluster, deps, signal);

@@ -30,6 +30,7 @@ export function toTrialRecord(
   const message = [run?.message, problem, recovery?.message].filter(Boolean).join('; ');
   const { startedMs, samples, settings, ...identity } = started;
   const steps = plan?.flatMap((each) => each.steps) ?? [];
+  const checkpointHit = [...new Set(plan?.flatMap((each) => each.checkpointHit ?? []))];
   return {
     ...identity,
     targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
@@ -52,6 +53,7 @@ export function toTrialRecord(
       problem !== undefined && {
         verdict: { recovery: 'Invalid' as const, correctness: 'Unknown' as const },
       }),
+    ...(checkpointHit.length > 0 && { checkpointHit }),
     settings: { ...settings },
     ...(samples !== undefined && { samples }),
     ...(message !== '' && { message }),

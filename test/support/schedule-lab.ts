@@ -6,7 +6,13 @@ import { findCondition } from '../../controller/status/conditions.ts';
 import type { StatusStore } from '../../controller/status/status-store.ts';
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
-import type { FaultKind, Outcome, RunRecord, Workload } from '../../state-machines/contract.ts';
+import type {
+  CheckpointKind,
+  FaultKind,
+  Outcome,
+  RunRecord,
+  Workload,
+} from '../../state-machines/contract.ts';
 import { loadScripts } from '../../state-machines/load-scripts.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 import { FakeNode } from './fake-node.ts';
@@ -100,24 +106,30 @@ export class ScheduleLab {
   readonly samples: string[] = [];
   readonly metrics = { ended: [] as Outcome[], trials: 0, active: [] as string[], bounds: [] as unknown[] };
   workload = silentJob(this.clock);
+  /** As the manifest of the cluster says. */
+  checkpoint: CheckpointKind | undefined;
 
   async prepare(): Promise<this> {
     for (const { name } of this.nodes) this.swarm.addNode(name, name === 'node1' ? 'manager' : 'worker');
-    const service = (name: string, node: string, role: string) =>
-      this.swarm.gateway.createService(
-        {
-          ...{ Name: `streaming_${name}`, Labels: { role }, Mode: { Replicated: { Replicas: 1 } } },
-          TaskTemplate: {
-            ContainerSpec: { Image: 'any:1' },
-            Placement: { Constraints: [`node.hostname == ${node}`] },
-          },
-          EndpointSpec: { Mode: 'dnsrr' },
-        },
-        never,
-      );
-    await service('kafka', 'node2', 'kafka');
-    for (const slot of [1, 2, 3]) await service(`spark-worker-${slot}`, `node${slot + 3}`, 'spark-worker');
+    await this.addService('kafka', 'node2', 'kafka');
+    for (const slot of [1, 2, 3])
+      await this.addService(`spark-worker-${slot}`, `node${slot + 3}`, 'spark-worker');
     return this;
+  }
+
+  /** One task of a service that is pinned to a node. */
+  addService(name: string, node: string, role: string): Promise<unknown> {
+    return this.swarm.gateway.createService(
+      {
+        ...{ Name: `streaming_${name}`, Labels: { role }, Mode: { Replicated: { Replicas: 1 } } },
+        TaskTemplate: {
+          ContainerSpec: { Image: 'any:1' },
+          Placement: { Constraints: [`node.hostname == ${node}`] },
+        },
+        EndpointSpec: { Mode: 'dnsrr' },
+      },
+      never,
+    );
   }
 
   /** Runs a schedule to its end, by the clock of the world. */
@@ -155,6 +167,7 @@ export class ScheduleLab {
     const { clock, claims, workload, metrics } = this;
     const cluster: ClusterAccess = {
       ...{ claims, workload, triggerMs: 1_000, settings: { 'streaming.PROFILE': 'defaults' } },
+      ...(this.checkpoint && { checkpoint: this.checkpoint }),
       nodeNames: this.nodes.map((node) => node.name),
       nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
       swarm: async () => this.swarm.gateway,
