@@ -70,9 +70,6 @@ export interface Operator {
   enqueueAll(): void;
 }
 
-/** Where the lab keeps the checkpoint of `checkpoint: { path: {} }` on every node. */
-const CHECKPOINT_DIR = '/var/lib/spark-failures/checkpoint';
-
 /** Builds the parts and wires them: the one place that knows them all. */
 export async function createOperator(options: OperatorOptions): Promise<Operator> {
   const { packageRoot, stateDir, log, journal } = options;
@@ -137,7 +134,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     bindProvisioner: await provisionerBinder(options, imageNames),
     loadStack: stackLoader(),
     images: imageDelivery(imageSource),
-    variables: { ...imageVariables(imageNames), CHECKPOINT_DIR },
+    variables: imageVariables(imageNames),
     controllerPort: options.port,
     metrics: metrics.clusters,
     removed: (cluster, left) =>
@@ -197,7 +194,8 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const clusterLoop = loop(clusters);
   const scheduleLoop = loop(schedules);
   const loopOf = (key: string) => (key.startsWith('ClusterSpec/') ? clusterLoop : scheduleLoop);
-  const load = manifestLoader(resourceKinds, settledReader(SETTLE_MS, clock));
+  const hdfsFile = join(packageRoot, 'compose/streaming/hdfs.yaml');
+  const load = manifestLoader(resourceKinds, settledReader(SETTLE_MS, clock), hdfsFile);
   const enqueueAll = () => {
     for (const { key } of store.list()) loopOf(key).add(key);
   };
@@ -247,6 +245,12 @@ const WORKLOAD_IMAGES = [
   'node-exporter',
 ];
 
+/** What runs on a cluster; a checkpoint that is a service runs an image more. */
+function stackImages({ spec: { stacks, checkpoint } }: ClusterSpec): readonly string[] {
+  if (stacks.length === 0) return [];
+  return [...WORKLOAD_IMAGES, ...(checkpoint?.hdfs ? ['hadoop'] : [])];
+}
+
 /** Once per process: an engine on this machine, and the images that nodes may not be able to pull. */
 function imagePreparer({ packageRoot, cacheDir, progress }: OperatorOptions): ClusterDeps['prepare'] {
   const ready = new Set<string>();
@@ -260,9 +264,7 @@ function imagePreparer({ packageRoot, cacheDir, progress }: OperatorOptions): Cl
         ]);
       return;
     }
-    const wanted = ['node', ...(cluster.spec.stacks.length > 0 ? WORKLOAD_IMAGES : [])].filter(
-      (name) => !ready.has(name),
-    );
+    const wanted = ['node', ...stackImages(cluster)].filter((name) => !ready.has(name));
     if (wanted.length === 0) return;
     await ensureLocalEngine(progress, signal);
     const names = await resolveImageNames(packageRoot);
@@ -291,7 +293,7 @@ async function provisionerBinder(
       stateDir: join(stateDir, 'provisioner', cluster.metadata.name),
       images: {
         node: imageNames.get('node')!,
-        seed: cluster.spec.stacks.length > 0 ? tags(WORKLOAD_IMAGES) : [],
+        seed: tags(stackImages(cluster)),
       },
     };
     return makers.get(name)!(config, context);

@@ -28,7 +28,22 @@ const stackSchema = z.strictObject({
 
 const checkpointSchema = exactlyOne(
   {},
-  { path: z.strictObject({}).describe('One host folder, seen by every node at the same path; lab only.') },
+  {
+    path: z
+      .strictObject({})
+      .describe(
+        'One host folder, seen by every node at the same path; lab only. Not isolated: no fault of the network comes between.',
+      ),
+    hdfs: z
+      .strictObject({
+        network: z
+          .string()
+          .min(1)
+          .default('streaming_app')
+          .describe('The network of the job, by its name in the swarm: <stack>_<network>.'),
+      })
+      .describe('A service, reached over the network that faults are in: adds the stack hdfs.'),
+  },
 );
 
 function specSchema<P extends Readonly<Record<string, z.ZodType>>>(provisioners: P) {
@@ -39,7 +54,9 @@ function specSchema<P extends Readonly<Record<string, z.ZodType>>>(provisioners:
       .min(1)
       .meta(byName)
       .describe('The machines; their order gives the lab its addresses.'),
-    checkpoint: checkpointSchema.exactOptional().describe('Where the streaming job keeps its state.'),
+    checkpoint: checkpointSchema
+      .exactOptional()
+      .describe('Where the streaming job keeps its state; without it a stack has to say so under env.'),
     stacks: z.array(stackSchema).default([]).meta(byName).describe('What runs on the swarm.'),
     drift: z
       .enum(['correct', 'report'])

@@ -100,6 +100,10 @@ export const trialRecordSchema = z.object({
     .record(z.string(), z.number())
     .exactOptional()
     .describe('Records and windows by class of error.'),
+  checkpointHit: z
+    .array(z.string())
+    .exactOptional()
+    .describe('Services that keep the checkpoint and ran on a node that was hurt: the job lost that, too.'),
   settings: z
     .record(z.string(), z.string())
     .exactOptional()

@@ -89,6 +89,9 @@ export interface ServiceFacts {
   readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
 }
 
+/** Where the job keeps its state: in a folder that every node sees, or in a service. */
+export type CheckpointKind = 'path' | 'hdfs';
+
 /** Everything observed that a plan may depend on; plain data. */
 export interface Facts {
   readonly targets: readonly Target[];
@@ -96,6 +99,8 @@ export interface Facts {
   readonly services: readonly ServiceFacts[];
   /** All nodes of the cluster, targets included, by name. */
   readonly nodes: readonly NodeFacts[];
+  /** Absent when the manifest does not say. */
+  readonly checkpoint?: CheckpointKind;
 }
 
 /** Where a mechanism's `inject.sh`, `undo.sh`, `check.sh` lie, below state-machines/faults. */
@@ -196,6 +201,8 @@ export interface RunRecord {
   readonly together?: string;
   /** A target that restarts is hurt anew. */
   readonly follow?: true;
+  /** Services that run on its target nodes and keep the job's checkpoint: the job loses that, too. */
+  readonly checkpointHit?: readonly string[];
   readonly phase: RunPhase;
   readonly atMs: number;
   /** Set when the run is closed. */

@@ -2,11 +2,13 @@ import { formatDuration } from '../crds/parse-duration.ts';
 import type { FaultRun, FaultStep } from './contract.ts';
 
 /** What a run would do, for `controller plan`: every script and argument that would reach a node. */
-export function describePlan({ kind, steps, instant, holdMs, graceMs }: Draft): string {
+export function describePlan({ kind, steps, instant, holdMs, graceMs, checkpointHit }: Draft): string {
   const switchMs = holdMs + graceMs;
+  const alsoHit = checkpointHit ? [`  hits the job's checkpoint, too: ${checkpointHit.join(', ')}`] : [];
   return steps
     .flatMap(({ node, target, mechanism, args, power, witness }) => [
       `${kind} on ${target}`,
+      ...alsoHit,
       `  node ${node}: arm a switch that undoes it after ${formatDuration(switchMs)}, whatever becomes of the controller`,
       `  node ${node}: faults/${mechanism}/inject.sh ${args.map(quote).join(' ')}`.trimEnd(),
       ...(power ? [`  node ${node}: power off, by a switch that puts it on again by itself, too`] : []),
@@ -25,7 +27,7 @@ function lookers(node: string, witness: FaultStep['witness']): string {
   return witness.alone ? witness.node : `${node} and ${witness.node}`;
 }
 
-type Draft = Pick<FaultRun, 'kind' | 'steps' | 'instant' | 'holdMs' | 'graceMs'>;
+type Draft = Pick<FaultRun, 'kind' | 'steps' | 'instant' | 'holdMs' | 'graceMs' | 'checkpointHit'>;
 
 function quote(arg: string): string {
   return /^[\w./:=-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`;

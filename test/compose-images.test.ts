@@ -14,6 +14,7 @@ import {
 import { type EngineFacts, planEngineInstall } from '../provisioners/shared/install-engine.ts';
 import { whyNoPackages } from '../provisioners/shared/install-packages.ts';
 import { CommandError, runCommand } from '../provisioners/shared/run-command.ts';
+import { shellcheck } from './contracts/fault-kind.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const recipes = join(root, 'compose/images');
@@ -127,6 +128,40 @@ t.test('an image that is here is used while it is what its name promises', async
   t.notOk(mayUse({ id: '', recipe: 'older' }, kafka), 'a stand-in of another recipe');
   t.ok(mayUse({ id: '', recipe: node.hash }, node), 'our own');
   t.notOk(mayUse({ id: '', recipe: null }, node), 'something else under our name');
+});
+
+t.test('the stand-in of Hadoop is configured by variables, and formats once', async (t) => {
+  await shellcheck(
+    t,
+    ['starter.sh', 'bin/hdfs'].map((file) => join(recipes, 'hadoop', file)),
+    'bash',
+  );
+  const folder = t.testdir({ bin: {}, conf: {} });
+  const hdfs = '#!/bin/sh\necho "$*" >>"$OUT/called"\nmkdir -p "$ENSURE_NAMENODE_DIR"\n';
+  await writeFile(join(folder, 'bin/hdfs'), hdfs, { mode: 0o755 });
+  const variables = [
+    `PATH=${join(folder, 'bin')}:${process.env.PATH}`,
+    `OUT=${folder}`,
+    `HADOOP_CONF_DIR=${join(folder, 'conf')}`,
+    `ENSURE_NAMENODE_DIR=${join(folder, 'name/current')}`,
+    'HDFS-SITE.XML_dfs.replication=1',
+    'HDFS-SITE.XML_dfs.namenode.name.dir=file:///data/a=b',
+    'CORE-SITE.XML_fs.defaultFS=hdfs://namenode:8020',
+  ];
+  const start = () =>
+    runCommand('env', [...variables, join(recipes, 'hadoop/starter.sh'), 'echo', 'a  b', '*'], {}, live);
+  t.equal(await start(), 'a  b *', 'the command runs with its arguments as they are');
+  await start();
+  t.equal(await readFile(join(folder, 'called'), 'utf8'), 'namenode -format -force\n');
+  t.same(await readdir(join(folder, 'conf')), ['core-site.xml', 'hdfs-site.xml']);
+  const properties = async (file: string) =>
+    [
+      ...(await readFile(join(folder, 'conf', file), 'utf8')).matchAll(
+        /<name>([^<]*)<\/name><value>([^<]*)</g,
+      ),
+    ].map(([, name, value]) => `${name}=${value}`);
+  t.same(await properties('hdfs-site.xml'), ['dfs.replication=1', 'dfs.namenode.name.dir=file:///data/a=b']);
+  t.same(await properties('core-site.xml'), ['fs.defaultFS=hdfs://namenode:8020']);
 });
 
 t.test('a download is verified, and what is corrupt in the cache is not used', async (t) => {

@@ -37,6 +37,14 @@ t.test('loseCheckpoint takes files of the folder that is named, on each node tha
   t.same(planOf('loseCheckpoint', params), of(['/mnt/a/b', 'truncate', '2', 'leave', 'offsets', 'commits']));
 });
 
+t.test('loseCheckpoint is refused where the checkpoint is no folder', async (t) => {
+  const kind = kindOf('loseCheckpoint');
+  const plan = (checkpoint: 'path' | 'hdfs') =>
+    kind.plan(kind.params.parse({}), { ...exampleFacts('nodes'), checkpoint });
+  t.equal(plan('path').length, 2);
+  t.throws(() => plan('hdfs'), { code: 'FAULT_REFUSED', message: /keeps its checkpoint in HDFS/ });
+});
+
 t.test('a path that could be a part of the system is refused by the schema', async (t) => {
   for (const path of [
     ...[

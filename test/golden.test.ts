@@ -2,7 +2,7 @@
 // a made-up inventory. A changed plan shows as a changed file in test/golden/, for a reviewer to read. After an intended
 // change: npx tsc && UPDATE_GOLDEN=1 npx tap run dist/test/golden.test.js
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
 import { formatPlan } from '../controller/cluster/format-plan.ts';
 import { loadDesired } from '../controller/cluster/load-desired.ts';
@@ -27,6 +27,7 @@ import { FakeSwarm } from './support/fake-swarm.ts';
 
 const live = new AbortController().signal;
 const scripts = await loadScripts('state-machines');
+const hdfsFile = resolve('compose/streaming/hdfs.yaml');
 
 /** What leads, being alone. */
 const leaders = [
@@ -40,7 +41,7 @@ const hurried: Clock = { now: () => 0, sleep: async () => {} };
 const variables = {
   ...{ GENERATOR_IMAGE: 'generator:1', OBSERVER_IMAGE: 'observer:1' },
   ...{ SPARK_KAFKA_IMAGE: 'spark-kafka:1', KAFKA_JMX_IMAGE: 'kafka-jmx:1' },
-  ...{ CHECKPOINT_DIR: '/var/lib/spark-failures/checkpoint', CONTROLLER_TARGET: '192.0.2.1:9464' },
+  CONTROLLER_TARGET: '192.0.2.1:9464',
 };
 
 const examples = await readdir('manifests/examples');
@@ -49,7 +50,7 @@ const stories = ['manifests', ...examples.map((name) => join('manifests/examples
 for (const story of stories) {
   t.test(`${story} is in force as it is, and its plans are those that were reviewed`, async (t) => {
     const { paths } = await listFolder(story, false);
-    const load = manifestLoader(resourceKinds, (path) => readFile(path, 'utf8'));
+    const load = manifestLoader(resourceKinds, (path) => readFile(path, 'utf8'), hdfsFile);
     const own = await Promise.all(paths.map((path) => load(path, live)));
     const clusters = new Set(own.flatMap(({ documents }) => documents.map(({ key }) => key)));
     const isAlone = ({ documents }: LoadedFile) =>
@@ -141,6 +142,7 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
     ...{ nodeNames: [...nodes.keys()], swarm: async () => swarm.gateway },
     nodes: async (name: string) => nodes.get(name)!,
     claims: createClaims(),
+    ...(cluster.spec.checkpoint?.hdfs && { checkpoint: 'hdfs' as const }),
     power: { offUntil: async () => {} },
   };
   const lines = planCampaign(spec, spec.seed ?? 0).map(async (planned) => {

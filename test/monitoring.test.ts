@@ -88,7 +88,15 @@ t.test('the address of the controller reaches Prometheus as a file of targets', 
 });
 
 const sample: Sample = {
-  ...{ atMs: 10_000, ackedMs: 9_900, committedMs: 8_000, visibleMs: 7_500, intended: 1000, acked: 990 },
+  ...{
+    startedMs: 0,
+    atMs: 10_000,
+    ackedMs: 9_900,
+    committedMs: 8_000,
+    visibleMs: 7_500,
+    intended: 1000,
+    acked: 990,
+  },
   ...{ generatorBehindMs: 40, batchId: 1, batchAtMs: 9_000, system: null },
   correctness: {
     ...{ acknowledgedButAbsent: 0, storedTwice: 2, wrong: 0, conflicting: 0, reemitted: 5, phantom: 0 },
@@ -116,7 +124,15 @@ function eventfulMetrics(): Metrics {
 }
 
 const frontier: GeneratorFrontier = {
-  ...{ atMs: 10_000, ackedMs: 9_900, intended: 1000, acked: 990, indeterminate: 0, unanswered: 1 },
+  ...{
+    startedMs: 0,
+    atMs: 10_000,
+    ackedMs: 9_900,
+    intended: 1000,
+    acked: 990,
+    indeterminate: 0,
+    unanswered: 1,
+  },
   ...{ behindMs: 40, schedule: { baseMs: 0, rate: 100, partitions: 1 }, catalogue: { seed: 1, products: 2 } },
   perPartition: [],
 } as GeneratorFrontier;

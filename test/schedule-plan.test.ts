@@ -316,6 +316,46 @@ t.test('the run of a schedule, when it is planned', async (t) => {
     t.equal(trials[0]?.message, 'partition: the cluster has no node "node9"; node4 lacks iptables');
   });
 
+  t.test('of a node that serves the checkpoint is no matter of course: the record says so', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    for (const name of ['namenode', 'datanode']) await lab.addService(name, 'node3', name);
+    lab.checkpoint = 'hdfs';
+    const target = { nodes: { matchNames: ['node3'] } };
+    const { trials } = await lab.run(
+      makeSchedule({
+        faults: [
+          { ...silence, target },
+          { ...silence, name: 'other' },
+        ],
+      }),
+    );
+    const both = ['streaming_datanode', 'streaming_namenode'];
+    t.same(
+      trials.map(({ targets, outcome, checkpointHit }) => [targets, outcome, checkpointHit]),
+      [
+        [['node3'], 'Healed', both],
+        [['node4'], 'Healed', undefined],
+      ],
+    );
+    t.match(lab.records[0]?.checkpointHit, both, 'the journal, too');
+    const said = lab.said.find((line) => line.endsWith('inject'));
+    t.match(
+      said,
+      /^silence on node3, which hits the checkpoint, too \(streaming_datanode, streaming_namenode\)/,
+    );
+  });
+
+  t.test('that would take files of a checkpoint which is no folder is refused', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.checkpoint = 'hdfs';
+    const lost = { name: 'lost', target: silence.target, hold: '20s', loseCheckpoint: {} };
+    const { trials } = await lab.run(makeSchedule({ faults: [lost] }));
+    t.match(trials, [
+      { outcome: 'Refused', message: /^loseCheckpoint: the job keeps its checkpoint in HDFS/ },
+    ]);
+    t.same(lab.touched, []);
+  });
+
   t.test('tells of each machine that nobody can switch off', async (t) => {
     const lab = await new ScheduleLab().prepare();
     lab.nodes[3]!.mood.lacks = ['docker-unit'];

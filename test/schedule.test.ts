@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { resourceKinds } from '../controller/resource-kinds.ts';
 import { ActiveRuns } from '../controller/schedule/active-runs.ts';
 import { hasTrialsLeft, recordInterrupted } from '../controller/schedule/close-books.ts';
+import { clusterAccess } from '../controller/schedule/cluster-access.ts';
 import { phaseOf } from '../controller/schedule/plan-campaign.ts';
 import type { ScheduledRun } from '../controller/schedule/run-schedule.ts';
 import { ended, notHealed, withConditions } from '../controller/schedule/schedule-conditions.ts';
@@ -346,7 +348,8 @@ t.test('a run that a kill cut off', async (t) => {
   t.test('has the threshold of its calibration in the metrics again', async (t) => {
     const world = new Schedules();
     await world.pass();
-    const calibration = { thetaMs: 4_250, p99Ms: 3_000, commitGapMs: 1_250, durationMs: 60_000 };
+    const gaps = { leastMs: 500, commitGapMs: 1_250, progressGapMs: 1_250 };
+    const calibration = { thetaMs: 4_250, p99Ms: 3_000, ...gaps, durationMs: 60_000 };
     world.statuses.all.set(name, { ...world.statuses.all.get(name)!, calibration });
     world.restart();
     await world.pass();
@@ -495,6 +498,41 @@ t.test('the run of a schedule', async (t) => {
     t.same(lab.samples, []);
     t.ok(lab.isHealthy);
     t.equal(lab.clock.sleeping, 0);
+  });
+
+  t.test('says when a measurement has its checkpoint out of reach of the network', async (t) => {
+    const said = async (preset: string, checkpoint: 'path' | 'hdfs') => {
+      const lab = await new ScheduleLab().prepare();
+      lab.checkpoint = checkpoint;
+      await lab.run(makeSchedule({ preset, ...(preset === 'none' ? {} : { trials: 1 }) }));
+      return lab.said.filter((line) => line.startsWith('checkpoint: path (not isolated)'));
+    };
+    t.equal((await said('quick', 'path')).length, 1);
+    t.same(await said('quick', 'hdfs'), []);
+    t.same(await said('smoke', 'path'), [], 'as a demo is');
+    t.same(await said('none', 'path'), [], 'nothing is measured');
+  });
+
+  t.test('records the checkpoint of its cluster among the settings', async (t) => {
+    const nodes = [{ name: 'node1', role: 'manager' }];
+    const stacks = [{ name: 's', compose: 's.yaml', env: { RATE: '1' } }];
+    const settings = (checkpoint: object) => {
+      const cluster = resourceKinds.ClusterSpec.parse({
+        ...{ apiVersion: 'spark-failures.io/v1alpha1', kind: 'ClusterSpec', metadata: { name: 'c' } },
+        spec: { provisioner: { lab: {} }, nodes, stacks, ...checkpoint },
+      });
+      const unused = () => Promise.reject(new Error('not asked'));
+      const { claims, clock, interventions } = new ScheduleLab();
+      const access = clusterAccess({
+        ...{ cluster, nodes: unused, claims, clock, swarm: unused, interventions },
+        shortcomings: async () => [],
+      });
+      return [access.checkpoint, access.settings];
+    };
+    const env = { 's.RATE': '1' };
+    t.same(settings({ checkpoint: { path: {} } }), ['path', { checkpoint: 'path (not isolated)', ...env }]);
+    t.same(settings({ checkpoint: { hdfs: {} } }), ['hdfs', { checkpoint: 'hdfs', ...env }]);
+    t.same(settings({}), [undefined, env], 'one of its own is an environment');
   });
 
   t.test('of faults that are together is one trial, which begins at one moment', async (t) => {

@@ -11,7 +11,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../controller/clock.ts';
@@ -33,6 +33,7 @@ import { formatProblem, type Problem } from '../crds/problem.ts';
 import { FakeClock } from './support/fake-clock.ts';
 
 const never = new AbortController().signal;
+const hdfsFile = resolve('compose/streaming/hdfs.yaml');
 
 function cluster(name: string, nodes = 1, extra = ''): string {
   const list = Array.from({ length: nodes }, (_, i) => `{ name: node${i + 1}, role: manager }`).join(', ');
@@ -88,7 +89,7 @@ t.test('every bad manifest is refused with the problems that its first lines pro
   const folder = 'test/bad-manifests';
   const names = (await readdir(folder)).filter((name) => name.endsWith('.yaml'));
   t.ok(names.length >= 35);
-  const load = manifestLoader(resourceKinds, settledReader(0, systemClock));
+  const load = manifestLoader(resourceKinds, settledReader(0, systemClock), hdfsFile);
   for (const name of names) {
     const path = join(folder, name);
     const { store } = makeStore();
@@ -306,7 +307,7 @@ async function until(what: string, holds: () => boolean): Promise<void> {
 }
 
 t.test('the loader', async (t) => {
-  const load = manifestLoader(resourceKinds, settledReader(0, systemClock));
+  const load = manifestLoader(resourceKinds, settledReader(0, systemClock), hdfsFile);
   const stacks = 'stacks: [{ name: s, compose: ../compose/stack.yaml, env: { PROFILE: fast } }]';
 
   /** `<folder>/manifests/a.yaml` with a stack whose config depends on a variable. */
@@ -337,6 +338,28 @@ t.test('the loader', async (t) => {
       t.strictSame(documents[0]?.inputs, [compose, join(folder, 'repo/compose/fast.conf')]);
     },
   );
+
+  t.test('writes out the stack of a checkpoint that is a service', async (t) => {
+    const folder = await realpath(await scratch(t));
+    const path = await checkout(folder);
+    const checkpoint = 'checkpoint: { hdfs: { network: s_app } }';
+    await writeFile(path, cluster('a', 1, `${stacks}, ${checkpoint}`));
+    const served = join(folder, 'hdfs.yaml');
+    const loadIt = () => manifestLoader(resourceKinds, settledReader(0, systemClock), served)(path, never);
+    t.match((await loadIt()).problems.map(formatProblem), [
+      /a\.yaml:4:\d+: spec\.checkpoint: .*hdfs\.yaml: there is no such file$/,
+    ]);
+    await writeFile(served, 'services: { namenode: { image: x } }\n');
+    const [document] = (await loadIt()).documents;
+    t.match(document?.resource.spec, {
+      stacks: [{ name: 's' }, { name: 'hdfs', compose: served, env: { STREAMING_NETWORK: 's_app' } }],
+    });
+    t.ok(document?.inputs.includes(served));
+    const saved = JSON.parse(JSON.stringify(document?.resource));
+    t.same(resourceKinds.ClusterSpec.parse(saved), document?.resource, 'and it is valid as it is kept');
+    await writeFile(served, 'services: { namenode: { image: y } }\n');
+    t.not((await loadIt()).documents[0]?.specHash, document?.specHash, 'an edit of it is an edit');
+  });
 
   t.test(
     'takes an edit of any of these files for an edit of the cluster, and a move or a comment for none',
@@ -397,7 +420,7 @@ function follow(
     confirmMs: CONFIRM_MS,
   });
   const stop = new AbortController();
-  const load = manifestLoader(resourceKinds, settledReader(options.clock ? 0 : SETTLE_MS, clock));
+  const load = manifestLoader(resourceKinds, settledReader(options.clock ? 0 : SETTLE_MS, clock), hdfsFile);
   const onProblems = (all: readonly Problem[]) => problems.push(all.map(formatProblem));
   const errors: unknown[] = [];
   const onWatchError = (error: unknown) => errors.push(error);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
+import { checkpointVariables } from '../controller/stack/checkpoint.ts';
 import { convertStack, type DesiredStack } from '../controller/stack/convert-stack.ts';
 import { type ImageSource, imageDelivery, sourcedImages } from '../controller/stack/deliver-images.ts';
 import { interpolate } from '../controller/stack/interpolate.ts';
@@ -717,7 +718,7 @@ t.test('loading from a folder', async (t) => {
 t.test('our own stacks convert, and every service of them can be placed on the six nodes', async (t) => {
   const variables = {
     CONTROLLER_TARGET: '192.0.2.1:9464',
-    CHECKPOINT_DIR: '/var/lib/spark-failures/checkpoint',
+    ...checkpointVariables({ checkpoint: { path: {} } }),
     CLUSTER: 'six',
     GENERATOR_IMAGE: 'generator:1',
     OBSERVER_IMAGE: 'observer:1',
@@ -730,12 +731,16 @@ t.test('our own stacks convert, and every service of them can be placed on the s
     role: n === 0 ? ('manager' as const) : ('worker' as const),
     labels: { place, ...(place === 'compute' && { slot: String(n - 2) }) },
   }));
-  for (const name of ['streaming', 'monitoring'])
+  for (const [name, file] of [
+    ['streaming', 'streaming/stack.yaml'],
+    ['monitoring', 'monitoring/stack.yaml'],
+    ['hdfs', 'streaming/hdfs.yaml'],
+  ] as const)
     for (const PROFILE of ['defaults', 'fast']) {
       const source = {
         cluster: 'six',
         name,
-        path: `compose/${name}/stack.yaml`,
+        path: `compose/${file}`,
         variables: { ...variables, PROFILE },
       };
       const stack = await stackLoader()(source, never);
@@ -745,6 +750,72 @@ t.test('our own stacks convert, and every service of them can be placed on the s
           `${service.Name} has a node`,
         );
     }
+});
+
+t.test('the checkpoint is a folder that is mounted, or a service that is awaited', async (t) => {
+  const images = ['GENERATOR', 'OBSERVER', 'SPARK_KAFKA', 'KAFKA_JMX'].map((name) => [
+    `${name}_IMAGE`,
+    'i:1',
+  ]);
+  const load = (variables: Readonly<Record<string, string>>) =>
+    stackLoader()(
+      {
+        ...{ cluster: 'six', name: 'streaming', path: 'compose/streaming/stack.yaml' },
+        variables: { ...Object.fromEntries(images), ...variables },
+      },
+      never,
+    );
+  const look = async (checkpoint: Parameters<typeof checkpointVariables>[0]) => {
+    const { services } = await load(checkpointVariables(checkpoint));
+    const container = (name: string) =>
+      services.find(({ Name }) => Name === `streaming_${name}`)!.TaskTemplate.ContainerSpec;
+    const { Env = [], Args = [], Mounts = [] } = container('driver');
+    t.same(container('spark-worker-1').Mounts, Mounts, 'executors see what the driver sees');
+    return {
+      dir: Env.filter((line) => line.startsWith('CHECKPOINT_DIR=')),
+      awaited: Args.slice(2, Args.indexOf('--')),
+      mounts: Mounts.map(({ Type, Source, Target }) => [Type, Source, Target]),
+    };
+  };
+  const folder = '/var/lib/spark-failures/checkpoint';
+  t.same(await look({ checkpoint: { path: {} } }), {
+    dir: [`CHECKPOINT_DIR=${folder}`],
+    awaited: ['spark-master:8080/json/=ALIVE', folder],
+    mounts: [['bind', folder, folder]],
+  });
+  t.same(await look({ checkpoint: { hdfs: { network: 'streaming_app' } } }), {
+    dir: ['CHECKPOINT_DIR=hdfs://namenode:8020/checkpoint'],
+    awaited: ['spark-master:8080/json/=ALIVE', 'hdfs://namenode:8020/checkpoint'],
+    mounts: [['volume', 'streaming_no-checkpoint', folder]],
+  });
+  await t.rejects(load(checkpointVariables({})), { message: /variable CHECKPOINT_DIR is not set: give it/ });
+});
+
+t.test('the servers of HDFS are away from whoever uses them, and keep what they have', async (t) => {
+  const source = { cluster: 'six', name: 'hdfs', path: 'compose/streaming/hdfs.yaml' };
+  const { services, externals } = await stackLoader()(
+    { ...source, variables: { STREAMING_NETWORK: 's_app' } },
+    never,
+  );
+  t.same(externals.networks, ['s_app']);
+  t.same(
+    services.map(({ Name }) => Name),
+    ['hdfs_namenode', 'hdfs_datanode'],
+  );
+  for (const { Name, TaskTemplate, EndpointSpec } of services) {
+    const { ContainerSpec, Networks, Placement, Resources } = TaskTemplate;
+    const short = Name.replace('hdfs_', '');
+    t.match(Networks, [{ Target: 's_app', Aliases: [short] }], 'its name is known where the job is');
+    t.equal(EndpointSpec.Mode, 'dnsrr');
+    t.same(Placement?.Constraints, ['node.labels.place == master']);
+    t.same(
+      ContainerSpec.Mounts?.map(({ Type, Source, Target }) => [Type, Source, Target]),
+      [['volume', `hdfs_${short}-data`, '/data']],
+    );
+    t.ok(Resources?.Limits?.MemoryBytes);
+    const folders = ContainerSpec.Env?.filter((line) => /\.dir=|^ENSURE_/.test(line)) ?? [];
+    t.ok(folders.length > 0 && folders.every((line) => line.includes('/data/')), `${folders}`);
+  }
 });
 
 t.test('which images a node needs', async (t) => {

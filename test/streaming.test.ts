@@ -1,4 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { mkdir, readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
@@ -35,6 +38,7 @@ import {
   type WindowResult,
   windowStartMs,
 } from '../compose/streaming/records/window.ts';
+import { shellcheck } from './contracts/fault-kind.ts';
 
 const catalogue: Catalogue = { seed: 1, partitions: 3, products: 7 };
 const schedule: Schedule = { baseMs: 1_700_000_000_000, rate: 30, partitions: 3 };
@@ -481,6 +485,36 @@ t.test('both profiles set the same settings', async (t) => {
   for (const file of ['spark-defaults.conf', 'kafka.properties']) {
     t.same(await keys('fast', file), await keys('defaults', file));
   }
+});
+
+t.test('a command waits for the folder, the port or the HDFS that it needs', async (t) => {
+  const script = 'compose/streaming/spark/when-ready.sh';
+  await shellcheck(t, [script], 'bash');
+  let state = 'safeMode';
+  const asked: string[] = [];
+  const nameNode = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    response.end(`{ "beans" : [ { "FSState" : "${state}" } ] }`);
+  });
+  // The page of a NameNode is where its clients do not say: each has an address of its own here.
+  await new Promise<void>((resolve) => nameNode.listen(9870, '127.98.70.1', resolve));
+  t.teardown(() => nameNode.close());
+  const folder = join(t.testdir({}), 'made later');
+  const waiting = ['hdfs://127.98.70.1:8020/checkpoint', '127.98.70.1:9870', folder];
+  const command = spawn('bash', [script, ...waiting, '--', 'printf', '%s|', 'a b', '*']);
+  let said = '';
+  command.stdout.on('data', (data) => {
+    said += data;
+  });
+  const ended = new Promise((resolve) => command.on('close', resolve));
+  while (asked.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+  state = 'Operational';
+  while (asked.length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(said, '', 'not before all is there');
+  await mkdir(folder);
+  t.equal(await ended, 0);
+  t.equal(said, 'a b|*|');
+  t.equal(asked[0], '/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState');
 });
 
 t.test('the stack pins each worker to its slot and lets swarm restart everything', async (t) => {

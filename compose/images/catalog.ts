@@ -49,6 +49,7 @@ export const IMAGES: readonly ImageRecipe[] = [
   image('kafka', 'java', { standsInFor: 'apache/kafka:4.1.1', downloads: 'kafka' }),
   image('kafka-jmx', 'kafka', { downloads: 'kafka-jmx' }),
   image('zookeeper', 'java', { standsInFor: 'zookeeper:3.9.5', downloads: 'zookeeper' }),
+  image('hadoop', 'java', { standsInFor: 'apache/hadoop:3.4.2', downloads: 'hadoop' }),
   image('prometheus', 'debian', { standsInFor: 'prom/prometheus:v2.53.3' }),
   image('node-exporter', 'debian', { standsInFor: 'prom/node-exporter:v1.9.0' }),
   image('node-app', 'debian'),

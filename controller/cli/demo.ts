@@ -7,6 +7,7 @@ import type { Operator } from '../operator.ts';
 import { gatherInventory } from '../schedule/gather-facts.ts';
 import { RUN_AT_ANNOTATION } from '../schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
+import { PATH_CHECKPOINT } from '../stack/checkpoint.ts';
 import { remove } from './apply.ts';
 import { awaitResources, exitCodeOf, type ResourceEnd } from './await-resources.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
@@ -69,11 +70,13 @@ async function closing(
   done?: { readonly ends: readonly ResourceEnd[]; readonly prometheus: string | undefined },
 ): Promise<ExitCode> {
   const { schedules } = await readState(context.stateDir);
-  answer(context, [...schedules].flatMap(trialsOf), formatTrials);
+  const trials = [...schedules].flatMap(trialsOf);
+  answer(context, trials, formatTrials);
+  const isOnPath = trials.some(({ settings }) => settings?.checkpoint === PATH_CHECKPOINT);
   const lines = [
     `took ${secondsOf(startedMs)}`,
     'figures count from the instant at which the fault was seen, ± their error bound',
-    'the checkpoint is not isolated: it is a folder that every node sees',
+    ...(isOnPath ? ['the checkpoint is not isolated: it is a folder that every node sees'] : []),
     `Prometheus: ${done?.prometheus ?? 'not found'}`,
     `raw rows: ${join(context.stateDir, 'samples')}`,
     'take it all down: npm run demo:down (with -- --purge the image and download caches go, too)',

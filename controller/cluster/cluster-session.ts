@@ -44,7 +44,7 @@ export interface ClusterDeps {
   readonly loadStack: LoadStack;
   readonly images: ImageDelivery;
   readonly imageSource: ImageSource;
-  /** What every compose file sees (image names, CHECKPOINT_DIR); CLUSTER and CONTROLLER_TARGET are added to it. */
+  /** What every compose file sees (image names); CLUSTER, CONTROLLER_TARGET and the checkpoint's are added to it. */
   readonly variables: Readonly<Record<string, string>>;
   /** Where this process serves /metrics: nodes reach it there under `NodeHandle.controllerAddress`. */
   readonly controllerPort: number;

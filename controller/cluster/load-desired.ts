@@ -1,6 +1,7 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { ManifestError } from '../../crds/problem.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
+import { checkpointVariables } from '../stack/checkpoint.ts';
 import type { DesiredStack } from '../stack/convert-stack.ts';
 import type { SourcedImage } from '../stack/deliver-images.ts';
 import type { LoadStack } from '../stack/load-stack.ts';
@@ -14,7 +15,7 @@ const REPLACE_NODES = 'spark-failures.io/replace-nodes';
 interface DesiredSources {
   readonly provisioner: Pick<Provisioner, 'settingsHash'>;
   readonly loadStack: LoadStack;
-  /** What compose files see beside their own `env`. */
+  /** What compose files see beside their own `env` and the checkpoint's. */
   readonly variables: Readonly<Record<string, string>>;
   /** Those of the images that nodes cannot be left to pull. */
   readonly deliverable: (
@@ -34,7 +35,12 @@ export async function loadDesired(
     spec.stacks.map(({ name, compose: path, env }) =>
       loadOrExplain(
         loadStack,
-        { cluster, name, path, variables: { ...variables, CLUSTER: cluster, ...env } },
+        {
+          cluster,
+          name,
+          path,
+          variables: { ...variables, ...checkpointVariables(spec), CLUSTER: cluster, ...env },
+        },
         signal,
       ),
     ),

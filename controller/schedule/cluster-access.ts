@@ -1,6 +1,7 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { PowerSwitch } from '../../provisioners/contract.ts';
-import type { Clock, Nodes, Workload } from '../../state-machines/contract.ts';
+import type { CheckpointKind, Clock, Nodes, Workload } from '../../state-machines/contract.ts';
+import { describeCheckpoint } from '../stack/checkpoint.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { observerWorkload } from '../workload/observer-workload.ts';
@@ -14,6 +15,8 @@ export interface ClusterAccess {
   /** Absent where the machines' provisioner cannot pull the plug. */
   readonly power?: PowerSwitch;
   readonly claims: TargetClaims;
+  /** Where the job keeps its state; absent when the manifest does not say. */
+  readonly checkpoint?: CheckpointKind;
   readonly workload: Workload;
   /** Interval of the job's trigger, ms. */
   readonly triggerMs: number;
@@ -63,12 +66,16 @@ export function clusterAccess({
     nodeNames: spec.nodes.map(({ name }) => name),
     workload: observerWorkload({ node: observerNode, clock }),
     triggerMs: triggerOf(spec),
-    settings: Object.fromEntries(
-      spec.stacks.flatMap(({ name, env }) =>
-        Object.entries(env).map(([key, value]) => [`${name}.${key}`, value]),
+    settings: {
+      ...describeCheckpoint(spec),
+      ...Object.fromEntries(
+        spec.stacks.flatMap(({ name, env }) =>
+          Object.entries(env).map(([key, value]) => [`${name}.${key}`, value]),
+        ),
       ),
-    ),
+    },
     ...{ nodes, claims, swarm, interventions, shortcomings },
+    ...(spec.checkpoint && { checkpoint: spec.checkpoint.hdfs ? 'hdfs' : 'path' }),
     ...(power && { power }),
   };
 }

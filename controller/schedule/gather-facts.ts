@@ -69,11 +69,16 @@ function toTask(task: LiveTask, nodeNames: ReadonlyMap<string, string>) {
   return node && containerId ? [{ node, taskId: task.ID, containerId, slot, addresses }] : [];
 }
 
+interface ClusterFacts extends Pick<Facts, 'checkpoint'> {
+  readonly nodeNames: readonly string[];
+  readonly nodes: Nodes;
+}
+
 /** What a plan may depend on. Throws RefusedError with each node out of reach: no fault is planned against a guess. */
 export async function gatherFacts(
   targets: readonly Target[],
   inventory: Inventory,
-  { nodeNames, nodes }: { readonly nodeNames: readonly string[]; readonly nodes: Nodes },
+  { nodeNames, nodes, checkpoint }: ClusterFacts,
   signal: AbortSignal,
 ): Promise<Facts> {
   const facts = nodeNames.map(async (name): Promise<NodeFacts> => {
@@ -90,5 +95,5 @@ export async function gatherFacts(
   const problems = settled.flatMap((each) => (each.status === 'rejected' ? [messageOf(each.reason)] : []));
   if (problems.length > 0) throw new RefusedError(problems);
   const known = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-  return { targets, services: inventory.services, nodes: known };
+  return { targets, services: inventory.services, nodes: known, ...(checkpoint && { checkpoint }) };
 }

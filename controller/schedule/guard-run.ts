@@ -30,6 +30,22 @@ export function guardRun(
   ];
 }
 
+/** The servers of the checkpoint. */
+const checkpointNames = ['namenode', 'datanode'].map(named);
+
+/**
+ * The services of the checkpoint that run on target nodes, sorted. They are a part of the system under test, so a fault
+ * may hit them; but it is another fault then, which its record has to say.
+ */
+export function checkpointServices(targets: readonly Target[], { services }: Inventory): readonly string[] {
+  const nodes = new Set(targets.flatMap((target) => (target.kind === 'node' ? [target.node] : [])));
+  return services
+    .filter(({ name }) => checkpointNames.some((one) => one.test(name)))
+    .filter(({ tasks }) => tasks.some(({ node }) => nodes.has(node)))
+    .map(({ name }) => name)
+    .sort();
+}
+
 function measuringAmong(services: ReadonlySet<string>): string[] {
   return [...services]
     .filter(isMeasuring)

@@ -2,6 +2,7 @@ import { type FaultEntry, type FaultGroup, type FaultSchedule, faultOf } from '.
 import { parseDuration } from '../../crds/parse-duration.ts';
 import { messageOf, type PowerSwitch } from '../../provisioners/contract.ts';
 import {
+  type CheckpointKind,
   type Facts,
   type FaultKind,
   type FaultRun,
@@ -20,7 +21,7 @@ import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { gatherFacts, gatherInventory } from './gather-facts.ts';
-import { guardRun } from './guard-run.ts';
+import { checkpointServices, guardRun } from './guard-run.ts';
 import {
   type Inventory,
   nodesAmong,
@@ -44,6 +45,7 @@ export interface Planning {
   readonly cluster: {
     readonly nodeNames: readonly string[];
     readonly nodes: Nodes;
+    readonly checkpoint?: CheckpointKind;
     /** Absent where nobody can pull the plug of a machine. */
     readonly power?: Pick<PowerSwitch, 'offUntil'>;
     readonly claims: Pick<TargetClaims, 'conflicts'>;
@@ -139,6 +141,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   );
   if (reasons.length > 0 || !steps) throw new RefusedError([...new Set(reasons)]);
   const isTogether = planning.together !== undefined;
+  const checkpointHit = checkpointServices(targets, inventory);
   return {
     runId: planning.runId,
     cluster: schedule.spec.clusterRef.name,
@@ -153,6 +156,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     graceMs: (isTogether ? gateMs : 0) + Math.max(...steps.map(effectLimitOf)) + healTimeMs,
     ...(isTogether && { together: planning.together }),
     ...(fault.onRestart === 'follow' && { follow: true }),
+    ...(checkpointHit.length > 0 && { checkpointHit }),
   };
 }
 

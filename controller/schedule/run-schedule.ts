@@ -15,6 +15,7 @@ import {
   type TrialResult,
 } from '../../state-machines/run-trial.ts';
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
+import { PATH_CHECKPOINT } from '../stack/checkpoint.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { restartJob } from '../workload/restart-job.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
@@ -69,6 +70,9 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
     // What was begun is not refused as a whole any more.
     const isBegun = run.status.trials.length > 0;
     const refused = isBegun ? [] : await foreseeRefusals(run, campaign, deps, signal);
+    const { checkpoint } = deps.cluster(spec.clusterRef.name);
+    if (spec.preset !== 'none' && spec.preset !== 'smoke' && checkpoint === 'path')
+      deps.progress(run.name, `checkpoint: ${PATH_CHECKPOINT}, measure with checkpoint: { hdfs: {} }`);
     for (const record of refused) count(run, record, deps);
     let status: ScheduleStatus = {
       ...run.status,

@@ -21,7 +21,7 @@ export function stateTeller(
     string,
     { readonly state: FaultState; readonly atMs: number; readonly isInjected: boolean }
   >();
-  return ({ runId, fault, steps }, state, atMs) => {
+  return ({ runId, fault, steps, checkpointHit }, state, atMs) => {
     const last = runs.get(runId);
     if (last) metrics.phaseEnded(fault, last.state, (atMs - last.atMs) / 1000);
     // What is healed without an inject is only made sure of.
@@ -29,7 +29,8 @@ export function stateTeller(
     runs.set(runId, { state, atMs, isInjected });
     const active = isInjected && ['hold', 'heal', 'verify', 'stuck'].includes(state);
     for (const { target } of steps) metrics.faultActive(schedule, fault, target, active);
-    progress(schedule, `${fault} on ${steps.map(({ target }) => target).join(', ')}: ${state}`);
+    const alsoHit = checkpointHit ? `, which hits the checkpoint, too (${checkpointHit.join(', ')})` : '';
+    progress(schedule, `${fault} on ${steps.map(({ target }) => target).join(', ')}${alsoHit}: ${state}`);
   };
 }
 

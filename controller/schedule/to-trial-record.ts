@@ -46,6 +46,7 @@ export function toTrialRecord(
   const isInvalid = recovery?.verdict.recovery === 'Invalid' || contamination.length > 0;
   const { startedMs, samples, settings, ...identity } = started;
   const steps = plan?.flatMap((each) => each.steps) ?? [];
+  const checkpointHit = [...new Set(plan?.flatMap((each) => each.checkpointHit ?? []))];
   return {
     ...identity,
     targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
@@ -69,6 +70,7 @@ export function toTrialRecord(
       problem !== undefined && {
         verdict: { recovery: 'Invalid' as const, correctness: 'Unknown' as const },
       }),
+    ...(checkpointHit.length > 0 && { checkpointHit }),
     settings: { ...settings },
     ...(samples !== undefined && { samples }),
     ...(message !== '' && { message }),

@@ -5,6 +5,7 @@ import type { Manifest, ManifestSchemas } from '../../crds/manifest.ts';
 import { type ParsedDocument, type ParsedManifests, parseManifests } from '../../crds/parse-resource.ts';
 import { formatPath, type Problem } from '../../crds/problem.ts';
 import { stableHash } from '../stable-hash.ts';
+import { checkpointStacks } from '../stack/checkpoint.ts';
 import { readComposeDocument } from '../stack/compose-document.ts';
 import { interpolate } from '../stack/interpolate.ts';
 import type { ReadText } from './read-settled.ts';
@@ -26,8 +27,11 @@ export interface LoadedFile {
 
 export type LoadManifest = (path: string, signal: AbortSignal) => Promise<LoadedFile>;
 
-/** A loader that parses a file again only when its text changed; never rejects but by the signal. */
-export function manifestLoader(schemas: ManifestSchemas, read: ReadText): LoadManifest {
+/**
+ * A loader that parses a file again only when its text changed; never rejects but by the signal. What a manifest asks for
+ * without naming a file is written out, so that it is a stack like others: `hdfsFile` is the compose file of its checkpoint.
+ */
+export function manifestLoader(schemas: ManifestSchemas, read: ReadText, hdfsFile: string): LoadManifest {
   const parsed = new Map<string, { readonly text: string; readonly result: ParsedManifests<Manifest> }>();
   return async (path, signal) => {
     const text = await readOr(read, path, signal);
@@ -37,7 +41,7 @@ export function manifestLoader(schemas: ManifestSchemas, read: ReadText): LoadMa
       cached?.text === text ? cached.result : parseManifests<Manifest>(text, path, { ...schemas });
     parsed.set(path, { text, result });
     const loaded = await Promise.all(
-      result.documents.map((document) => loadDocument(document, read, signal)),
+      result.documents.map((document) => loadDocument(document, read, hdfsFile, signal)),
     );
     const problems = [...result.problems, ...loaded.flatMap((one) => one.problems)];
     if (loaded.length === 0 && problems.length === 0) problems.push(fileProblem(path, EMPTY));
@@ -90,6 +94,7 @@ interface Loaded {
 async function loadDocument(
   document: ParsedDocument<Manifest>,
   read: ReadText,
+  hdfsFile: string,
   signal: AbortSignal,
 ): Promise<Loaded> {
   const { resource } = document;
@@ -102,18 +107,35 @@ async function loadDocument(
   // From where the manifest really lies, as `cd` and the kernel see `..`, also through a linked folder.
   const folder = await realpath(dirname(document.file));
   const written = resource.spec.stacks;
-  const stacks = written.map((stack) => ({ ...stack, compose: resolve(folder, stack.compose) }));
+  const added = checkpointStacks(resource.spec, hdfsFile);
+  const stacks = [
+    ...written.map((stack) => ({ ...stack, compose: resolve(folder, stack.compose) })),
+    ...added,
+  ];
   const files = await Promise.all(stacks.map((stack) => readStack(stack, read, signal)));
-  const problems = files.flatMap(({ error }, index): Problem[] => {
+  const unreadable = files.flatMap(({ error }, index): Problem[] => {
     if (error === undefined) return [];
-    const path = ['spec', 'stacks', index, 'compose'];
-    return [problemAt(document, path, `${written[index]!.compose}: ${error}`)];
+    const path = index < written.length ? ['spec', 'stacks', index, 'compose'] : ['spec', 'checkpoint'];
+    return [problemAt(document, path, `${(written[index] ?? stacks[index]!).compose}: ${error}`)];
   });
+  const problems = [...namesTaken(document, written, added), ...unreadable];
   // Contents in the order of their use, without paths: a checkout that moved is no edit.
   const specHash = stableHash([document.writtenSpec, ...files.map(({ contents }) => [...contents.values()])]);
   const inputs = [...new Set(files.flatMap(({ contents }) => [...contents.keys()]))];
   const located: ClusterSpec = { ...resource, spec: { ...resource.spec, stacks } };
   return { document: { ...document, resource: located, inputs, specHash }, problems };
+}
+
+function namesTaken(
+  document: ParsedDocument<Manifest>,
+  written: readonly { readonly name: string }[],
+  added: readonly { readonly name: string }[],
+): readonly Problem[] {
+  return written.flatMap(({ name }, index) =>
+    added.some((stack) => stack.name === name)
+      ? [problemAt(document, ['spec', 'stacks', index, 'name'], `${name} is the stack of the checkpoint`)]
+      : [],
+  );
 }
 
 interface StackFiles {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import { checkpointVariables } from '../../controller/stack/checkpoint.ts';
 import { type BenchLab, type StackEntry, sixNodes, withLab } from './bench-lab.ts';
 import { type BenchSite, docker, type Measure, until } from './bench-site.ts';
 import { median } from './figure.ts';
@@ -76,7 +77,11 @@ async function deploy(lab: BenchLab, { images }: BenchSite): Promise<number> {
   const variables = [...images].map(([name, tag]) => {
     return [`${name.toUpperCase().replaceAll('-', '_')}_IMAGE`, tag] as const;
   });
-  const all = { ...Object.fromEntries(variables), ...env, CHECKPOINT_DIR: checkpointDir };
+  const all = {
+    ...Object.fromEntries(variables),
+    ...env,
+    ...checkpointVariables({ checkpoint: { path: {} } }),
+  };
   const settings = Object.entries(all).map(([name, value]) => `${name}=${value}`);
   // What the registry would answer is known to nobody here: without this the command asks it for each service.
   const command = ['docker', 'stack', 'deploy', '--resolve-image', 'never', '-c', 'stack.yaml', stackName];

@@ -150,9 +150,9 @@ function contractOf(t: Test, kind: FaultKind, aim: Aim, scripts: Scripts): void 
 }
 
 /** Skipped, and said so, where shellcheck is not installed. */
-export async function shellcheck(t: Test, files: readonly string[]): Promise<void> {
+export async function shellcheck(t: Test, files: readonly string[], shell = 'sh'): Promise<void> {
   try {
-    await run('shellcheck', ['-s', 'sh', ...files]);
+    await run('shellcheck', ['-s', shell, ...files]);
   } catch (error) {
     const { code, stdout } = error as { code: unknown; stdout: string };
     if (code === 'ENOENT') t.comment('shellcheck is not installed: scripts not linted');

@@ -51,6 +51,16 @@ const promises: Readonly<Record<string, readonly [uid: string, checks: readonly 
       '-f /opt/spark/python/lib/pyspark.zip',
     ],
   ],
+  hadoop: [
+    '1000',
+    [
+      '-x /opt/starter.sh',
+      '-x /opt/hadoop/bin/hdfs',
+      '-x /opt/hadoop/bin/hadoop',
+      '-w /opt/hadoop/etc/hadoop',
+      '$(command -v hdfs) = /opt/hadoop/bin/hdfs',
+    ],
+  ],
   zookeeper: ['0', ['-f /conf/zoo.cfg', '-f /data/myid', '-x /apache-zookeeper-3.9.5-bin/bin/zkServer.sh']],
 };
 
@@ -67,6 +77,31 @@ t.test('spark comes without its Kafka connector, ours with it', async (t) => {
     'ls /opt/spark/jars | grep -c -E "^(spark-sql-kafka|spark-token-provider-kafka|kafka-clients|commons-pool2)" || true';
   t.equal(await inside('spark', connector), '0');
   t.equal(await inside('spark-kafka', connector), '4');
+});
+
+t.test('hadoop writes its configuration from variables, and a NameNode that formats once', async (t) => {
+  const hadoop = names.get('hadoop')!;
+  const volume = `sf-test-hadoop-${process.pid}`;
+  t.teardown(() => docker('volume', 'rm', '--force', volume));
+  // As the stack has it; safe mode with no DataNode: it is there, and has nothing to say.
+  const variables = [
+    'CORE-SITE.XML_fs.defaultFS=hdfs://namenode:8020',
+    'HDFS-SITE.XML_dfs.namenode.name.dir=file:///data/name',
+    'ENSURE_NAMENODE_DIR=/data/name/current',
+    'HADOOP_HEAPSIZE_MAX=128m',
+  ].flatMap((variable) => ['-e', variable]);
+  const run = (...command: string[]) => {
+    const options = ['--rm', '--user=root', '--hostname=namenode', '-v', `${volume}:/data`, ...variables];
+    return docker('run', ...options, hadoop, ...command);
+  };
+  t.match(
+    await run('cat', '/opt/hadoop/etc/hadoop/hdfs-site.xml'),
+    /<name>dfs\.namenode\.name\.dir<\/name><value>file:\/\/\/data\/name<\/value>/,
+  );
+  const version = await run('cat', '/data/name/current/VERSION');
+  t.match(version, /clusterID=CID-/);
+  t.equal(await run('cat', '/data/name/current/VERSION'), version);
+  t.match(await run('hdfs', 'version'), /Hadoop 3\.4\.2/);
 });
 
 t.test('the monitoring programs take flags as their command, as nobody', async (t) => {

@@ -7,7 +7,13 @@ import { findCondition } from '../../controller/status/conditions.ts';
 import type { StatusStore } from '../../controller/status/status-store.ts';
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
-import type { FaultKind, Outcome, RunRecord, Workload } from '../../state-machines/contract.ts';
+import type {
+  CheckpointKind,
+  FaultKind,
+  Outcome,
+  RunRecord,
+  Workload,
+} from '../../state-machines/contract.ts';
 import { loadScripts } from '../../state-machines/load-scripts.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 import { FakeNode } from './fake-node.ts';
@@ -111,6 +117,8 @@ export class ScheduleLab {
     thetas: [] as { readonly schedule: string; readonly seconds: number; readonly begun: number }[],
   };
   workload = silentJob(this.clock);
+  /** As the manifest of the cluster says. */
+  checkpoint: CheckpointKind | undefined;
 
   async prepare(): Promise<this> {
     for (const { name } of this.nodes) this.swarm.addNode(name, name === 'node1' ? 'manager' : 'worker');
@@ -178,6 +186,7 @@ export class ScheduleLab {
     const cluster = (): ClusterAccess => ({
       ...{ claims, workload, triggerMs: 1_000, settings: this.settings, interventions: this.interventions },
       shortcomings: async () => this.shortcomings,
+      ...(this.checkpoint && { checkpoint: this.checkpoint }),
       nodeNames: this.nodes.map((node) => node.name),
       nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
       swarm: async () => this.swarm.gateway,

@@ -1,12 +1,18 @@
 #!/bin/bash
-# when-ready.sh <host:port | host:port/path=word>... -- <command>
-# Waits until each port accepts a connection, or each page holds the word, then becomes the command. Spark's own
-# retries are 5 to 20 s apart, which would be most of a cold start.
+# when-ready.sh <host:port | host:port/path=word | folder | hdfs://host...>... -- <command>
+# Waits until each port accepts a connection, each page holds the word, each folder is there, and each HDFS may be
+# written to, then becomes the command. Spark's own retries are 5 to 20 s apart, which would be most of a cold start.
 set -u
 
 answers() {
   local address=${1%%/*}
   case $1 in
+    hdfs://*)
+      # Its NameNode is in safe mode until the DataNodes have told what they have.
+      address=${1#hdfs://}
+      answers "${address%%[:/]*}:9870/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState=Operational"
+      ;;
+    /*) [ -d "$1" ] ;;
     */*=*)
       local page=/${1#*/}
       exec 3<>"/dev/tcp/${address%:*}/${address##*:}" || return
@@ -20,7 +26,8 @@ export -f answers
 
 while [ "$1" != -- ]; do
   # A silent host must not hold the shell for the minutes that a TCP connect may take.
-  until timeout 2 bash -c "answers ${1@Q}" 2>/dev/null; do sleep 0.5; done
+  # shellcheck disable=SC2016 # it is for the inner shell to expand
+  until timeout 2 bash -c 'answers "$1"' - "$1" 2>/dev/null; do sleep 0.5; done
   shift
 done
 shift

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { FaultKind } from '../../contract.ts';
+import { type FaultKind, RefusedError } from '../../contract.ts';
 import { nodeNames } from '../aimed-at-nodes.ts';
 
 /** Below these, and not these themselves: what a system needs to run lies elsewhere. */
@@ -68,7 +68,11 @@ export const loseCheckpoint: FaultKind<z.output<typeof params>> = {
   death: 'crash',
   targets: ['nodes'],
   instant: false,
-  plan({ path, parts, newest = 'all', how, restore }, { targets }) {
+  plan({ path, parts, newest = 'all', how, restore }, { targets, checkpoint }) {
+    if (checkpoint === 'hdfs')
+      throw new RefusedError(
+        'loseCheckpoint: the job keeps its checkpoint in HDFS, no node has it as a folder (with checkpoint: { path: {} } all have)',
+      );
     const args = [path, how, String(newest), restore ? 'restore' : 'leave', ...new Set(parts)];
     return nodeNames(loseCheckpoint, targets).map((node) => ({
       ...{ node, target: node, mechanism: 'files', args },
