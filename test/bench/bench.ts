@@ -10,6 +10,7 @@ import { measureIdlePass } from './idle-pass.ts';
 import { keepFigures } from './known-figures.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
+import { measureReportDay } from './report-day.ts';
 import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
 
@@ -37,6 +38,7 @@ const measurements: readonly Measurement[] = [
   measurement(['operator-idle-cpu', 'operator-idle-rss'], measureOperatorIdle),
   measurement(kindFigures, measureFaultKinds),
   measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
+  measurement(['report-day-time', 'report-day-rss', 'analysis-day-time'], measureReportDay),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
 ];
 
