@@ -7,7 +7,7 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { ManifestError } from '../crds/problem.ts';
 import { messageOf } from '../provisioners/contract.ts';
 import { apply, remove } from './cli/apply.ts';
-import type { CliContext, ExitCode, OutputFormat } from './cli/cli-context.ts';
+import { type CliContext, type ExitCode, OUTPUT_FORMATS, type OutputFormat } from './cli/cli-context.ts';
 import { demo, demoDown } from './cli/demo.ts';
 import { describe } from './cli/describe.ts';
 import { doctor } from './cli/doctor.ts';
@@ -15,6 +15,7 @@ import { GET_KINDS, type GetKind, get } from './cli/get.ts';
 import { heal } from './cli/heal.ts';
 import { plan } from './cli/plan.ts';
 import type { FileOptions } from './cli/read-files.ts';
+import { REPORT_FORMATS, report } from './cli/report.ts';
 import { SCHEMA_TOPICS, type SchemaTopic, schema, writeGenerated } from './cli/schema.ts';
 import { type ServeOptions, watch } from './cli/watch.ts';
 import { createLog, type LogLevel } from './log.ts';
@@ -22,7 +23,7 @@ import { createLog, type LogLevel } from './log.ts';
 interface Flags {
   readonly state: string;
   readonly cache: string;
-  readonly output: OutputFormat;
+  readonly output?: string;
   readonly listen: { readonly host: string; readonly port: number };
   readonly logLevel: LogLevel;
   readonly watch?: string | true;
@@ -78,9 +79,10 @@ const program = new Command('controller')
       .argParser(parseListen),
   )
   .addOption(
-    new Option('-o, --output <format>', 'how answers are printed')
-      .choices(['table', 'json', 'yaml'])
-      .default('table'),
+    new Option(
+      '-o, --output <format>',
+      'how answers are printed: table, json or yaml; a report: html, md, csv or json',
+    ).choices([...new Set([...OUTPUT_FORMATS, ...REPORT_FORMATS])]),
   )
   .addOption(
     new Option('--log-level <level>', 'what is logged to standard error')
@@ -91,8 +93,15 @@ const program = new Command('controller')
   .allowExcessArguments()
   .exitOverride();
 
-function contextOf({ state, cache, output }: Flags): CliContext {
+/** What was asked for with -o, if the verb has it; its usual format, the first, when nothing was. */
+function formatOf<F extends string>({ output }: Flags, formats: readonly [F, ...F[]]): F {
+  const asked = output === undefined ? formats[0] : formats.find((format) => format === output);
+  return asked ?? program.error(`error: -o ${output}: this verb answers as ${formats.join(', ')}`);
+}
+
+function contextOf({ state, cache }: Flags, output: OutputFormat): CliContext {
   return {
+    version,
     packageRoot,
     stateDir: resolve(state),
     cacheDir: resolve(cache),
@@ -108,6 +117,9 @@ function serveOf({ listen, logLevel }: Flags, quiet?: LogLevel): ServeOptions {
   const level = program.getOptionValueSource('logLevel') === 'default' && quiet ? quiet : logLevel;
   return { ...listen, log: createLog({ level, format, destination: process.stderr }) };
 }
+
+/** The context of all verbs whose answers are tables. */
+const answering = (flags: Flags) => contextOf(flags, formatOf(flags, OUTPUT_FORMATS));
 
 const filesOf = ({ filename, recursive }: FileFlags): FileOptions => ({ files: filename, recursive });
 
@@ -125,16 +137,20 @@ function run(
 type FileVerb = (context: CliContext, serve: ServeOptions, files: FileOptions) => Promise<ExitCode>;
 
 /** A verb about the manifests that `-f` names. */
-function onFiles(name: string, description: string, act: FileVerb, required = true): Command {
+function fileVerb(name: string, description: string, required = true): Command {
   const option = new Option('-f, --filename <path>', 'manifest file or folder; may be repeated')
     .argParser(collect)
     .makeOptionMandatory(required);
-  const verb = program
+  return program
     .command(name)
     .description(description)
     .addOption(option)
     .option('-R, --recursive', 'look into subfolders, too', false);
-  run(verb, (flags) => act(contextOf(flags), serveOf(flags, 'warn'), filesOf(flags)));
+}
+
+function onFiles(name: string, description: string, act: FileVerb, required = true): Command {
+  const verb = fileVerb(name, description, required);
+  run(verb, (flags) => act(answering(flags), serveOf(flags, 'warn'), filesOf(flags)));
   return verb;
 }
 
@@ -144,7 +160,7 @@ program.action(async () => {
   const flags = program.opts<Flags>();
   if (flags.watch === undefined) return program.help({ error: true });
   const root = flags.watch === true ? 'manifests' : flags.watch;
-  process.exitCode = await watch(contextOf(flags), serveOf(flags), { root, recursive: flags.recursive });
+  process.exitCode = await watch(answering(flags), serveOf(flags), { root, recursive: flags.recursive });
 });
 
 onFiles('plan', 'print what would change; change nothing', plan);
@@ -162,11 +178,22 @@ run(
     .description('list what status says')
     .addArgument(new Argument('<kind>').choices(GET_KINDS))
     .argument('[name]'),
-  (flags, kind, name) => get(contextOf(flags), kind as GetKind, name),
+  (flags, kind, name) => get(answering(flags), kind as GetKind, name),
 );
 run(
   program.command('describe').description('conditions, events and trials of one resource').argument('<name>'),
-  (flags, name) => describe(contextOf(flags), name!),
+  (flags, name) => describe(answering(flags), name!),
+);
+run(
+  fileVerb('report', 'write what the trials of schedules say, from saved status and rows').option(
+    '--out <file>',
+    'where to, instead of standard output',
+  ),
+  (flags) => {
+    const format = formatOf(flags, REPORT_FORMATS);
+    const to = 'out' in flags ? { out: resolve(String(flags.out)) } : {};
+    return report(contextOf(flags, 'table'), { ...filesOf(flags), format, ...to });
+  },
 );
 onFiles('heal', 'undo every fault found on any node', heal, false);
 onFiles('doctor', 'say what is missing, here and on the nodes', doctor, false);
@@ -177,7 +204,7 @@ run(
     .addArgument(new Argument('[topic]').choices(SCHEMA_TOPICS).default('ClusterSpec'))
     .option('--write', 'bring the generated files of this package up to date'),
   (flags, topic) =>
-    'write' in flags ? writeGenerated(contextOf(flags)) : schema(contextOf(flags), topic as SchemaTopic),
+    'write' in flags ? writeGenerated(answering(flags)) : schema(answering(flags), topic as SchemaTopic),
 );
 run(
   program
@@ -186,7 +213,7 @@ run(
     .option('--down', 'take it all down')
     .option('--purge', 'with --down: image and download caches, too'),
   (flags) => {
-    const context = contextOf(flags);
+    const context = answering(flags);
     const serve = serveOf(flags, 'error');
     return 'down' in flags ? demoDown(context, serve, 'purge' in flags) : demo(context, serve);
   },

@@ -28,6 +28,7 @@ import { type LoadManifest, manifestLoader } from './source/load-manifest.ts';
 import { settledReader } from './source/read-settled.ts';
 import { ResourceStore, type StoredResource } from './source/resource-store.ts';
 import { SavedResources } from './source/saved-resources.ts';
+import { HDFS_COMPOSE } from './stack/checkpoint.ts';
 import { dockerImageSource, imageDelivery } from './stack/deliver-images.ts';
 import { stackLoader } from './stack/load-stack.ts';
 import { createClaims, type TargetClaims } from './status/claims.ts';
@@ -194,8 +195,8 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const clusterLoop = loop(clusters);
   const scheduleLoop = loop(schedules);
   const loopOf = (key: string) => (key.startsWith('ClusterSpec/') ? clusterLoop : scheduleLoop);
-  const hdfsFile = join(packageRoot, 'compose/streaming/hdfs.yaml');
-  const load = manifestLoader(resourceKinds, settledReader(SETTLE_MS, clock), hdfsFile);
+  const read = settledReader(SETTLE_MS, clock);
+  const load = manifestLoader(resourceKinds, read, join(packageRoot, HDFS_COMPOSE));
   const enqueueAll = () => {
     for (const { key } of store.list()) loopOf(key).add(key);
   };

@@ -1,9 +1,13 @@
 import { stringify } from 'yaml';
 
-export type OutputFormat = 'table' | 'json' | 'yaml';
+/** How answers are printed; the first when nothing is said. */
+export const OUTPUT_FORMATS = ['table', 'json', 'yaml'] as const;
+export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 
 /** What every verb gets from main.ts: where things are, how to answer, when to stop. */
 export interface CliContext {
+  /** Of this package. */
+  readonly version: string;
   /** Root of the installed package: scripts, compose files, CRDs. */
   readonly packageRoot: string;
   readonly stateDir: string;

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeImages } from '../../compose/images/local-engine.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { messageOf } from '../../provisioners/contract.ts';
 import { startInstalledEngine } from '../../provisioners/shared/install-engine.ts';
 import type { Operator } from '../operator.ts';
 import { gatherInventory } from '../schedule/gather-facts.ts';
@@ -14,6 +15,7 @@ import { answer, type CliContext, type ExitCode } from './cli-context.ts';
 import { formatTrials, trialsOf } from './get.ts';
 import { readFiles } from './read-files.ts';
 import { readState } from './read-state.ts';
+import { report } from './report.ts';
 import { type ServeOptions, workInOperator } from './watch.ts';
 
 const secondsOf = (sinceMs: number) => `${Math.round((Date.now() - sinceMs) / 1000)} s`;
@@ -22,7 +24,7 @@ const secondsOf = (sinceMs: number) => `${Math.round((Date.now() - sinceMs) / 10
 const heartbeatMs = 15_000;
 
 /**
- * `controller demo`: what `manifests/` asks for, from nothing to a table of figures; the cluster stays. Run again, it
+ * `controller demo`: what `manifests/` asks for, from nothing to a table of figures and a report; the cluster stays. Run again, it
  * uses what is there and injects once more.
  */
 export async function demo(context: CliContext, serve: ServeOptions): Promise<ExitCode> {
@@ -79,10 +81,22 @@ async function closing(
     ...(isOnPath ? ['the checkpoint is not isolated: it is a folder that every node sees'] : []),
     `Prometheus: ${done?.prometheus ?? 'not found'}`,
     `raw rows: ${join(context.stateDir, 'samples')}`,
+    `report, for a browser: ${await demoReport(context)}`,
     'take it all down: npm run demo:down (with -- --purge the image and download caches go, too)',
   ];
   for (const line of lines) context.note(line);
   return exitCodeOf(done?.ends ?? []);
+}
+
+/** Writes the page about the demo's trials below the state directory; says where, or why there is none. */
+export async function demoReport(context: CliContext): Promise<string> {
+  const out = join(context.stateDir, 'report.html');
+  try {
+    const code = await report(context, { ...demoFiles(context), format: 'html', out });
+    return code === 0 ? out : 'not written';
+  } catch (error) {
+    return `not written: ${messageOf(error)}`;
+  }
 }
 
 /** Where Prometheus is published: on the node that runs it, in host mode. */

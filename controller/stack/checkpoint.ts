@@ -22,6 +22,9 @@ export function checkpointVariables({ checkpoint }: Checkpoint): Variables {
   return {};
 }
 
+/** Its compose file, below the package's root. */
+export const HDFS_COMPOSE = 'compose/streaming/hdfs.yaml';
+
 /** The stack that a checkpoint is served by, if it is a service; `hdfsFile` is its compose file. */
 export function checkpointStacks({ checkpoint }: Checkpoint, hdfsFile: string): readonly Stack[] {
   if (!checkpoint?.hdfs) return [];

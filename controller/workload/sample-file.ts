@@ -1,4 +1,4 @@
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { createReadStream, createWriteStream, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 
@@ -31,4 +31,39 @@ export function openSampleFile(stateDir: string, runId: string): SampleFile {
         failed ? resolve() : stream.end(() => resolve()).on('error', () => resolve()),
       ),
   };
+}
+
+/**
+ * The rows of a file that `openSampleFile` has written, one after another; `onBytes` sees the file as it is. What is no row,
+ * such as a line that was cut off with its writer, is left out. Rejects when the file cannot be read.
+ */
+export async function* readSampleFile(
+  file: string,
+  onBytes?: (bytes: Buffer) => void,
+): AsyncIterable<Sample> {
+  let rest = '';
+  const decoder = new TextDecoder();
+  for await (const bytes of createReadStream(file, { highWaterMark: 1 << 20 })) {
+    onBytes?.(bytes as Buffer);
+    const lines = (rest + decoder.decode(bytes as Buffer, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const row = parseRow(line);
+      if (row) yield row;
+    }
+  }
+  const last = parseRow(rest);
+  if (last) yield last;
+}
+
+const numbers = ['atMs', 'ackedMs', 'intended', 'acked'] as const satisfies readonly (keyof Sample)[];
+
+function parseRow(line: string): Sample | undefined {
+  if (line === '') return undefined;
+  try {
+    const row = JSON.parse(line) as Sample | null;
+    return numbers.every((name) => Number.isFinite(row?.[name])) && row?.correctness ? row : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -12,6 +12,7 @@ import { measureIdlePass } from './idle-pass.ts';
 import { keepFigures } from './known-figures.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
+import { measureReportDay } from './report-day.ts';
 import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
 
@@ -45,6 +46,7 @@ const measurements: readonly Measurement[] = [
   measurement(['generator-rate', 'generator-memory'], measureGeneratorRate),
   measurement(kindFigures, measureFaultKinds),
   measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
+  measurement(['report-day-time', 'report-day-rss', 'analysis-day-time'], measureReportDay),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
   measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, withoutEngine),
 ];

@@ -1,0 +1,128 @@
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import { type Arm, type Campaign, type Comparison, type FigureName, pointOf, type Report } from './report.ts';
+import { formatBounded, formatErrors, formatProportion, formatSpread, plural } from './sentences.ts';
+
+/** What goes into a README or a pull request: sentences first, then tables; ends in one line break. */
+export function renderMarkdown({ campaigns, comparisons, versions, writtenAt }: Report): string {
+  const blocks = [
+    ...campaigns.flatMap(campaignBlocks),
+    ...(comparisons.length > 0 ? ['### Compared', list(comparisons.map(describeComparison).map(safe))] : []),
+    `Written ${writtenAt} by ${Object.entries(versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .map(safe)
+      .join(', ')}.`,
+  ];
+  return `${blocks.filter((block) => block !== '').join('\n\n')}\n`;
+}
+
+function campaignBlocks(campaign: Campaign): readonly string[] {
+  const { schedule, arms, trials, notes, settings, calibration, plan, seed, controls } = campaign;
+  const measured = [
+    `preset ${schedule.spec.preset}`,
+    plural(trials.length, 'trial'),
+    seed !== undefined && `seed ${seed}`,
+    calibration &&
+      `theta ${calibration.thetaMs / 1000} s from ${Math.round(calibration.durationMs / 1000)} s of calibration`,
+    `T_max ${plan.maxRecoveryMs / 1000} s`,
+    controls.judged > 0 && `${controls.violated} of ${controls.judged} controls with a violation`,
+  ];
+  return [
+    `## ${safe(schedule.metadata.name)}`,
+    `Cluster ${safe(schedule.spec.clusterRef.name)}; ${measured.filter(Boolean).join(', ')}.`,
+    list(arms.map(({ headline }) => `**${safe(headline)}**`)),
+    list(notes.map(safe)),
+    table(armHead, arms.map(armCells)),
+    table(trialHead, trials.map(trialCells)),
+    Object.keys(settings).length === 0
+      ? ''
+      : `Settings: ${Object.entries(settings)
+          .map(([name, values]) => `\`${name}=${values.join(' | ')}\``)
+          .join(', ')}.`,
+  ];
+}
+
+/** The last columns of the table of all faults. */
+export const comparedFigures = ['detection', 'stall', 'recovery', 'catchUp', 'redundancy'] as const;
+
+export const armHead = [
+  'Fault',
+  'Valid',
+  'Back and correct',
+  'Verdicts',
+  'Errors',
+  'Detection',
+  'Stall',
+  'Recovery',
+  'Catch-up',
+  'Redundancy',
+];
+
+/** A fault's row in the table of all; medians with their interval from six valid trials on, else every point. */
+export function armCells(arm: Arm): readonly string[] {
+  const { fault, trials, valid, verdicts, errors, figures } = arm;
+  return [
+    fault,
+    `${valid} of ${trials.length}`,
+    formatProportion(arm),
+    Object.entries(verdicts)
+      .map(([pair, count]) => `${count} ${pair}`)
+      .join('; '),
+    valid === 0 ? '' : formatErrors(errors) || 'none',
+    ...comparedFigures.map((name) => formatSpread(figures[name])),
+  ];
+}
+
+export const trialHead = [
+  '#',
+  'Fault',
+  'Targets',
+  'Outcome',
+  'Verdict',
+  'Detection',
+  'Stall',
+  'Recovery',
+  'Redundancy',
+  'Why',
+];
+
+/** A trial's row; why it is Invalid, Stuck or Refused stands in the last cell. */
+export function trialCells(trial: TrialRecord): readonly string[] {
+  const { number, fault, targets, outcome, verdict, message = '' } = trial;
+  const told = (name: FigureName) => {
+    const point = pointOf(name, trial);
+    return point ? formatBounded(point) : '';
+  };
+  return [
+    ...[`${number}`, fault, targets.join(', '), outcome],
+    verdict ? `${verdict.recovery}, ${verdict.correctness}` : '',
+    ...(['detection', 'stall', 'recovery', 'redundancy'] as const).map(told),
+    message,
+  ];
+}
+
+/** One sentence; a p-value only beside the number of comparisons that it was adjusted for. */
+export function describeComparison({ first, second, ratio, pValue, adjusted }: Comparison): string {
+  if (ratio === undefined || pValue === undefined || adjusted === undefined)
+    return `${second} against ${first}: no ratio, for it needs six valid trials of each with a finite median above zero.`;
+  const p = (value: number) => (value < 0.001 ? '< 0.001' : `= ${value.toFixed(3)}`);
+  return `${second} takes ${ratio.toFixed(2)} times the median recovery of ${first}; p ${p(pValue)} by permutation, ${p(adjusted)} after Holm.`;
+}
+
+function list(lines: readonly string[]): string {
+  return lines.map((line) => `- ${line}`).join('\n');
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return '';
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map((cells) => line(cells.map(safe)))].join('\n');
+}
+
+/** What names and messages could end a cell or begin markup with. */
+function safe(text: string): string {
+  return text
+    .replaceAll(/[\r\n]+/g, ' ')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll(/[\\`*_[\]|]/g, (mark) => `\\${mark}`);
+}

@@ -1,0 +1,84 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { analyzeRecovery } from '../../state-machines/recovery/analyze-recovery.ts';
+import { type Calibration, calibrate } from '../../state-machines/recovery/calibrate.ts';
+import { seededRandom } from '../../state-machines/seeded-random.ts';
+import { saveCampaign } from '../support/saved-campaign.ts';
+import { exampleFaults, syntheticCampaign, syntheticRows } from '../support/synthetic-campaign.ts';
+import type { Measure } from './bench-site.ts';
+
+type Name = 'report-day-time' | 'report-day-rss' | 'analysis-day-time';
+
+const dayMs = 24 * 3_600_000;
+
+/** Prints what the process came to as its last line on standard error. */
+const meter =
+  'data:text/javascript,const start = performance.now(); process.on("exit", () => ' +
+  'process.stderr.write("\\n" + JSON.stringify({ ms: performance.now() - start, kb: process.resourceUsage().maxRSS })))';
+
+/** What reads the rows must do at least: each as JSON. */
+const plainReader = `
+  import { createReadStream } from 'node:fs';
+  import { createInterface } from 'node:readline';
+  let last = 0;
+  for await (const line of createInterface({ input: createReadStream(process.argv[1]) })) last = JSON.parse(line).atMs;`;
+
+/**
+ * The page of one trial with a day of rows, 345,600 of them, written by the command line in a process of its own; beside it
+ * a process that does no more than to read them. And its rows, in memory, judged.
+ */
+export const measureReportDay: Measure<Name> = async ({ packageRoot, workDir, progress }, signal) => {
+  progress('report-day: a day of rows');
+  const [crash] = exampleFaults;
+  const day = syntheticCampaign('day', [{ ...crash!, shapes: [crash!.shapes[0]!] }]);
+  const [trial] = day.status.trials;
+  const effMs = trial!.instants.eff!.atMs;
+  const rows = [...syntheticRows(crash!.shapes[0]!, seededRandom(1), [-60_000, dayMs - 60_250], effMs)];
+  const state = join(workDir, 'report-day');
+  mkdirSync(state, { recursive: true });
+  const manifest = await saveCampaign({ ...day, rows: new Map([[trial!.runId, rows]]) }, state);
+  const main = join(packageRoot, 'dist', 'controller', 'main.js');
+  const ours = await metered(
+    [main, 'report', '-f', manifest, '--state', state, '--out', join(state, 'r.html')],
+    signal,
+  );
+  const plain = await metered(
+    ['--input-type=module', '-e', plainReader, join(state, trial!.samples!)],
+    signal,
+  );
+  const calibration = calibrate(rows.slice(0, 200)) as Calibration;
+  const startMs = performance.now();
+  analyzeRecovery({
+    ...{ rows, calibration, triggerMs: 1_000, maxRecoveryMs: 600_000, death: 'crash' },
+    ...{ instants: { effMs }, clock: { offsetMs: 0, boundMs: 1 } },
+  });
+  const analysisS = (performance.now() - startMs) / 1_000;
+  const below = (limit: number) => ({ of: 'value', sign: '<', limit }) as const;
+  return {
+    'report-day-time': {
+      value: ours.ms / 1_000,
+      unit: 's',
+      n: 1,
+      baseline: plain.ms / 1_000,
+      target: below(10),
+    },
+    'report-day-rss': {
+      value: ours.kb / 976.5625,
+      unit: 'MB',
+      n: 1,
+      baseline: plain.kb / 976.5625,
+      target: below(300),
+    },
+    'analysis-day-time': { value: analysisS, unit: 's', n: 1, baseline: plain.ms / 1_000, target: below(10) },
+  };
+};
+
+async function metered(
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<{ readonly ms: number; readonly kb: number }> {
+  const { stderr } = await promisify(execFile)(process.execPath, ['--import', meter, ...args], { signal });
+  return JSON.parse(stderr.trim().split('\n').at(-1)!) as { ms: number; kb: number };
+}
