@@ -3,7 +3,7 @@ import t from 'tap';
 import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts';
 import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery/calibrate.ts';
 import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
-import type { Sample, SystemView } from '../state-machines/recovery/sample.ts';
+import { noFindings, type Sample, type Sources, type SystemView } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
 import type { Observation } from '../state-machines/recovery/timeline.ts';
 
@@ -17,6 +17,7 @@ interface Signal {
   readonly system?: (ms: number) => Omit<SystemView, 'atMs'> | null;
   readonly wrong?: (ms: number) => number;
   readonly behind?: (ms: number) => number;
+  readonly sources?: (ms: number) => Partial<Sources>;
   readonly present?: (ms: number) => boolean;
   readonly endMs: number;
 }
@@ -27,6 +28,7 @@ function rowsOf({
   system = () => fine,
   wrong = () => 0,
   behind = () => 0,
+  sources = () => ({}),
   present,
   endMs,
 }: Signal): Sample[] {
@@ -46,10 +48,12 @@ function rowsOf({
       generatorBehindMs: behind(ms),
       batchId: Math.floor(ms / 1_000),
       batchAtMs: t0 + Math.floor(ms / 1_000) * 1_000,
+      batch: null,
       system: view && { ...view, atMs },
-      correctness: {
-        ...{ acknowledgedButAbsent: 0, storedTwice: 0, conflicting: 0, reemitted: 0, phantom: 0 },
-        ...{ wrong: wrong(ms), shortWindows: 1, shortRecords: 9 },
+      correctness: { ...noFindings, wrong: wrong(ms), shortWindows: 1, shortRecords: 9 },
+      sources: {
+        ...{ observerStartedMs: t0, generatorStartedMs: t0, generatorSeenMs: atMs, countedSinceMs: t0 },
+        ...sources(ms),
       },
     });
   }

@@ -8,6 +8,7 @@ import { findCondition } from '../controller/status/conditions.ts';
 import { StateError } from '../controller/status/state-error.ts';
 import type { ScheduleStatus } from '../crds/status.ts';
 import type { Outcome, RunRecord, Workload } from '../state-machines/contract.ts';
+import { noFindings } from '../state-machines/recovery/sample.ts';
 import { exampleRun } from './support/example-run.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 import {
@@ -660,10 +661,8 @@ function steadyJob(clock: FakeClock): Workload {
           ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
           ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs },
           system: { atMs, mastersAlive: 1, workersAlive: 3, executors: 3, cores: 3 },
-          correctness: {
-            ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0 },
-            ...{ phantom: 0, shortWindows: 0, shortRecords: 0 },
-          },
+          ...{ batch: null, correctness: noFindings },
+          sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
         };
       }
     },

@@ -10,6 +10,7 @@ import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
 import { InputLog } from '../compose/streaming/observer/input-log.ts';
 import { ObservedStream } from '../compose/streaming/observer/observed-stream.ts';
 import { summarize } from '../compose/streaming/observer/system-view.ts';
+import { verifyTopics } from '../compose/streaming/observer/verify.ts';
 import {
   acknowledge,
   attemptEnded,
@@ -21,6 +22,7 @@ import {
   type Catalogue,
   parseRecord,
   purchaseAt,
+  RecordReader,
   recordValue,
   type StoredRecord,
 } from '../compose/streaming/records/record.ts';
@@ -37,6 +39,16 @@ import {
   type WindowResult,
   windowStartMs,
 } from '../compose/streaming/records/window.ts';
+import type { Correctness } from '../state-machines/recovery/sample.ts';
+import {
+  observeStream,
+  type Restart,
+  type Sent,
+  type SimulatedStream,
+  type Simulation,
+  simulateStream,
+  sourceOf,
+} from './support/simulated-stream.ts';
 
 const catalogue: Catalogue = { seed: 1, partitions: 3, products: 7 };
 const schedule: Schedule = { baseMs: 1_700_000_000_000, rate: 30, partitions: 3 };
@@ -220,7 +232,7 @@ t.test('the generator speaks for its slowest partition', async (t) => {
   const atMs = schedule.baseMs + 10_000;
   const done = dueCount(schedule, 0, atMs);
   const ledgers = [openLedger(done), openLedger(10), sendRange(openLedger(50), { from: 50, to: 60 })];
-  const frontier = describeFrontier(ledgers, { schedule, catalogue, atMs });
+  const frontier = describeFrontier(ledgers, { schedule, catalogue, startedMs: 1, atMs });
   t.equal(frontier.ackedMs, intendedMs(schedule, 1, 10));
   t.equal(frontier.behindMs, atMs - intendedMs(schedule, 1, 10));
   t.equal(frontier.acked, done + 60);
@@ -264,24 +276,39 @@ const flat = results.flat();
 const followed = flat.find((one) => flat.some((other) => isSameCell(one, other) && other.count > one.count))!;
 const grown = flat.findLast((other) => isSameCell(followed, other) && other.count > followed.count)!;
 
+/** The result that it follows. */
+const before = flat.findLast((other) => isSameCell(grown, other) && other.count < grown.count)!;
+
 function isSameCell(a: WindowResult, b: WindowResult): boolean {
   return a.product === b.product && a.windowMs === b.windowMs;
 }
 
-function judged(emitted: readonly WindowResult[]) {
-  const check = new ResultsCheck();
-  records.forEach((record, offset) => {
-    check.addRecord(record, offset);
+/** Stores records of partition 0, the first one at `begin`. */
+function storeIn(check: ResultsCheck, records: readonly StoredRecord[], begin = 0): void {
+  const reader = new RecordReader();
+  records.forEach(({ seq }, index) => {
+    const value = recordValue(catalogue, 0, seq, intendedMs(schedule, 0, seq));
+    reader.read(value);
+    check.addRecord(reader, value, 0, begin + index);
   });
-  for (const result of emitted) check.addResult(result, 0);
-  check.settle(allRead);
-  return { ...check.resultTotals(), ...check.shortOf(new Map([[0, records.length]])) };
 }
 
-const clean = { wrong: 0, conflicting: 0, reemitted: 0, phantom: 0, shortWindows: 0, shortRecords: 0 };
+/** The classes in which anything was found. */
+function found(totals: Partial<Correctness>): Partial<Correctness> {
+  return Object.fromEntries(Object.entries(totals).filter(([, count]) => count !== 0));
+}
+
+function judged(emitted: readonly WindowResult[]) {
+  const check = new ResultsCheck();
+  storeIn(check, records);
+  for (const result of emitted) check.addResult(result, 0);
+  check.settle(allRead);
+  check.commit({ endOffsets: new Map([[0, records.length]]), watermarkMs: null });
+  return found(check.resultTotals());
+}
 
 t.test('a correct job is found correct', async (t) => {
-  t.same(judged(flat), clean);
+  t.same(judged(flat), {});
 });
 
 t.test('each way of being wrong is found, and only that', async (t) => {
@@ -290,33 +317,37 @@ t.test('each way of being wrong is found, and only that', async (t) => {
   const first = flat[0]!;
   const altered = (fields: Partial<WindowResult>) =>
     flat.map((one) => (one === last ? { ...one, ...fields } : one));
-  t.same(judged(without), { ...clean, shortWindows: 1, shortRecords: last.count }, 'a window lost');
-  t.match(judged(altered({ sum: last.sum + 1 })), { wrong: 1 }, 'a sum altered');
-  t.match(judged(altered({ crc: last.crc + 1 })), { wrong: 1 }, 'a record swapped');
-  t.match(judged(altered({ newestMs: last.newestMs + 1 })), { wrong: 1 }, 'another time');
-  t.match(judged(altered({ count: last.count + 1 })), { wrong: 1 }, 'a record doubled');
-  t.match(judged([...flat, { ...first, product: 'product-999' }]), { ...clean, phantom: 1 }, 'from nowhere');
-  t.match(judged([...flat, last]), { ...clean, reemitted: 1 }, 'the same once more');
-  t.match(
-    judged([...flat, { ...last, sum: last.sum - 1 }]),
-    { ...clean, conflicting: 1 },
-    'the same count otherwise',
+  t.same(judged(without), { missingWindows: 1, missingRecords: last.count }, 'a window lost');
+  t.same(
+    judged(flat.filter((one) => one !== grown)),
+    { shortWindows: 1, shortRecords: grown.count - before.count },
+    'the newest result lost',
   );
-  t.match(judged([...flat, followed]), { ...clean, conflicting: 1 }, 'a count went down');
-  t.same(judged([...flat, followed, grown]), { ...clean, reemitted: 1 }, 'and was replayed');
+  t.same(judged(altered({ sum: last.sum + 1 })), { wrong: 1 }, 'a sum altered');
+  t.same(judged(altered({ crc: last.crc + 1 })), { wrong: 1 }, 'a record swapped');
+  t.same(judged(altered({ newestMs: last.newestMs + 1 })), { wrong: 1 }, 'another time');
+  t.same(judged(altered({ count: last.count + 1 })), { longWindows: 1, longRecords: 1 }, 'a record more');
+  t.same(
+    judged(altered({ count: 0 })),
+    { wrong: 1, missingWindows: 1, missingRecords: last.count },
+    'of nothing',
+  );
+  t.same(judged([...flat, { ...first, product: 'product-999' }]), { phantom: 1 }, 'from nowhere');
+  t.same(judged([...flat, last]), { reemitted: 1 }, 'the same once more');
+  t.same(judged([...flat, { ...last, sum: last.sum - 1 }]), { conflicting: 1 }, 'the same count otherwise');
+  t.match(judged([...flat, followed]), { conflicting: 1 }, 'a count went down');
+  t.same(judged([...flat, followed, grown]), { reemitted: 1 }, 'and was replayed');
 });
 
 t.test('results that come before their records wait for them, in order', async (t) => {
   const check = new ResultsCheck();
   for (const result of flat) check.addResult(result, 5_000);
   check.settle(5_000);
-  t.same(check.resultTotals(), { wrong: 0, conflicting: 0, reemitted: 0, phantom: 0 }, 'not judged yet');
-  records.forEach((record, offset) => {
-    check.addRecord(record, offset);
-  });
+  t.same(found(check.resultTotals()), {}, 'not judged yet');
+  storeIn(check, records);
   check.settle(5_000);
-  t.same(check.resultTotals(), { wrong: 0, conflicting: 0, reemitted: 0, phantom: 0 });
-  t.same(check.shortOf(new Map([[0, records.length]])), { shortWindows: 0, shortRecords: 0 });
+  check.commit({ endOffsets: new Map([[0, records.length]]), watermarkMs: null });
+  t.same(found(check.resultTotals()), {});
   check.addResult({ ...flat[0]!, windowMs: flat[0]!.windowMs + 3_600_000 }, 6_000);
   check.settle(6_001);
   t.equal(check.resultTotals().phantom, 1, 'everything was read, and there is no such window');
@@ -324,75 +355,99 @@ t.test('results that come before their records wait for them, in order', async (
 
 t.test('a counted window can be forgotten and is still compared by its totals', async (t) => {
   const check = new ResultsCheck();
-  const late = Array.from({ length: 20 }, (_, index) => storedAt(0, 4_000 + index));
-  [...records, ...late].forEach((record, offset) => {
-    check.addRecord(record, offset);
-  });
-  for (const result of flat) check.addResult(result, 0);
-  check.forget();
-  check.addResult(flat.at(-1)!, 0);
-  check.addResult({ ...flat.at(-1)!, sum: 1 }, 0);
-  t.match(check.resultTotals(), { reemitted: 1, conflicting: 1, wrong: 0 });
+  let newest: WindowResult | undefined;
+  for (let window = 0; window < 40; window++) {
+    // A window of partition 0 has 50 records.
+    const inWindow = Array.from({ length: 50 }, (_, index) => storedAt(0, window * 50 + index));
+    storeIn(check, inWindow, window * 50);
+    for (const result of resultsOf(inWindow).values()) {
+      check.addResult(result, 0);
+      if (window === 0) newest = result;
+    }
+  }
+  const { records: held } = check.held();
+  t.ok(held <= 26 * 50, `${held} records are held, of the last two minutes`);
+  check.addResult(newest!, 0);
+  check.addResult({ ...newest!, sum: 1 }, 0);
+  check.settle(allRead);
+  t.same(found(check.resultTotals()), { reemitted: 1, conflicting: 1 });
 });
 
 // ---- the input topic against the ledger
 
 t.test('a gap and a repetition in the input are counted apart', async (t) => {
   const log = new InputLog(0);
-  for (const seq of [0, 1, 2, 5, 5, 3]) log.append(storedAt(0, seq), true);
+  const times = (seq: number) => intendedMs(schedule, 0, seq);
+  for (const seq of [0, 1, 2, 5, 5, 3]) log.append(seq, times(seq));
   t.equal(log.absent(), 1, '4');
   t.equal(log.storedTwice, 1, '5');
-  log.append(storedAt(0, 6), false);
-  t.equal(log.absent(), 2, 'stored, but not as it was sent');
+  t.equal(log.outOfOrder, 1, '3');
+  log.acknowledged(8, 1_000);
+  log.drained(999);
+  t.equal(log.absent(), 1, 'what was acknowledged just now may still be on its way');
+  log.drained(1_000);
+  t.equal(log.absent(), 4, 'behind the last record: 6 to 8');
+  log.append(6, times(6));
+  t.equal(log.absent(), 3);
 });
 
 t.test('the input log forgets what is committed and still answers', async (t) => {
   const log = new InputLog(0);
-  for (let seq = 0; seq < 25_000; seq++) log.append(storedAt(0, seq), true);
-  log.forgetBelow(15_000);
+  for (let seq = 0; seq < 25_000; seq++) log.append(seq, intendedMs(schedule, 0, seq));
+  log.forget(15_000, 0);
   t.equal(log.frontierMs(15_001, schedule), intendedMs(schedule, 0, 15_001));
   t.equal(log.frontierMs(25_000, schedule), intendedMs(schedule, 0, 25_000), 'the next one to come');
+  t.ok(log.held().times <= 4 * 4_096);
 });
 
 // ---- the row
 
 /** A stream that is fed by hand: `stored` and `counted` records of each partition. */
 function observedStream() {
-  const stream = new ObservedStream();
+  const stream = new ObservedStream(schedule.baseMs);
   const stored = [0, 0, 0];
-  const resultOffsets = { value: 0 };
+  let resultsEnd = 0;
+  const ends = () => [
+    ...stored.map((end, partition) => ({ topic: 'events', partition, begin: 0, end })),
+    { topic: 'results', partition: 0, begin: 0, end: resultsEnd },
+  ];
+  const stamps = { firstStampMs: schedule.baseMs, lastStampMs: schedule.baseMs + 3_600_000 };
+  stream.endsAsked(ends(), schedule.baseMs - 1);
   return {
     stream,
     generatorAt(atMs: number, acked: readonly number[]) {
       const ledgers = acked.map((count) => openLedger(count));
-      stream.generatorAnswered(describeFrontier(ledgers, { schedule, catalogue, atMs }), atMs);
+      const known = { schedule, catalogue, startedMs: schedule.baseMs - 1_000, atMs };
+      stream.generatorAnswered(describeFrontier(ledgers, known), atMs);
     },
     store(partition: number, upTo: number, nowMs: number) {
       const records = [];
       for (; stored[partition]! < upTo; stored[partition]!++) {
         const seq = stored[partition]!;
         const dueMs = intendedMs(schedule, partition, seq);
-        records.push({
-          offset: seq,
-          value: recordValue(catalogue, partition, seq, dueMs),
-        });
+        records.push({ offset: seq, value: recordValue(catalogue, partition, seq, dueMs) });
       }
-      stream.batchRead({ topic: 'events', partition, records, endOffset: upTo }, nowMs);
+      stream.batchRead({ topic: 'events', partition, records, endOffset: upTo, ...stamps }, nowMs);
     },
     count(partition: number, upTo: number, nowMs: number) {
       const records = Array.from({ length: upTo }, (_, seq) => storedAt(partition, seq));
       const values = [...resultsOf(records).values()].map((result) => ({
-        offset: resultOffsets.value++,
+        offset: resultsEnd++,
         value: Buffer.from(JSON.stringify(result)),
       }));
       stream.batchRead(
-        { topic: 'results', partition: 0, records: values, endOffset: resultOffsets.value },
+        { topic: 'results', partition: 0, records: values, endOffset: resultsEnd, ...stamps },
         nowMs,
       );
     },
     commit(batchId: number, ends: readonly number[], nowMs: number) {
       const endOffsets = new Map(ends.map((end, partition) => [partition, end]));
-      stream.jobAnswered({ applicationId: 'a', batchId, committedAtMs: nowMs, endOffsets }, nowMs);
+      const job = { applicationId: 'a', batchId, committedAtMs: nowMs, batch: null };
+      stream.jobAnswered({ ...job, endOffsets }, nowMs);
+    },
+    /** The broker says that there is nothing more. */
+    drain(nowMs: number) {
+      stream.endsAsked(ends(), nowMs);
     },
   };
 }
@@ -402,6 +457,7 @@ t.test(
   async (t) => {
     const { stream, generatorAt } = observedStream();
     t.equal(stream.sample(schedule.baseMs), null);
+    t.notOk(stream.canRead());
     generatorAt(schedule.baseMs, [0, 0, 0]);
     t.match(stream.sample(schedule.baseMs + 1_000), {
       visibleMs: null,
@@ -458,7 +514,8 @@ t.test('what a committed batch did not count is short once its results must have
   feed.count(0, 90, atMs);
   feed.commit(1, [100, 0, 0], atMs);
   t.equal(feed.stream.sample(atMs + 1_000)!.correctness.shortRecords, 0, 'too early to tell');
-  t.equal(feed.stream.sample(atMs + 6_000)!.correctness.shortRecords, 10);
+  feed.drain(atMs + 1_100);
+  t.equal(feed.stream.sample(atMs + 1_250)!.correctness.shortRecords, 10);
 });
 
 t.test('frontiers never go back, ages are never negative, and visible never overtakes stored', async () => {
@@ -505,6 +562,235 @@ t.test('frontiers never go back, ages are never negative, and visible never over
       });
     }),
   );
+});
+
+// ---- proven by mutation: a whole workload with exactly one thing wrong
+
+const workload: Simulation = {
+  ...{ seed: 1, catalogue, seconds: 40 },
+  schedule: { ...schedule, baseMs: 1_700_000_000_000 },
+};
+/** What is found, while it happens and once more from the topics alone. */
+async function named(mutation: Partial<Simulation>, seed = 1) {
+  const stream = simulateStream({ ...workload, seed, ...mutation });
+  const live = observeStream(stream, { seed }).rows.at(-1)!.correctness;
+  const { correctness } = await verifyTopics(sourceOf(stream, { seed }), catalogue);
+  return { live: found(live), offline: found(correctness), stream };
+}
+
+/** The results of a stream, in the order in which they were written. */
+function emitted({ results }: SimulatedStream): readonly (WindowResult & { readonly atMs: number })[] {
+  return results
+    .flat()
+    .map(({ value, atMs }) => ({ ...(JSON.parse(value.toString()) as WindowResult), atMs }))
+    .sort((a, b) => a.atMs - b.atMs);
+}
+
+/** The end of each window by counting, without any order: how many records its newest result has too few, or too many. */
+function countedInTheEnd(stream: SimulatedStream) {
+  const stored = new Map<string, number>();
+  for (const { value } of stream.events.flat()) {
+    const record = parseRecord(value)!;
+    const key = cellKey(record.product, windowStartMs(record.intendedMs));
+    stored.set(key, (stored.get(key) ?? 0) + 1);
+  }
+  const newest = new Map(
+    emitted(stream).map((result) => [cellKey(result.product, result.windowMs), result.count]),
+  );
+  const sums = { shortWindows: 0, shortRecords: 0, missingWindows: 0, missingRecords: 0 };
+  const long = { longWindows: 0, longRecords: 0 };
+  for (const [key, count] of stored) {
+    const lacking = count - (newest.get(key) ?? 0);
+    if (lacking < 0) {
+      long.longWindows++;
+      long.longRecords -= lacking;
+    } else if (lacking > 0) {
+      sums[newest.has(key) ? 'shortWindows' : 'missingWindows']++;
+      sums[newest.has(key) ? 'shortRecords' : 'missingRecords'] += lacking;
+    }
+  }
+  return found({ ...sums, ...long });
+}
+
+t.test('nothing is found in a workload in which nothing is wrong, whatever its timing', async (t) => {
+  for (const seed of [1, 2, 3, 4, 5]) {
+    const { live, offline } = await named({}, seed);
+    t.same([live, offline], [{}, {}]);
+  }
+});
+
+interface Victim {
+  readonly partition: number;
+  readonly seq: number;
+  /** Which one of all results. */
+  readonly result: number;
+}
+
+type Mutation = (victim: Victim) => Partial<Simulation>;
+
+/** Stores all but the victim as it was sent; what becomes of that, and after which other record, the others say. */
+const storing =
+  (hit: (sent: Sent, store: (partition: number, value: Buffer) => void) => void): Mutation =>
+  ({ partition, seq }) => ({
+    store: (sent, store) => {
+      if (sent.partition === partition && sent.seq === seq) hit(sent, store);
+      else store(sent.partition, sent.value);
+    },
+  });
+
+/** Keeps the victim back until another record of its partition has been stored. */
+const keptBack =
+  (bySeqs: number): Mutation =>
+  ({ partition, seq }) => {
+    let kept: Sent | undefined;
+    return {
+      store: (sent, store) => {
+        if (sent.partition === partition && sent.seq === seq) kept = sent;
+        else store(sent.partition, sent.value);
+        if (!kept || sent.partition !== partition || sent.seq !== seq + bySeqs) return;
+        store(partition, kept.value);
+      },
+    };
+  };
+
+const counting =
+  (times: number): Mutation =>
+  ({ partition, seq }) => ({
+    times: (_partition, _offset, value) => (value.toString().startsWith(`${partition}-${seq},`) ? times : 1),
+  });
+
+const emitting =
+  (...others: ((result: WindowResult) => Partial<WindowResult>)[]): Mutation =>
+  ({ result: victim }) => {
+    let index = 0;
+    return {
+      emit: (result, emit) => {
+        if (index++ !== victim) return emit(result);
+        for (const other of others) emit({ ...result, ...other(result) });
+      },
+    };
+  };
+
+const same = () => ({});
+const moved = ({ value }: Sent) =>
+  Buffer.from(
+    value.toString().replace(/(\d),(\d+)$/, (_all, digit, ms) => `${(Number(digit) % 5) + 1},${ms}`),
+  );
+
+/** Each with what must be found; `the end`: what counting finds at the end. */
+const mutations: Readonly<Record<string, readonly [Mutation, Partial<Correctness> | 'the end']>> = {
+  'a record lost by the broker': [storing(() => undefined), { acknowledgedButAbsent: 1 }],
+  'a record stored twice': [
+    storing(({ partition, value }, store) => {
+      store(partition, value);
+      store(partition, value);
+    }),
+    { storedTwice: 1 },
+  ],
+  'a record altered': [storing((sent, store) => store(sent.partition, moved(sent))), { altered: 1 }],
+  'a record made unreadable': [
+    storing(({ partition }, store) => store(partition, Buffer.from('what is this?'))),
+    { altered: 1, acknowledgedButAbsent: 1 },
+  ],
+  'two records of a partition swapped': [keptBack(1), { outOfOrder: 1 }],
+  'a record in another partition': [
+    storing(({ partition, value }, store) => store((partition + 1) % 3, value)),
+    { misplaced: 1, acknowledgedButAbsent: 1 },
+  ],
+  'a record that the job does not count': [counting(0), 'the end'],
+  'a record that the job counts twice': [counting(2), { longWindows: 1, longRecords: 1 }],
+  'a sum altered in a result': [emitting(({ sum }) => ({ sum: sum + 1 })), { wrong: 1 }],
+  'a record taken for another one': [emitting(({ crc }) => ({ crc: crc - 1 })), { wrong: 1 }],
+  'a result written twice': [emitting(same, same), { reemitted: 1 }],
+  'a result written again with another sum': [
+    emitting(same, ({ sum }) => ({ sum: sum - 1 })),
+    { conflicting: 1 },
+  ],
+  'a result for a window that never was': [
+    emitting(same, (result) => ({ windowMs: result.windowMs + 600_000 })),
+    { phantom: 1 },
+  ],
+  'bytes that are no result': [emitting(same, () => ({ count: Number.NaN })), { phantom: 1 }],
+};
+
+t.test('one thing wrong is named by class and count, and nothing else, live and offline', async (t) => {
+  const victims = [
+    { partition: 1, seq: 157, result: 40 },
+    { partition: 0, seq: 3, result: 0 },
+    { partition: 2, seq: 250, result: 77 },
+  ];
+  for (const [what, [mutation, expected]] of Object.entries(mutations)) {
+    for (const [index, victim] of victims.entries()) {
+      const { live, offline, stream } = await named(mutation(victim), index + 1);
+      const all = expected === 'the end' ? countedInTheEnd(stream) : expected;
+      t.same([live, offline], [all, all], `${what}: ${JSON.stringify(victim)}`);
+    }
+  }
+});
+
+t.test('records behind the watermark are told from lost ones by who knows the watermark', async (t) => {
+  const late = { watermarkMs: 15_000, seconds: 60 };
+  const one = await named({ ...late, ...keptBack(300)({ partition: 1, seq: 157, result: 0 }) });
+  t.same(one.live, { outOfOrder: 1, lateDropped: 1 });
+  t.match(one.offline, { outOfOrder: 1, ...countedInTheEnd(one.stream) });
+  // A partition that was silent for half a minute, while the others moved the watermark on.
+  const waiting: [Sent, (partition: number, value: Buffer) => void][] = [];
+  const silent = await named({
+    ...late,
+    store: (sent, store) => {
+      const isLate = sent.partition === 2 && sent.seq >= 100 && sent.seq < 400;
+      if (isLate) waiting.push([sent, store]);
+      else store(sent.partition, sent.value);
+      if (sent.partition !== 2 || sent.seq < 399) return;
+      for (const [{ partition, value }, put] of waiting.splice(0)) put(partition, value);
+    },
+  });
+  const { shortRecords = 0, missingRecords = 0 } = countedInTheEnd(silent.stream);
+  t.ok(missingRecords > 50);
+  t.same(silent.live, { lateDropped: shortRecords + missingRecords });
+});
+
+t.test('a job that comes back somewhere else is named by what that does to windows', async (t) => {
+  const atMs = workload.schedule.baseMs + 12_000;
+  const back = (from: Restart['from'], state: Restart['state'], downMs = 11_000) =>
+    named({ seconds: 50, restart: { atMs, downMs, from, state } });
+  /** Results that are smaller than an earlier one of their window, or as large with other content. */
+  const conflicts = (stream: SimulatedStream) => {
+    const largest = new Map<string, WindowResult>();
+    return emitted(stream).filter((result) => {
+      const key = cellKey(result.product, result.windowMs);
+      const before = largest.get(key);
+      if (!before || before.count < result.count) largest.set(key, result);
+      return (
+        before &&
+        (result.count < before.count || (result.count === before.count && result.crc !== before.crc))
+      );
+    }).length;
+  };
+
+  const checkpoint = await back('checkpoint', 'kept');
+  t.same([checkpoint.live, checkpoint.offline], [{}, {}], 'where it was: nothing is wrong');
+
+  const latest = await back('latest', 'kept');
+  const skipped = countedInTheEnd(latest.stream);
+  t.ok(skipped.missingWindows! > 0 && skipped.shortWindows! > 0);
+  t.same([latest.live, latest.offline], [skipped, skipped], 'at latest: short and missing');
+
+  const forgotten = await back('latest', 'lost', 1_500);
+  const conflicting = conflicts(forgotten.stream);
+  t.ok(conflicting > 0);
+  const all = { ...countedInTheEnd(forgotten.stream), conflicting };
+  t.same([forgotten.live, forgotten.offline], [all, all], 'at latest without state: counts go down, too');
+
+  const doubled = await back('earliest', 'kept');
+  const long = countedInTheEnd(doubled.stream);
+  t.ok(long.longWindows! > 0);
+  t.same([doubled.live, doubled.offline], [long, long], 'at earliest with its state: long');
+
+  const replayed = await back('earliest', 'lost');
+  t.same(countedInTheEnd(replayed.stream), {});
+  t.same(Object.keys(replayed.live), ['reemitted'], 'at earliest without state: all replayed');
+  t.equal(replayed.live.reemitted, replayed.offline.reemitted);
 });
 
 t.test('the view of the system counts what is alive with the leading master', async (t) => {

@@ -3,6 +3,7 @@ import { bandFactors, thetaOf } from './calibrate.ts';
 import { judgeCorrectness } from './correctness.ts';
 import { judgeRedundancy, type Redundancy } from './redundancy.ts';
 import { type Interval, longestRowGap } from './signal.ts';
+import { sourceProblems } from './sources.ts';
 import { layOut, type Observation, type Timeline } from './timeline.ts';
 
 /** The judged part of a trial's record. */
@@ -73,8 +74,13 @@ function recoveryVerdict(
 /** Why the rows bear no verdict, if so. */
 function invalidity(
   { rows }: Observation,
-  { watch, crossings, effMs, stopMs }: Timeline,
+  { watch, crossings, orderedMs, effMs, stopMs }: Timeline,
 ): string | undefined {
+  const before = rows.findLast(({ atMs }) => atMs <= orderedMs);
+  const [broken] = sourceProblems(
+    rows.filter(({ atMs }) => atMs >= (before?.atMs ?? orderedMs) && atMs <= stopMs),
+  );
+  if (broken !== undefined) return broken;
   if (crossings.violations.some(({ fromMs }) => fromMs <= effMs)) {
     return 'results were late already when the fault took effect';
   }

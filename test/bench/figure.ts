@@ -1,16 +1,16 @@
 import { availableParallelism, release, totalmem } from 'node:os';
 
-/** When a figure is good enough: its value, or its ratio to the baseline, stays below a limit. */
+/** When a figure is good enough: its value, or its ratio to the baseline, stays below a limit, or reaches it. */
 export interface Target {
   readonly of: 'value' | 'ratio';
-  readonly sign: '<' | '<=';
+  readonly sign: '<' | '<=' | '>=';
   readonly limit: number;
 }
 
 /** What was measured, beside the same thing done as plainly as possible. */
 export interface Reading {
   readonly value: number;
-  readonly unit: 's' | 'ms' | '%' | 'MB' | 'requests' | 'lines' | 'services' | 'runs';
+  readonly unit: 's' | 'ms' | '%' | 'MB' | 'requests' | 'lines' | 'services' | 'runs' | 'events/s';
   /** Measurements that the value was made of. */
   readonly n: number;
   readonly baseline: number;
@@ -45,6 +45,7 @@ export function toFigure(name: string, { value, unit, n, baseline, target }: Rea
 
 function meets({ of, sign, limit }: Target, value: number, ratio: number | null): boolean {
   const judged = of === 'value' ? value : (ratio ?? Number.POSITIVE_INFINITY);
+  if (sign === '>=') return judged >= limit;
   return sign === '<' ? judged < limit : judged <= limit;
 }
 

@@ -6,13 +6,19 @@ import { dueCount, intendedMs, type Schedule } from '../records/schedule.ts';
 /** How far the partitions are at `atMs`; the slowest one speaks for all. */
 export function describeFrontier(
   ledgers: readonly Ledger[],
-  { schedule, catalogue, atMs }: { schedule: Schedule; catalogue: Catalogue; atMs: number },
+  {
+    schedule,
+    catalogue,
+    startedMs,
+    atMs,
+  }: { schedule: Schedule; catalogue: Catalogue; startedMs: number; atMs: number },
 ): GeneratorFrontier {
   const sum = (of: (ledger: Ledger, partition: number) => number) =>
     ledgers.reduce((total, ledger, partition) => total + of(ledger, partition), 0);
   const oldest = (of: (ledger: Ledger) => number) =>
     Math.min(...ledgers.map((ledger, partition) => intendedMs(schedule, partition, of(ledger))));
   return {
+    startedMs,
     atMs,
     ackedMs: oldest((ledger) => ledger.acked),
     intended: sum((_ledger, partition) => dueCount(schedule, partition, atMs)),

@@ -26,6 +26,7 @@ main(process.env).catch((error: unknown) => {
 });
 
 async function main(env: NodeJS.ProcessEnv): Promise<void> {
+  const startedMs = Date.now();
   const catalogue = readCatalogue(env);
   const { partitions } = catalogue;
   const rate = positive(env, 'RATE', 2000);
@@ -42,7 +43,7 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   const frontier = () =>
     describeFrontier(
       senders.map(({ ledger }) => ledger),
-      { schedule, catalogue, atMs: Date.now() },
+      { schedule, catalogue, startedMs, atMs: Date.now() },
     );
   const routes = { '/frontier': json(frontier), '/metrics': metricsOf(generatorMetrics(frontier)) };
   await serveRoutes(httpPort, routes, stop.signal);

@@ -2,6 +2,8 @@ import type { Schedule } from './schedule.ts';
 
 /** The generator's answer to `GET /frontier`: how far it is, and the schedule by which every record's time is known. */
 export interface GeneratorFrontier {
+  /** When this process started; epoch ms, generator's clock. */
+  readonly startedMs: number;
   /** Epoch ms of this answer, generator's clock. */
   readonly atMs: number;
   /** Intended time of the first record not yet acknowledged, in the slowest partition. */

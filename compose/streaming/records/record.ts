@@ -28,13 +28,29 @@ const maximumQuantity = 5;
 
 /** The purchase that is record `seq` of a partition; each product belongs to exactly one partition. */
 export function purchaseAt(catalogue: Catalogue, partition: number, seq: number): Purchase {
-  const own = productsOf(catalogue, partition);
-  const bits = mix(mix(mix(catalogue.seed ^ 0x9e3779b9, partition), seq), Math.floor(seq / 2 ** 32));
+  const bits = bitsOf(catalogue, partition, seq);
   return {
-    product: productName(partition + (bits % own) * catalogue.partitions),
-    cents: 1 + (mix(bits, 1) % maximumCents),
-    quantity: 1 + (mix(bits, 2) % maximumQuantity),
+    product: productName(drawProduct(catalogue, partition, bits)),
+    cents: drawCents(bits),
+    quantity: drawQuantity(bits),
   };
+}
+
+/** A record's own random bits, from which everything in it is drawn. */
+function bitsOf({ seed }: Catalogue, partition: number, seq: number): number {
+  return mix(mix(mix(seed ^ 0x9e3779b9, partition), seq), Math.floor(seq / 2 ** 32));
+}
+
+function drawProduct(catalogue: Catalogue, partition: number, bits: number): number {
+  return partition + (bits % productsOf(catalogue, partition)) * catalogue.partitions;
+}
+
+function drawCents(bits: number): number {
+  return 1 + (mix(bits, 1) % maximumCents);
+}
+
+function drawQuantity(bits: number): number {
+  return 1 + (mix(bits, 2) % maximumQuantity);
 }
 
 /** How many products a partition has; at least one, or its records could not be told apart from no records. */
@@ -48,6 +64,12 @@ function productName(index: number): string {
   return productPrefix + String(index).padStart(3, '0');
 }
 
+/** The number of the product with this name; -1 when no product is called so. */
+export function productIndex(name: string): number {
+  const index = Number(name.slice(productPrefix.length));
+  return Number.isInteger(index) && productName(index) === name ? index : -1;
+}
+
 /** The bytes of record `seq` of a partition: `partition-seq,product,cents,quantity,intendedMs`. */
 export function recordValue(
   catalogue: Catalogue,
@@ -59,21 +81,95 @@ export function recordValue(
   return Buffer.from(`${partition}-${seq},${product},${cents},${quantity},${intendedMs}`);
 }
 
-const valuePattern = /^(\d+)-(\d+),([^,]+),(\d+),(\d+),(\d+)$/;
+const [zero, dash, comma, end] = [0x30, 0x2d, 0x2c, -1];
+/** What is longer is no number of ours; a double holds every number of so many digits. */
+const maximumDigits = 15;
+
+/**
+ * Reads values without making an object of each: its fields hold the record that was read last. Several hundred
+ * thousand records per second are read this way.
+ */
+export class RecordReader {
+  partition = 0;
+  seq = 0;
+  cents = 0;
+  quantity = 0;
+  intendedMs = 0;
+  crc = 0;
+  /** Where in the value the product's name lies, and a hash of it. */
+  nameFrom = 0;
+  nameTo = 0;
+  nameHash = 0;
+  /** The next byte; negative once the value has turned out to be none of ours. */
+  private at = 0;
+
+  /** True when the value is a record; otherwise the fields mean nothing. */
+  read(value: Buffer): boolean {
+    this.at = 0;
+    this.partition = this.number(value, dash);
+    this.seq = this.number(value, comma);
+    this.name(value);
+    this.cents = this.number(value, comma);
+    this.quantity = this.number(value, comma);
+    this.intendedMs = this.number(value, end);
+    if (this.at < 0) return false;
+    this.crc = crc32(value);
+    return true;
+  }
+
+  /** Whether the record read last is the generator's for its number; `product` is the number of its product. */
+  isGenuine(catalogue: Catalogue, product: number): boolean {
+    const { partition, seq, cents, quantity } = this;
+    const bits = bitsOf(catalogue, partition, seq);
+    return (
+      partition < catalogue.partitions &&
+      product === drawProduct(catalogue, partition, bits) &&
+      cents === drawCents(bits) &&
+      quantity === drawQuantity(bits)
+    );
+  }
+
+  private number(value: Buffer, stop: number): number {
+    const from = this.at;
+    if (from < 0) return 0;
+    const length = value.length;
+    let number = 0;
+    let at = from;
+    for (; at < length; at++) {
+      const digit = value[at]! - zero;
+      if (digit < 0 || digit > 9) break;
+      number = number * 10 + digit;
+    }
+    const digits = at - from;
+    const stopped = stop === end ? at === length : at < length && value[at] === stop;
+    this.at = stopped && digits > 0 && digits <= maximumDigits ? at + 1 : -1;
+    return number;
+  }
+
+  private name(value: Buffer): void {
+    const from = this.at;
+    if (from < 0) return;
+    let hash = 0;
+    let at = from;
+    for (; at < value.length; at++) {
+      const byte = value[at]!;
+      if (byte === comma) break;
+      hash = (Math.imul(hash, 31) + byte) | 0;
+    }
+    this.nameFrom = from;
+    this.nameTo = at;
+    this.nameHash = hash;
+    this.at = at > from && at < value.length ? at + 1 : -1;
+  }
+}
 
 /** Reads a value back; null when it is none of ours. */
 export function parseRecord(value: Buffer): StoredRecord | null {
-  const match = valuePattern.exec(value.toString());
-  if (match === null) return null;
-  return {
-    partition: Number(match[1]),
-    seq: Number(match[2]),
-    product: match[3]!,
-    cents: Number(match[4]),
-    quantity: Number(match[5]),
-    intendedMs: Number(match[6]),
-    crc: crc32(value),
-  };
+  const reader = new RecordReader();
+  if (!reader.read(value)) return null;
+  const { partition, seq, cents, quantity, intendedMs, crc, nameFrom, nameTo } = reader;
+  const product = value.toString('utf8', nameFrom, nameTo);
+  return { partition, seq, product, cents, quantity, intendedMs, crc };
 }
 
 /** One round of MurmurHash3's 32-bit finaliser over `a` and `b`: cheap, and every bit of both counts. */
