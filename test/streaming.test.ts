@@ -8,7 +8,10 @@ import { describeFrontier } from '../compose/streaming/generator/describe-fronti
 import { PartitionSender } from '../compose/streaming/generator/partition-sender.ts';
 import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
 import { InputLog } from '../compose/streaming/observer/input-log.ts';
+import { type JobProgress, readProgress } from '../compose/streaming/observer/job-progress.ts';
 import { ObservedStream } from '../compose/streaming/observer/observed-stream.ts';
+import { observerMetrics } from '../compose/streaming/observer/observer-metrics.ts';
+import { Oracle } from '../compose/streaming/observer/oracle.ts';
 import { summarize } from '../compose/streaming/observer/system-view.ts';
 import { verifyTopics } from '../compose/streaming/observer/verify.ts';
 import {
@@ -270,6 +273,8 @@ function emissions(batches: number): { records: StoredRecord[]; results: WindowR
 }
 
 const allRead = Number.POSITIVE_INFINITY;
+/** Read at that time, and stamped whenever. */
+const at = (atMs: number) => ({ atMs, stampMs: 0 });
 const { records, results } = emissions(6);
 const flat = results.flat();
 /** An emission that is followed by a larger one of the same cell. */
@@ -301,8 +306,8 @@ function found(totals: Partial<Correctness>): Partial<Correctness> {
 function judged(emitted: readonly WindowResult[]) {
   const check = new ResultsCheck();
   storeIn(check, records);
-  for (const result of emitted) check.addResult(result, 0);
-  check.settle(allRead);
+  for (const result of emitted) check.addResult(result, at(0));
+  check.settle(at(allRead));
   check.commit({ endOffsets: new Map([[0, records.length]]), watermarkMs: null });
   return found(check.resultTotals());
 }
@@ -341,15 +346,15 @@ t.test('each way of being wrong is found, and only that', async (t) => {
 
 t.test('results that come before their records wait for them, in order', async (t) => {
   const check = new ResultsCheck();
-  for (const result of flat) check.addResult(result, 5_000);
-  check.settle(5_000);
+  for (const result of flat) check.addResult(result, at(5_000));
+  check.settle(at(5_000));
   t.same(found(check.resultTotals()), {}, 'not judged yet');
   storeIn(check, records);
-  check.settle(5_000);
+  check.settle(at(5_000));
   check.commit({ endOffsets: new Map([[0, records.length]]), watermarkMs: null });
   t.same(found(check.resultTotals()), {});
-  check.addResult({ ...flat[0]!, windowMs: flat[0]!.windowMs + 3_600_000 }, 6_000);
-  check.settle(6_001);
+  check.addResult({ ...flat[0]!, windowMs: flat[0]!.windowMs + 3_600_000 }, at(6_000));
+  check.settle(at(6_001));
   t.equal(check.resultTotals().phantom, 1, 'everything was read, and there is no such window');
 });
 
@@ -361,15 +366,15 @@ t.test('a counted window can be forgotten and is still compared by its totals', 
     const inWindow = Array.from({ length: 50 }, (_, index) => storedAt(0, window * 50 + index));
     storeIn(check, inWindow, window * 50);
     for (const result of resultsOf(inWindow).values()) {
-      check.addResult(result, 0);
+      check.addResult(result, at(0));
       if (window === 0) newest = result;
     }
   }
   const { records: held } = check.held();
   t.ok(held <= 26 * 50, `${held} records are held, of the last two minutes`);
-  check.addResult(newest!, 0);
-  check.addResult({ ...newest!, sum: 1 }, 0);
-  check.settle(allRead);
+  check.addResult(newest!, at(0));
+  check.addResult({ ...newest!, sum: 1 }, at(0));
+  check.settle(at(allRead));
   t.same(found(check.resultTotals()), { reemitted: 1, conflicting: 1 });
 });
 
@@ -444,6 +449,10 @@ function observedStream() {
       const endOffsets = new Map(ends.map((end, partition) => [partition, end]));
       const job = { applicationId: 'a', batchId, committedAtMs: nowMs, batch: null };
       stream.jobAnswered({ ...job, endOffsets }, nowMs);
+    },
+    resultsEndAt(end: number, nowMs: number) {
+      resultsEnd = end;
+      stream.endsAsked(ends(), nowMs);
     },
     /** The broker says that there is nothing more. */
     drain(nowMs: number) {
@@ -791,6 +800,286 @@ t.test('a job that comes back somewhere else is named by what that does to windo
   t.same(countedInTheEnd(replayed.stream), {});
   t.same(Object.keys(replayed.live), ['reemitted'], 'at earliest without state: all replayed');
   t.equal(replayed.live.reemitted, replayed.offline.reemitted);
+});
+
+t.test(
+  'from the topics alone the last record lost, and records altered, are not known without being told',
+  async (t) => {
+    const last = dueCount(workload.schedule, 1, workload.schedule.baseMs + 40_000) - 1;
+    const victim = { partition: 1, seq: last, result: 0 };
+    const lost = await named(storing(() => undefined)(victim));
+    t.same([lost.live, lost.offline], [{ acknowledgedButAbsent: 1 }, {}]);
+    const stream = simulateStream({
+      ...workload,
+      ...storing((sent, store) => store(sent.partition, moved(sent)))({ ...victim, seq: 100 }),
+    });
+    const untold = await verifyTopics(sourceOf(stream), null);
+    t.match(untold, {
+      verdict: 'Correct',
+      undecided: { altered: /not told/, acknowledgedButAbsent: /behind/ },
+    });
+    t.match(await verifyTopics(sourceOf(stream), catalogue), {
+      verdict: 'Incorrect',
+      correctness: { altered: 1 },
+    });
+  },
+);
+
+// ---- a new observer, and a long life
+
+t.test(
+  'an observer that starts anew gives no row before it has caught up, and then finds the same',
+  async (t) => {
+    const stream = simulateStream({
+      ...{ ...workload, seconds: 60 },
+      ...counting(0)({ partition: 1, seq: 157, result: 0 }),
+    });
+    const { baseMs } = workload.schedule;
+    const first = observeStream(stream).rows;
+    const second = observeStream(stream, { startMs: baseMs + 45_000, seed: 7 }).rows;
+    const atMs = second[0]!.atMs;
+    t.ok(atMs > baseMs + 45_000, 'not at once');
+    const age = second[0]!.atMs - second[0]!.visibleMs!;
+    const old = first.find((row) => row.atMs === atMs)!;
+    t.equal(old.visibleMs, intendedMs(workload.schedule, 1, 157), 'the record that is never counted');
+    t.ok(Math.abs(age - (atMs - old.visibleMs!)) < 2_000, 'its own start is no stall');
+    t.same(second.at(-1)!.correctness, first.at(-1)!.correctness);
+    t.equal(first.at(-1)!.sources.observerStartedMs, baseMs);
+    t.match(second.at(-1)!.sources, { observerStartedMs: baseMs + 45_000, countedSinceMs: baseMs });
+  },
+);
+
+t.test('rows wait for the results, however soon the input has been read', async (t) => {
+  const feed = observedStream();
+  const atMs = schedule.baseMs + 10_000;
+  feed.generatorAt(atMs, [100, 0, 0]);
+  feed.store(0, 100, atMs);
+  feed.resultsEndAt(7, atMs);
+  t.equal(feed.stream.sample(atMs), null, 'there are seven results that nobody has read');
+  const fast = observedStream();
+  fast.generatorAt(atMs, [100, 0, 0]);
+  fast.store(0, 100, atMs);
+  fast.drain(atMs);
+  fast.resultsEndAt(7, atMs + 500);
+  t.ok(fast.stream.sample(atMs + 1_000), 'there is always something more: a second ago all was read');
+});
+
+t.test('what was removed from the topics is not judged, and the row says from when on it is', async (t) => {
+  const stream = simulateStream({ ...workload, seconds: 60 });
+  const { baseMs } = workload.schedule;
+  const isFrom = (topic: string, ms: number) =>
+    (topic === 'events' ? stream.events : stream.results).map(
+      (list, partition) =>
+        [`${topic} ${partition}`, list.findIndex(({ stampMs }) => stampMs >= baseMs + ms)] as const,
+    );
+  for (const [eventsMs, resultsMs] of [
+    [23_000, 0],
+    [0, 23_000],
+    [12_000, 23_000],
+  ] as const) {
+    const removed = Object.fromEntries([...isFrom('events', eventsMs), ...isFrom('results', resultsMs)]);
+    const { correctness, countedSinceMs } = await verifyTopics(sourceOf(stream, { removed }), catalogue);
+    const { unjudged, ...classes } = correctness;
+    t.same(found(classes), {}, `${eventsMs} ${resultsMs}`);
+    t.ok(unjudged > 0);
+    t.equal(countedSinceMs, baseMs + 25_000);
+  }
+});
+
+t.test('a topic that is shorter than what was read of it ends the observer', async (t) => {
+  const stream = simulateStream({ ...workload, seconds: 10 });
+  const { observer } = observeStream(stream);
+  const [value] = stream.events[0]!;
+  t.throws(
+    () =>
+      observer.batchRead(
+        {
+          ...{ topic: 'events', partition: 0, endOffset: 1, firstStampMs: 0, lastStampMs: 0 },
+          records: [{ offset: 0, value: value!.value }],
+        },
+        0,
+      ),
+    { code: 'TOPIC_CUT' },
+  );
+});
+
+t.test('a long history is read at one pace: no more is held than while it happened', async (t) => {
+  const stream = simulateStream({ ...workload, seconds: 1_200 });
+  for (const seed of [1, 2]) {
+    const source = sourceOf(stream, { seed });
+    const { verdict, records } = await verifyTopics(source, catalogue);
+    t.equal(verdict, 'Correct');
+    t.equal(records, 1_200 * 30 + 1);
+    // Two minutes of counted windows, a minute between the slowest reader and the fastest, and what one batch overshoots.
+    const { records: most, early } = source.mostHeld;
+    t.ok(most < 30 * (120 + 60 + 5) + 9 * 500, `${most} records`);
+    t.ok(early < 2_000, `${early} results`);
+  }
+});
+
+t.test('a history in which every result is wrong is not held until its end', async (t) => {
+  const stream = simulateStream({
+    ...{ ...workload, seconds: 1_200 },
+    emit: (result, emit) => emit({ ...result, crc: result.crc + 1 }),
+  });
+  const source = sourceOf(stream);
+  const { correctness } = await verifyTopics(source, catalogue);
+  t.same(correctness.wrong, (1_200 / 5) * 7 + 1);
+  t.ok(source.mostHeld.early < 5_000, `${source.mostHeld.early} results`);
+});
+
+t.test('hours make it no larger, and a stalled job only by what is uncounted', async (t) => {
+  const [rate, hours, stall] = [30, 3.5, { fromS: 3_600, toS: 4_200 }];
+  const plan: Schedule = { ...schedule, rate };
+  const parts = [0, 1, 2];
+  const topicParts = [
+    ...parts.map((partition) => ({ topic: 'events', partition })),
+    { topic: 'results', partition: 0 },
+  ];
+  const oracle = new Oracle(topicParts.map((it) => ({ ...it, begin: 0, end: 0 })));
+  oracle.catalogue = catalogue;
+  const stored = [0, 0, 0, 0];
+  const state = new Map<string, WindowResult>();
+  const pending = new Set<string>();
+  const most = { before: 0, stalled: 0, after: 0, cells: 0, times: 0, early: 0, commits: 0 };
+  const put = (topic: string, partition: number, values: readonly Buffer[], atMs: number) => {
+    const index = topic === 'events' ? partition : 3;
+    const records = values.map((value) => ({ offset: stored[index]!++, value }));
+    const stamps = { firstStampMs: atMs, lastStampMs: atMs };
+    if (values.length > 0)
+      oracle.batchRead({ topic, partition, records, endOffset: stored[index]!, ...stamps }, atMs);
+  };
+  for (let second = 0; second < hours * 3_600; second++) {
+    const atMs = plan.baseMs + second * 1_000;
+    for (const partition of parts) {
+      const values: Buffer[] = [];
+      for (let seq = stored[partition]!; seq < dueCount(plan, partition, atMs); seq++) {
+        const value = recordValue(catalogue, partition, seq, intendedMs(plan, partition, seq));
+        const record = parseRecord(value)!;
+        const key = cellKey(record.product, windowStartMs(record.intendedMs));
+        const totals = addRecord(state.get(key) ?? noRecords, record);
+        state.set(key, { windowMs: windowStartMs(record.intendedMs), product: record.product, ...totals });
+        pending.add(key);
+        values.push(value);
+      }
+      put('events', partition, values, atMs);
+    }
+    const stalled = second >= stall.fromS && second < stall.toS;
+    if (!stalled) {
+      put(
+        'results',
+        0,
+        [...pending].map((key) => Buffer.from(JSON.stringify(state.get(key)))),
+        atMs,
+      );
+      for (const [key, { windowMs }] of state) if (windowMs < atMs - 10_000) state.delete(key);
+      pending.clear();
+      const endOffsets = new Map(parts.map((partition) => [partition, stored[partition]!]));
+      oracle.commit({ endOffsets, watermarkMs: atMs - 900_000 }, atMs);
+    }
+    oracle.endsAsked(
+      topicParts.map((it, index) => ({ ...it, begin: 0, end: stored[index]! })),
+      atMs + 1,
+    );
+    if (second % 60 > 0) continue;
+    const held = oracle.held();
+    const phase = second < stall.fromS ? 'before' : stalled || second < stall.toS + 180 ? 'stalled' : 'after';
+    most[phase] = Math.max(most[phase], held.records);
+    for (const part of ['cells', 'times', 'early', 'commits'] as const)
+      most[part] = Math.max(most[part], held[part]);
+  }
+  t.same(found(oracle.correctness()), {}, 'and all was right');
+  t.ok(most.before <= 131 * rate, `${most.before} records of two minutes`);
+  t.ok(most.stalled > 600 * rate, 'what nobody counts is held');
+  t.ok(most.stalled <= (600 + 131) * rate, `${most.stalled} records of twelve minutes`);
+  t.ok(most.after <= 131 * rate, `${most.after} records, hours later`);
+  t.ok(most.cells <= 7 * (7_200 / 5 + 2), `${most.cells} windows of two hours`);
+  t.ok(most.times <= 600 * rate + 3 * 2 * 4_096, `${most.times} times of what is not committed`);
+  t.ok(most.early === 0 && most.commits <= 1);
+});
+
+t.test('a job that never comes back is held for two hours, and then told as missing', async (t) => {
+  const check = new ResultsCheck();
+  for (let minute = 0; minute < 180; minute++) {
+    const begin = minute * 600;
+    storeIn(
+      check,
+      Array.from({ length: 600 }, (_, index) => storedAt(0, begin + index)),
+      begin,
+    );
+  }
+  const { records, cells } = check.held();
+  t.ok(records <= 7_205 * 10 && cells < 5_000, `${records} records in ${cells} windows`);
+  t.ok(check.resultTotals().missingRecords >= 59 * 600);
+});
+
+t.test('gaps are remembered one by one only as far as memory allows', async (t) => {
+  const log = new InputLog(0);
+  for (let seq = 0; seq < 10_000; seq += 2) log.append(seq, 0);
+  t.equal(log.absent(), 4_999);
+  t.equal(log.held().gaps, 1_000);
+  log.append(9_997, 0);
+  t.same([log.absent(), log.outOfOrder, log.storedTwice], [4_998, 1, 0]);
+});
+
+// ---- the job's own figures
+
+const answer = {
+  ...{ applicationId: 'app', batchId: 7, committedAtMs: 1_000, endOffsets: { 0: 40, 2: 50 }, inputRows: 90 },
+  ...{ durationsMs: { triggerExecution: 830, addBatch: 600, walCommit: 100 }, stateRows: 1_234 },
+  ...{ droppedByWatermark: 3, watermarkMs: 500 },
+};
+
+t.test("a batch's figures come into the row, and stay when the job has nothing to do", async (t) => {
+  t.same(readProgress({ ...answer, batchId: null }), { applicationId: 'app', batchId: null });
+  const progress = readProgress(answer) as JobProgress;
+  t.same(
+    [...progress.endOffsets],
+    [
+      [0, 40],
+      [2, 50],
+    ],
+  );
+  const feed = observedStream();
+  feed.generatorAt(schedule.baseMs, [0, 0, 0]);
+  feed.stream.jobAnswered(progress, schedule.baseMs);
+  feed.stream.jobAnswered(
+    readProgress({ ...answer, committedAtMs: null, inputRows: 0 }) as JobProgress,
+    schedule.baseMs,
+  );
+  const row = feed.stream.sample(schedule.baseMs + 250)!;
+  t.same(row.batch, {
+    ...{
+      durationMs: 830,
+      addBatchMs: 600,
+      inputRows: 90,
+      stateRows: 1_234,
+      droppedRows: 3,
+      watermarkMs: 500,
+    },
+  });
+  t.match(row, { batchId: 7, batchAtMs: 1_000 });
+  const metrics = await observerMetrics(
+    () => row,
+    () => ({ records: 5 }),
+  ).metrics();
+  for (const line of [
+    'sparkfailures_job_batch_duration_seconds 0.83',
+    'sparkfailures_job_batch_input_rows 90',
+    'sparkfailures_job_state_rows 1234',
+    'sparkfailures_job_batch_dropped_rows 3',
+    'sparkfailures_observer_held{of="records"} 5',
+    'sparkfailures_windows_total{result="long"} 0',
+  ]) {
+    t.match(metrics, line);
+  }
+  t.notMatch(
+    await observerMetrics(
+      () => null,
+      () => null,
+    ).metrics(),
+    /^sparkfailures_job_\w+ \d/m,
+  );
 });
 
 t.test('the view of the system counts what is alive with the leading master', async (t) => {

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type BenchSite, type Measure, openSite } from './bench-site.ts';
+import { type BenchSite, bareSite, type Measure, openSite } from './bench-site.ts';
 import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
@@ -10,6 +10,7 @@ import { measureIdlePass } from './idle-pass.ts';
 import { keepFigures } from './known-figures.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
+import { measureOracleSpeed } from './oracle-speed.ts';
 import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
 
@@ -21,6 +22,8 @@ import { measureStackConverged } from './stack-converged.ts';
 interface Measurement {
   readonly figures: readonly string[];
   readonly measure: (site: BenchSite, signal: AbortSignal) => Promise<Readonly<Record<string, Reading>>>;
+  /** It needs neither engine nor images. */
+  readonly bare?: true;
 }
 
 const measurement = <Name extends string>(figures: readonly Name[], measure: Measure<Name>): Measurement => ({
@@ -37,6 +40,7 @@ const measurements: readonly Measurement[] = [
   measurement(['operator-idle-cpu', 'operator-idle-rss'], measureOperatorIdle),
   measurement(kindFigures, measureFaultKinds),
   measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
+  { ...measurement(['oracle-rate', 'oracle-rss'], measureOracleSpeed), bare: true },
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
 ];
 
@@ -88,13 +92,12 @@ if (unknown.length > 0) {
   for (const { figures } of measurements) for (const figure of figures) note(`  ${figure}`);
   process.exitCode = 2;
 } else {
-  const site = await openSite(
-    {
-      runs: values.runs === undefined ? undefined : Number(values.runs),
-      ...{ lanes: Number(values.lanes), isWanted, progress: note },
-    },
-    stop.signal,
-  );
+  const asked = {
+    runs: values.runs === undefined ? undefined : Number(values.runs),
+    ...{ lanes: Number(values.lanes), isWanted, progress: note },
+  };
+  const isBare = wanted.every(({ bare }) => bare);
+  const site = isBare ? bareSite(asked) : await openSite(asked, stop.signal);
   let measured = 0;
   for (const each of wanted) {
     if (stop.signal.aborted) break;

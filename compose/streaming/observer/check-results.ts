@@ -18,7 +18,13 @@ import {
 
 interface EarlyResult {
   readonly result: WindowResult;
-  readonly seenMs: number;
+  readonly seen: Seen;
+}
+
+/** When a result was read, and when the topic stamped it; epoch ms. */
+export interface Seen {
+  readonly atMs: number;
+  readonly stampMs: number;
 }
 
 /** The windows of one start: a cell for each product, by its number. */
@@ -26,6 +32,8 @@ interface Window {
   readonly startMs: number;
   readonly cells: (WindowCell | undefined)[];
 }
+
+const never: Seen = { atMs: Number.NEGATIVE_INFINITY, stampMs: Number.NEGATIVE_INFINITY };
 
 /** What a batch of the job has committed. */
 export interface Commit {
@@ -35,8 +43,9 @@ export interface Commit {
   readonly watermarkMs: number | null;
 }
 
-/** Counted windows are kept in full for so long behind the newest result: replays come within a batch or two. */
+/** Counted windows are kept in full for so long behind the newest result, but not for more records than that: replays come within a batch or two. */
 const rememberMs = 120_000;
+const rememberRecords = 4_000_000;
 /** And totals of windows for so long behind the newest record; older results are not judged. */
 export const keepMs = 2 * 3_600_000;
 
@@ -81,6 +90,8 @@ export class ResultsCheck {
   /** By partition: the offset behind the last record that a result counts. */
   private readonly countedEnds = new Map<number, number>();
   private seen = 0;
+  /** Records in all cells. */
+  private records = 0;
 
   /** The input topic's next record of a partition, the one that was read last from `value`; tells which product it is. */
   addRecord(record: RecordReader, value: Buffer, partition: number, offset: number): Product {
@@ -95,6 +106,7 @@ export class ResultsCheck {
       cell = emptyCell(startMs, partition, offset);
       cells[product.id] = cell;
     }
+    this.records++;
     cell.mixed ||= cell.partition !== partition;
     storeRecord(
       cell,
@@ -105,20 +117,20 @@ export class ResultsCheck {
   }
 
   /** A result, in the order of the output topic. It may be ahead of what was read of the input. */
-  addResult(result: WindowResult, seenMs: number): void {
+  addResult(result: WindowResult, seen: Seen): void {
     this.seen++;
     const key = cellKey(result.product, result.windowMs);
     const waiting = this.early.get(key) ?? [];
-    waiting.push({ result, seenMs });
-    this.judgeInOrder(key, waiting, Number.NEGATIVE_INFINITY);
+    waiting.push({ result, seen });
+    this.judgeInOrder(key, waiting, never);
   }
 
   /**
-   * Judges again what came early. Everything stored before `inputReadMs` has been read: a result seen before it that
-   * still names more records than there are counts what never was.
+   * Judges again what came early. All records have been read that a result which was seen before `inputRead.atMs`, or
+   * stamped before `inputRead.stampMs`, can speak of: if it still names others it counts what never was.
    */
-  settle(inputReadMs: number): void {
-    for (const [key, waiting] of this.early) this.judgeInOrder(key, waiting, inputReadMs);
+  settle(inputRead: Seen): void {
+    for (const [key, waiting] of this.early) this.judgeInOrder(key, waiting, inputRead);
   }
 
   /** A batch was committed, and all its results have been read: what it should have counted and did not is missing. */
@@ -188,16 +200,10 @@ export class ResultsCheck {
     readonly early: number;
     readonly products: number;
   } {
-    let [records, cells, early] = [0, 0, 0];
-    for (const window of this.windows.values()) {
-      for (const cell of window.cells) {
-        if (cell === undefined) continue;
-        cells++;
-        records += cell.length;
-      }
-    }
+    let [cells, early] = [0, 0];
+    for (const window of this.windows.values()) cells += Object.keys(window.cells).length;
     for (const waiting of this.early.values()) early += waiting.length;
-    return { records, cells, early, products: this.products.size };
+    return { records: this.records, cells, early, products: this.products.size };
   }
 
   /** The window of this start; a new newest one is the occasion to forget old ones. */
@@ -220,7 +226,9 @@ export class ResultsCheck {
   private forget(): void {
     for (const window of this.open) {
       if (window.startMs < this.newestWindowMs - keepMs) this.giveUp(window);
-      else if (window.startMs < this.newestResultMs - rememberMs) this.forgetCounted(window);
+      else if (window.startMs < this.newestResultMs - rememberMs || this.records > rememberRecords) {
+        this.forgetCounted(window);
+      }
     }
     for (const window of this.windows.values()) {
       if (window.startMs < this.newestWindowMs - keepMs) this.drop(window);
@@ -232,13 +240,19 @@ export class ResultsCheck {
     let complete = true;
     for (const cell of window.cells) {
       if (cell === undefined) continue;
-      if (isComplete(cell)) forgetRecords(cell);
+      if (isComplete(cell)) this.forgetRecords(cell);
       else complete = false;
     }
     if (complete) this.close(window);
   }
 
+  private forgetRecords(cell: WindowCell): void {
+    this.records -= cell.length;
+    forgetRecords(cell);
+  }
+
   private drop(window: Window): void {
+    for (const cell of window.cells) if (cell !== undefined) this.records -= cell.length;
     this.windows.delete(window.startMs);
     this.close(window);
   }
@@ -254,7 +268,7 @@ export class ResultsCheck {
     for (const cell of window.cells) {
       if (cell === undefined) continue;
       this.addLacking(this.totals, cell, Number.POSITIVE_INFINITY);
-      forgetRecords(cell);
+      this.forgetRecords(cell);
       cell.reached = cell.base.count;
       cell.lost = 0;
       cell.late = 0;
@@ -274,11 +288,11 @@ export class ResultsCheck {
     totals[cell.claimed === 0 ? 'missingRecords' : 'shortRecords'] += lacking;
   }
 
-  /** Judges a cell's results until one is early; one that was seen before `inputReadMs` cannot be. */
-  private judgeInOrder(key: string, waiting: EarlyResult[], inputReadMs: number): void {
+  /** Judges a cell's results until one is early. */
+  private judgeInOrder(key: string, waiting: EarlyResult[], inputRead: Seen): void {
     let judged = 0;
-    for (const { result, seenMs } of waiting) {
-      if (!this.judge(result, seenMs < inputReadMs)) break;
+    for (const { result, seen } of waiting) {
+      if (!this.judge(result, seen.atMs < inputRead.atMs || seen.stampMs < inputRead.stampMs)) break;
       judged++;
     }
     if (judged === waiting.length) this.early.delete(key);

@@ -7,6 +7,8 @@ import { Oracle } from './oracle.ts';
 
 /** A generator that has not answered for so long is measured by its schedule alone. */
 const staleMs = 1_000;
+/** Ends are asked for twice a second, and read a fetch later: who has read what was there so long ago is in the present. */
+const presentMs = 2_000;
 
 /** Everything the observer knows, and the row that it makes of it. No input or output of its own. */
 export class ObservedStream {
@@ -84,10 +86,9 @@ export class ObservedStream {
   /** The row of this instant; null until the topics have been read up to the present once. */
   sample(atMs: number): Sample | null {
     const { generator, oracle, progress } = this;
-    if (generator === null || oracle === null || !this.hasCaughtUp(generator, oracle)) return null;
+    if (generator === null || oracle === null || !this.hasCaughtUp(generator, oracle, atMs)) return null;
     const { schedule } = generator;
     const { logs, check } = oracle;
-    oracle.settle();
     const ackedMs = ackedFrontier(generator, atMs);
     const fresh = atMs - this.generatorSeenMs < staleMs;
     const endOffsets = progress?.endOffsets;
@@ -118,9 +119,10 @@ export class ObservedStream {
    * What was written before our own start is no stall of the job: both topics must have been read up to their ends as
    * they are now, and every record of which the generator knows that it is stored. What is read later is late.
    */
-  private hasCaughtUp({ perPartition }: GeneratorFrontier, oracle: Oracle): boolean {
+  private hasCaughtUp({ perPartition }: GeneratorFrontier, oracle: Oracle, atMs: number): boolean {
     this.caughtUp ||=
-      oracle.isAtEnd() &&
+      // A fast topic has grown again whenever one looks.
+      (oracle.isAtEnd() || oracle.readUpToMs() > atMs - presentMs) &&
       perPartition.every(({ partition, ackedSeq }) => (oracle.logs[partition]?.nextSeq ?? 0) > ackedSeq);
     return this.caughtUp;
   }

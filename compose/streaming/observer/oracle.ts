@@ -3,7 +3,7 @@ import { topics } from '../kafka/kafka-client.ts';
 import type { PartitionRange, ReadBatch, TopicPartition } from '../kafka/read-topics.ts';
 import { type Catalogue, RecordReader } from '../records/record.ts';
 import { parseResult, windowMs, windowStartMs } from '../records/window.ts';
-import { type Commit, keepMs, ResultsCheck } from './check-results.ts';
+import { type Commit, keepMs, ResultsCheck, type Seen } from './check-results.ts';
 import { InputLog } from './input-log.ts';
 
 /** How far one partition of either topic has been read. */
@@ -54,6 +54,7 @@ export class Oracle {
   private committed: ReadonlyMap<number, number> = new Map();
   private newestMs = Number.NEGATIVE_INFINITY;
   private oldestMs = Number.POSITIVE_INFINITY;
+  private caughtUp = false;
   private foreignResults = 0;
   private altered = 0;
   private misplaced = 0;
@@ -91,7 +92,7 @@ export class Oracle {
     if (first > place.next || (unread && first > 0)) this.beginsAt(place, first, batch.firstStampMs);
     for (let index = skip; index < records.length; index++) {
       const { offset, value } = records[index]!;
-      if (batch.topic !== topics.events) this.resultRead(value, nowMs);
+      if (batch.topic !== topics.events) this.resultRead(value, { atMs: nowMs, stampMs: batch.lastStampMs });
       else
         this.recordRead(this.logs[batch.partition]!, { value, offset, latestMs: batch.lastStampMs + farMs });
     }
@@ -99,6 +100,7 @@ export class Oracle {
     place.stampMs = batch.lastStampMs;
     drain(place);
     if (batch.topic === topics.events) this.forget(this.logs[batch.partition]!);
+    this.settle();
   }
 
   /** The broker, asked at `atMs`, has told where the partitions end. */
@@ -110,16 +112,7 @@ export class Oracle {
       place.asked ??= { end, atMs };
       drain(place);
     }
-  }
-
-  /** Judges what had to wait for something to be read. */
-  settle(): void {
-    this.check.settle(this.drainedMs(topics.events));
-    for (const log of this.logs) log.drained(this.drainedMs(topics.events, log.partition));
-    const resultsReadMs = this.drainedMs(topics.results);
-    while (this.commits[0] !== undefined && this.commits[0].seenMs < resultsReadMs) {
-      this.check.commit(this.commits.shift()!);
-    }
+    this.settle();
   }
 
   /** A batch was seen to be committed. */
@@ -129,9 +122,14 @@ export class Oracle {
     for (const log of this.logs) this.forget(log);
   }
 
-  /** True once everything has been read that the topics held at the start and since. */
+  /** True when everything that is known to be there has been read. */
   isAtEnd(): boolean {
     return this.places.every(({ next, end }) => next >= end);
+  }
+
+  /** Everything that was stored before it, in either topic, has been read; epoch ms. */
+  readUpToMs(): number {
+    return Math.min(...this.places.map(({ drainedMs }) => drainedMs));
   }
 
   /** True once everything has been read up to the ends that the broker told. */
@@ -179,6 +177,17 @@ export class Oracle {
     };
   }
 
+  /** Judges what had to wait for something to be read. */
+  private settle(): void {
+    this.caughtUp ||= this.isAtEnd();
+    this.check.settle({ atMs: this.drainedMs(topics.events), stampMs: this.historyReadMs() });
+    for (const log of this.logs) log.drained(this.drainedMs(topics.events, log.partition));
+    const resultsReadMs = this.drainedMs(topics.results);
+    while (this.commits[0] !== undefined && this.commits[0].seenMs < resultsReadMs) {
+      this.check.commit(this.commits.shift()!);
+    }
+  }
+
   private recordRead(log: InputLog, { value, offset, latestMs }: StampedRecord): void {
     const { reader, check, catalogue } = this;
     // A cell keeps amounts in 32 bits, the generator's are far smaller; and a time far ahead would make all else old.
@@ -200,10 +209,10 @@ export class Oracle {
     else log.skip();
   }
 
-  private resultRead(value: Buffer, nowMs: number): void {
+  private resultRead(value: Buffer, seen: Seen): void {
     const result = parseResult(value);
     if (result === null) this.foreignResults++;
-    else this.check.addResult(result, nowMs);
+    else this.check.addResult(result, seen);
   }
 
   /**
@@ -217,6 +226,16 @@ export class Oracle {
 
   private forget(log: InputLog): void {
     log.forget(this.committed.get(log.partition) ?? 0, this.newestMs - keepMs);
+  }
+
+  /**
+   * In a history, results stamped before this speak of nothing that was not read: a record is not stored before its time,
+   * and the clocks of generator and broker do not differ by a minute. Who has caught up knows better: when it was read.
+   */
+  private historyReadMs(): number {
+    if (this.caughtUp) return Number.NEGATIVE_INFINITY;
+    const unread = this.places.filter(({ topic, next, end }) => topic === topics.events && next < end);
+    return Math.min(...unread.map(({ stampMs }) => stampMs)) - aheadMs;
   }
 
   private drainedMs(topic: string, partition?: number): number {
