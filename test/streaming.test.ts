@@ -911,9 +911,10 @@ t.test('a long history is read at one pace: no more is held than while it happen
     t.equal(verdict, 'Correct');
     t.equal(records, 1_200 * 30 + 1);
     // Two minutes of counted windows, a minute between the slowest reader and the fastest, and what one batch overshoots.
-    const { records: most, early } = source.mostHeld;
+    const { records: most, early, times } = source.mostHeld;
     t.ok(most < 30 * (120 + 60 + 5) + 9 * 500, `${most} records`);
     t.ok(early < 2_000, `${early} results`);
+    t.ok(times <= 3 * 2 * 4_096, `${times} times, which nobody asks for`);
   }
 });
 

@@ -28,15 +28,20 @@ const schedule = { baseMs: 1_700_000_000_000, rate: 150_000, partitions: catalog
 const batchRecords = 8_000;
 
 const [mode, seconds] = [process.argv[2], Number(process.argv[3])];
-const none = { begin: 0, end: 0 };
-const oracle = new Oracle([
-  ...Array.from({ length: 6 }, (_, partition) => ({ topic: topics.events, partition, ...none })),
-  ...Array.from({ length: 3 }, (_, partition) => ({ topic: topics.results, partition, ...none })),
-]);
+/** Of the six partitions of the input, and of the one of the results that is used. */
+const ends = [0, 0, 0, 0, 0, 0, 0];
+const ranges = () =>
+  ends.map((end, index) => {
+    const isInput = index < catalogue.partitions;
+    const name = isInput
+      ? { topic: topics.events, partition: index }
+      : { topic: topics.results, partition: 0 };
+    return { ...name, begin: 0, end };
+  });
+const oracle = new Oracle(ranges());
 oracle.catalogue = catalogue;
 const reader = new RecordReader();
 const counted = new Map<string, WindowResult>();
-const ends = Array.from({ length: 9 }, () => 0);
 
 /** All batches of one second of the workload, its records before their results. */
 function batchesOf(second: number): readonly ReadBatch[] {
@@ -109,6 +114,10 @@ for (let second = 0; second < seconds; second++) {
     if (mode === 'check') oracle.batchRead(batch, second);
     else sum += readOnly(batch);
     if (batch.topic === topics.events) events += batch.records.length;
+  }
+  if (mode === 'check') {
+    oracle.commit({ endOffsets: new Map(ends.slice(0, 6).entries()), watermarkMs: null }, second);
+    oracle.endsAsked(ranges(), second + 0.5);
   }
   const { user, system } = process.cpuUsage(before);
   cpuMs += (user + system) / 1000;

@@ -268,11 +268,11 @@ export function observeStream(
 export function sourceOf(
   stream: SimulatedStream,
   { seed = 1, removed = {} }: { seed?: number; removed?: Readonly<Record<string, number>> } = {},
-): TopicSource & { readonly mostHeld: { records: number; early: number } } {
+): TopicSource & { readonly mostHeld: { records: number; early: number; times: number } } {
   const random = seededRandom(seed);
   const broker = brokerAt(stream, Number.POSITIVE_INFINITY, removed);
   let nowMs = stream.endMs;
-  const mostHeld = { records: 0, early: 0 };
+  const mostHeld = { records: 0, early: 0, times: 0 };
   return {
     mostHeld,
     ranges: async () => broker.ranges(),
@@ -288,9 +288,10 @@ export function sourceOf(
           const batch = broker.read(topic, partition, offset, 1 + Math.floor(random() * 500));
           if (batch) oracle.batchRead(batch, nowMs++);
         }
-        const { records, early } = oracle.held();
+        const { records, early, times } = oracle.held();
         mostHeld.records = Math.max(mostHeld.records, records);
         mostHeld.early = Math.max(mostHeld.early, early);
+        mostHeld.times = Math.max(mostHeld.times, times);
       }
     },
   };

@@ -33,6 +33,8 @@ export class TopicCutError extends Error {
 
 /** A record's time is its stamp in the input topic; one later by so much than the newest stamp is none. */
 const farMs = 60_000;
+/** Commits that wait for their results to be read: a newer one speaks for older ones, but for their watermark. */
+const maximumCommits = 1_000;
 /** Of two partitions with more to read the one that is ahead waits, if it is ahead by so much. */
 const aheadMs = 60_000;
 
@@ -49,6 +51,7 @@ export class Oracle {
   /** What the generator's records are drawn from; without it nothing is found altered. */
   catalogue: Catalogue | null = null;
   private readonly places: readonly Place[];
+  private readonly followsJob: boolean;
   private readonly reader = new RecordReader();
   private readonly commits: (Commit & { readonly seenMs: number })[] = [];
   private committed: ReadonlyMap<number, number> = new Map();
@@ -59,8 +62,15 @@ export class Oracle {
   private altered = 0;
   private misplaced = 0;
 
-  /** `ranges`: of every partition of both topics, as they were at the start. */
-  constructor(ranges: readonly PartitionRange[]) {
+  /**
+   * `ranges`: of every partition of both topics, as they were at the start. `followsJob`: the time of each record is kept
+   * until it is committed, for the committed frontier.
+   */
+  constructor(
+    ranges: readonly PartitionRange[],
+    { followsJob }: { readonly followsJob: boolean } = { followsJob: true },
+  ) {
+    this.followsJob = followsJob;
     const unread = { stampMs: Number.NEGATIVE_INFINITY, drainedMs: Number.NEGATIVE_INFINITY, asked: null };
     this.places = ranges.map((range) => ({ ...range, ...unread, next: range.begin }));
     this.logs = ranges
@@ -119,6 +129,7 @@ export class Oracle {
   commit(commit: Commit, seenMs: number): void {
     this.committed = commit.endOffsets;
     this.commits.push({ ...commit, seenMs });
+    if (this.commits.length > maximumCommits) this.commits.shift();
     for (const log of this.logs) this.forget(log);
   }
 
@@ -225,7 +236,8 @@ export class Oracle {
   }
 
   private forget(log: InputLog): void {
-    log.forget(this.committed.get(log.partition) ?? 0, this.newestMs - keepMs);
+    const neededFrom = this.followsJob ? (this.committed.get(log.partition) ?? 0) : Number.POSITIVE_INFINITY;
+    log.forget(neededFrom, this.newestMs - keepMs);
   }
 
   /**

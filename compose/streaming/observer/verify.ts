@@ -41,7 +41,7 @@ export async function verifyTopics(
   source: TopicSource,
   catalogue: Catalogue | null,
 ): Promise<OfflineVerdict> {
-  const oracle = new Oracle(await source.ranges());
+  const oracle = new Oracle(await source.ranges(), { followsJob: false });
   oracle.catalogue = catalogue;
   const readToEnd = async () => {
     // Twice: what the results that were read the first time speak of is in the input the second time.
