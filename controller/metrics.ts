@@ -365,8 +365,17 @@ const RECORD_STATES = {
   acked: ({ acked }: Sample) => acked,
   lost: ({ correctness }: Sample) => correctness.acknowledgedButAbsent,
   duplicated: ({ correctness }: Sample) => correctness.storedTwice,
+  late: ({ correctness }: Sample) => correctness.lateDropped,
 } as const;
-const WINDOW_RESULTS: readonly (keyof Correctness)[] = ['wrong', 'conflicting', 'reemitted', 'phantom'];
+const WINDOW_RESULTS = {
+  wrong: 'wrong',
+  long: 'longWindows',
+  short: 'shortWindows',
+  missing: 'missingWindows',
+  conflicting: 'conflicting',
+  reemitted: 'reemitted',
+  phantom: 'phantom',
+} as const satisfies Record<string, keyof Correctness>;
 
 function workloadMetrics(registry: Registry): WorkloadMetrics {
   const registers = [registry];
@@ -400,7 +409,7 @@ function workloadMetrics(registry: Registry): WorkloadMetrics {
     help: "Bound of the error in the node's clock offset",
   });
   for (const state of Object.keys(RECORD_STATES)) records.inc({ state }, 0);
-  for (const result of WINDOW_RESULTS) windows.inc({ result }, 0);
+  for (const result of Object.keys(WINDOW_RESULTS)) windows.inc({ result }, 0);
   behind.remove();
   let previous: Sample | undefined;
 
@@ -409,8 +418,10 @@ function workloadMetrics(registry: Registry): WorkloadMetrics {
       for (const [state, totalOf] of Object.entries(RECORD_STATES)) {
         records.inc({ state }, growth(totalOf(sample), previous && totalOf(previous)));
       }
-      for (const result of WINDOW_RESULTS) {
-        windows.inc({ result }, growth(sample.correctness[result], previous?.correctness[result]));
+      for (const [result, part] of Object.entries(WINDOW_RESULTS)) {
+        // A total falls when the job replays what conflicted before: nothing began anew.
+        const risen = sample.correctness[part] - (previous ?? sample).correctness[part];
+        windows.inc({ result }, Math.max(0, risen));
       }
       const sides = { acked: sample.ackedMs, committed: sample.committedMs, visible: sample.visibleMs };
       for (const [side, frontierMs] of Object.entries(sides)) {

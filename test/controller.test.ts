@@ -4,7 +4,7 @@ import { systemClock } from '../controller/clock.ts';
 import { type JsonRoute, startHttpServer } from '../controller/http-server.ts';
 import { createLog, type LogOptions } from '../controller/log.ts';
 import { createMetrics } from '../controller/metrics.ts';
-import type { Sample } from '../state-machines/recovery/sample.ts';
+import { noFindings, type Sample } from '../state-machines/recovery/sample.ts';
 import { scrapeMetrics as scrape } from './support/scrape-metrics.ts';
 
 function sample(more: Partial<Sample> = {}): Sample {
@@ -19,16 +19,9 @@ function sample(more: Partial<Sample> = {}): Sample {
     batchId: 1,
     batchAtMs: 9_000,
     system: null,
-    correctness: {
-      acknowledgedButAbsent: 0,
-      storedTwice: 2,
-      wrong: 0,
-      conflicting: 0,
-      reemitted: 5,
-      phantom: 0,
-      shortWindows: 3,
-      shortRecords: 9,
-    },
+    batch: null,
+    correctness: { ...noFindings, storedTwice: 2, reemitted: 5, shortWindows: 3, shortRecords: 9 },
+    sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: 10_000, countedSinceMs: 0 },
     ...more,
   };
 }
@@ -160,8 +153,17 @@ t.test('metrics', async (t) => {
     workload.sample(sample());
     workload.sample(sample({ atMs: 10_250, intended: 1500, acked: 1400, visibleMs: null }));
     workload.sample(sample({ atMs: 10_500, intended: 100, acked: 100 }));
+    for (const conflicting of [5, 0, 1]) {
+      const correctness = { ...noFindings, conflicting };
+      workload.sample(sample({ atMs: 10_500, intended: 100, acked: 100, correctness }));
+    }
     workload.clockBound('node2', 0.004);
     let seen = await scrape(metrics);
+    t.equal(
+      seen.get('sparkfailures_windows_total{result="conflicting"}'),
+      6,
+      'five that the job replayed, and another one',
+    );
     t.equal(seen.get('sparkfailures_frontier_age_seconds{side="acked"}'), 0.6);
     t.equal(seen.get('sparkfailures_frontier_age_seconds{side="visible"}'), 3);
     t.equal(seen.get('sparkfailures_generator_behind_seconds'), 0.04);

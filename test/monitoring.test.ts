@@ -10,7 +10,7 @@ import { observerMetrics } from '../compose/streaming/observer/observer-metrics.
 import type { GeneratorFrontier } from '../compose/streaming/records/frontier.ts';
 import { createMetrics, type Metrics } from '../controller/metrics.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
-import type { Sample } from '../state-machines/recovery/sample.ts';
+import { noFindings, type Sample } from '../state-machines/recovery/sample.ts';
 import {
   mayBeEmpty,
   metricsIn,
@@ -88,20 +88,14 @@ t.test('the address of the controller reaches Prometheus as a file of targets', 
 });
 
 const sample: Sample = {
-  ...{
-    startedMs: 0,
-    atMs: 10_000,
-    ackedMs: 9_900,
-    committedMs: 8_000,
-    visibleMs: 7_500,
-    intended: 1000,
-    acked: 990,
-  },
+  ...{ atMs: 10_000, ackedMs: 9_900, committedMs: 8_000, visibleMs: 7_500, intended: 1000, acked: 990 },
   ...{ generatorBehindMs: 40, batchId: 1, batchAtMs: 9_000, system: null },
-  correctness: {
-    ...{ acknowledgedButAbsent: 0, storedTwice: 2, wrong: 0, conflicting: 0, reemitted: 5, phantom: 0 },
-    ...{ shortWindows: 3, shortRecords: 9 },
+  batch: {
+    ...{ durationMs: 700, addBatchMs: 500, inputRows: 2000, stateRows: 9000, droppedRows: 0 },
+    watermarkMs: null,
   },
+  correctness: { ...noFindings, storedTwice: 2, reemitted: 5, shortWindows: 3, shortRecords: 9 },
+  sources: { observerStartedMs: 0, generatorStartedMs: 0, generatorSeenMs: 9_900, countedSinceMs: 0 },
 };
 
 /** The controller's metrics after one of everything. */
@@ -141,7 +135,13 @@ const frontier: GeneratorFrontier = {
 const ownTexts: ReadonlyMap<string, string> = new Map([
   ['controller', (await eventfulMetrics().render()).text],
   ['generator', await generatorMetrics(() => frontier).metrics()],
-  ['observer', await observerMetrics(() => sample).metrics()],
+  [
+    'observer',
+    await observerMetrics(
+      () => sample,
+      () => ({ records: 100 }),
+    ).metrics(),
+  ],
 ]);
 
 t.test('dashboards and rules', async (t) => {

@@ -5,7 +5,7 @@ import t from 'tap';
 import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts';
 import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery/calibrate.ts';
 import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
-import type { Sample, SystemView } from '../state-machines/recovery/sample.ts';
+import { noFindings, type Sample, type Sources, type SystemView } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
 import {
   controlsAllowClaim,
@@ -31,6 +31,7 @@ interface Signal {
   readonly system?: (ms: number) => Omit<SystemView, 'atMs'> | null;
   readonly wrong?: (ms: number) => number;
   readonly behind?: (ms: number) => number;
+  readonly sources?: (ms: number) => Partial<Sources>;
   readonly present?: (ms: number) => boolean;
   readonly endMs: number;
 }
@@ -41,6 +42,7 @@ function rowsOf({
   system = () => fine,
   wrong = () => 0,
   behind = () => 0,
+  sources = () => ({}),
   present,
   endMs,
 }: Signal): Sample[] {
@@ -60,10 +62,12 @@ function rowsOf({
       generatorBehindMs: behind(ms),
       batchId: Math.floor(ms / 1_000),
       batchAtMs: t0 + Math.floor(ms / 1_000) * 1_000,
+      batch: null,
       system: view && { ...view, atMs },
-      correctness: {
-        ...{ acknowledgedButAbsent: 0, storedTwice: 0, conflicting: 0, reemitted: 0, phantom: 0 },
-        ...{ wrong: wrong(ms), shortWindows: 1, shortRecords: 9 },
+      correctness: { ...noFindings, wrong: wrong(ms), shortWindows: 1, shortRecords: 9 },
+      sources: {
+        ...{ observerStartedMs: t0, generatorStartedMs: t0, generatorSeenMs: atMs, countedSinceMs: t0 },
+        ...sources(ms),
       },
     });
   }
@@ -167,6 +171,11 @@ t.test('gate', async (t) => {
 
   t.test('stays shut when the generator falls behind its plan', async (t) => {
     t.match(problems({ age: steady, behind: (ms) => ms * 0.02 }), [/2\.0 %/]);
+  });
+
+  t.test('stays shut when the observer was started anew', async (t) => {
+    const sources = (ms: number) => ({ observerStartedMs: t0 + (ms > 60_000 ? 60_000 : 0) });
+    t.match(problems({ age: steady, sources }), [/observer was started anew/]);
   });
 
   t.test('stays shut when nothing is visible', async (t) => {
@@ -303,6 +312,36 @@ t.test('recovery', async (t) => {
     t.match(blind.message, /no rows for 7\.5 s/);
   });
 
+  t.test('is invalid when observer or generator was started anew while it was watched', async (t) => {
+    const age = withDips(dip(effAt, 18_000));
+    for (const [name, field] of [
+      ['observer', 'observerStartedMs'],
+      ['generator', 'generatorStartedMs'],
+    ] as const) {
+      const startedAt = (atMs: number) => (ms: number) => ({ [field]: ms < atMs ? t0 : t0 + atMs });
+      for (const atMs of [effAt, effAt + 20_000, effAt + 59_000]) {
+        const { verdict, message } = judge({ age, sources: startedAt(atMs), endMs: 130_000 });
+        t.same([verdict.recovery, message], ['Invalid', `the ${name} was started anew while it was watched`]);
+      }
+      for (const atMs of [effAt - 10_000, 125_000]) {
+        const { verdict } = judge({ age, sources: startedAt(atMs), endMs: 130_000 });
+        t.equal(verdict.recovery, 'Recovered', 'before or after it was watched');
+      }
+    }
+  });
+
+  t.test('is invalid when the generator fell silent and did not come back', async (t) => {
+    const silent = (ms: number) => ({ generatorSeenMs: t0 + Math.min(ms, effAt + 5_000) });
+    const growing = (ms: number) => steady(ms) + Math.max(0, ms - effAt - 5_000);
+    const { verdict, message } = judge({ age: growing, sources: silent, endMs: 650_000 });
+    t.equal(verdict.recovery, 'Invalid', 'and not NotRecovered');
+    t.match(message, /generator gave no answer for 59\d s/);
+    const short = (ms: number) => ({
+      generatorSeenMs: t0 + (ms > effAt && ms < effAt + 25_000 ? effAt : ms),
+    });
+    t.equal(judge({ age: steady, sources: short, endMs: 130_000 }).verdict.recovery, 'Masked');
+  });
+
   t.test('counts rows without a visible result as violations', async (t) => {
     const recovery = judge({
       age: (ms) => (ms > effAt + 1_000 && ms < effAt + 20_000 ? null : steady(ms)),
@@ -373,6 +412,22 @@ t.test('recovery', async (t) => {
     const instants = { cmdMs: t0 + effAt - 8_000, effMs: t0 + effAt, effResolutionMs: 8_000 };
     const atOnce = judge({ age: steady, wrong, endMs: 100_000 }, { instants });
     t.equal(atOnce.correctness.wrong, 2, 'also what went wrong before the effect was seen');
+  });
+
+  t.test('is not correct when results lack records, or have too many', async (t) => {
+    const bad = ['shortWindows', 'missingRecords', 'longWindows', 'lateDropped', 'misplaced'] as const;
+    for (const part of [...bad, 'reemitted', 'unjudged'] as const) {
+      const rows = rowsOf({ age: steady, endMs: 100_000 }).map((row) => ({
+        ...row,
+        correctness: { ...row.correctness, [part]: row.atMs > t0 + effAt + 9_000 ? 3 : 0 },
+      }));
+      const { verdict, correctness } = analyzeRecovery(observe({ age: steady, endMs: 0 }, { rows }));
+      const isBad = (bad as readonly string[]).includes(part);
+      t.equal(verdict.correctness, isBad ? 'Incorrect' : 'Correct', part);
+      t.equal(correctness[part], 3);
+    }
+    const replayed = judge({ age: steady, wrong: (ms) => (ms > effAt ? 1 : 4), endMs: 100_000 });
+    t.match(replayed, { verdict: { correctness: 'Correct' }, correctness: { wrong: 0 } });
   });
 
   t.test('is the same whatever the offset of the clocks', async (t) => {

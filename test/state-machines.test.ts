@@ -15,6 +15,7 @@ import {
 import { type FaultState, faultMachine } from '../state-machines/fault-machine.ts';
 import { healUnfinished, type RunnerPorts, runFault } from '../state-machines/fault-runner.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
+import { noFindings } from '../state-machines/recovery/sample.ts';
 import { mergeResults, runTogether } from '../state-machines/run-together.ts';
 import { type Progress, runTrial, type Trial, type TrialPorts } from '../state-machines/run-trial.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
@@ -951,10 +952,8 @@ function makeWorkload({ clock, nodes }: World, stallMs: number): Workload {
         yield {
           ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
           ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs, system: { atMs, ...full } },
-          correctness: {
-            ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0 },
-            ...{ phantom: 0, shortWindows: 0, shortRecords: 0 },
-          },
+          ...{ batch: null, correctness: noFindings },
+          sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
         };
       }
     },

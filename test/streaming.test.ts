@@ -9,8 +9,12 @@ import { parse } from 'yaml';
 import { describeFrontier } from '../compose/streaming/generator/describe-frontier.ts';
 import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
 import { InputLog } from '../compose/streaming/observer/input-log.ts';
+import { type JobProgress, readProgress } from '../compose/streaming/observer/job-progress.ts';
 import { ObservedStream } from '../compose/streaming/observer/observed-stream.ts';
+import { observerMetrics } from '../compose/streaming/observer/observer-metrics.ts';
+import { Oracle } from '../compose/streaming/observer/oracle.ts';
 import { summarize } from '../compose/streaming/observer/system-view.ts';
+import { verifyTopics } from '../compose/streaming/observer/verify.ts';
 import {
   acknowledge,
   attemptEnded,
@@ -22,6 +26,7 @@ import {
   type Catalogue,
   parseRecord,
   purchaseAt,
+  RecordReader,
   recordValue,
   type StoredRecord,
 } from '../compose/streaming/records/record.ts';
@@ -38,7 +43,17 @@ import {
   type WindowResult,
   windowStartMs,
 } from '../compose/streaming/records/window.ts';
+import type { Correctness } from '../state-machines/recovery/sample.ts';
 import { shellcheck } from './contracts/fault-kind.ts';
+import {
+  observeStream,
+  type Restart,
+  type Sent,
+  type SimulatedStream,
+  type Simulation,
+  simulateStream,
+  sourceOf,
+} from './support/simulated-stream.ts';
 
 const catalogue: Catalogue = { seed: 1, partitions: 3, products: 7 };
 const schedule: Schedule = { baseMs: 1_700_000_000_000, rate: 30, partitions: 3 };
@@ -207,30 +222,47 @@ function emissions(batches: number): { records: StoredRecord[]; results: WindowR
 }
 
 const allRead = Number.POSITIVE_INFINITY;
+/** Read at that time, and stamped whenever. */
+const at = (atMs: number) => ({ atMs, stampMs: 0 });
 const { records, results } = emissions(6);
 const flat = results.flat();
 /** An emission that is followed by a larger one of the same cell. */
 const followed = flat.find((one) => flat.some((other) => isSameCell(one, other) && other.count > one.count))!;
 const grown = flat.findLast((other) => isSameCell(followed, other) && other.count > followed.count)!;
 
+/** The result that it follows. */
+const before = flat.findLast((other) => isSameCell(grown, other) && other.count < grown.count)!;
+
 function isSameCell(a: WindowResult, b: WindowResult): boolean {
   return a.product === b.product && a.windowMs === b.windowMs;
 }
 
-function judged(emitted: readonly WindowResult[]) {
-  const check = new ResultsCheck();
-  records.forEach((record, offset) => {
-    check.addRecord(record, offset);
+/** Stores records of partition 0, the first one at `begin`. */
+function storeIn(check: ResultsCheck, records: readonly StoredRecord[], begin = 0): void {
+  const reader = new RecordReader();
+  records.forEach(({ seq }, index) => {
+    const value = recordValue(catalogue, 0, seq, intendedMs(schedule, 0, seq));
+    reader.read(value);
+    check.addRecord(reader, value, 0, begin + index);
   });
-  for (const result of emitted) check.addResult(result, 0);
-  check.settle(allRead);
-  return { ...check.resultTotals(), ...check.shortOf(new Map([[0, records.length]])) };
 }
 
-const clean = { wrong: 0, conflicting: 0, reemitted: 0, phantom: 0, shortWindows: 0, shortRecords: 0 };
+/** The classes in which anything was found. */
+function found(totals: Partial<Correctness>): Partial<Correctness> {
+  return Object.fromEntries(Object.entries(totals).filter(([, count]) => count !== 0));
+}
+
+function judged(emitted: readonly WindowResult[]) {
+  const check = new ResultsCheck();
+  storeIn(check, records);
+  for (const result of emitted) check.addResult(result, at(0));
+  check.settle(at(allRead));
+  check.commit({ endOffsets: new Map([[0, records.length]]), watermarkMs: null });
+  return found(check.resultTotals());
+}
 
 t.test('a correct job is found correct', async (t) => {
-  t.same(judged(flat), clean);
+  t.same(judged(flat), {});
 });
 
 t.test('each way of being wrong is found, and only that', async (t) => {
@@ -239,109 +271,141 @@ t.test('each way of being wrong is found, and only that', async (t) => {
   const first = flat[0]!;
   const altered = (fields: Partial<WindowResult>) =>
     flat.map((one) => (one === last ? { ...one, ...fields } : one));
-  t.same(judged(without), { ...clean, shortWindows: 1, shortRecords: last.count }, 'a window lost');
-  t.match(judged(altered({ sum: last.sum + 1 })), { wrong: 1 }, 'a sum altered');
-  t.match(judged(altered({ crc: last.crc + 1 })), { wrong: 1 }, 'a record swapped');
-  t.match(judged(altered({ newestMs: last.newestMs + 1 })), { wrong: 1 }, 'another time');
-  t.match(judged(altered({ count: last.count + 1 })), { wrong: 1 }, 'a record doubled');
-  t.match(judged([...flat, { ...first, product: 'product-999' }]), { ...clean, phantom: 1 }, 'from nowhere');
-  t.match(judged([...flat, last]), { ...clean, reemitted: 1 }, 'the same once more');
-  t.match(
-    judged([...flat, { ...last, sum: last.sum - 1 }]),
-    { ...clean, conflicting: 1 },
-    'the same count otherwise',
+  t.same(judged(without), { missingWindows: 1, missingRecords: last.count }, 'a window lost');
+  t.same(
+    judged(flat.filter((one) => one !== grown)),
+    { shortWindows: 1, shortRecords: grown.count - before.count },
+    'the newest result lost',
   );
-  t.match(judged([...flat, followed]), { ...clean, conflicting: 1 }, 'a count went down');
-  t.same(judged([...flat, followed, grown]), { ...clean, reemitted: 1 }, 'and was replayed');
+  t.same(judged(altered({ sum: last.sum + 1 })), { wrong: 1 }, 'a sum altered');
+  t.same(judged(altered({ crc: last.crc + 1 })), { wrong: 1 }, 'a record swapped');
+  t.same(judged(altered({ newestMs: last.newestMs + 1 })), { wrong: 1 }, 'another time');
+  t.same(judged(altered({ count: last.count + 1 })), { longWindows: 1, longRecords: 1 }, 'a record more');
+  t.same(
+    judged(altered({ count: 0 })),
+    { wrong: 1, missingWindows: 1, missingRecords: last.count },
+    'of nothing',
+  );
+  t.same(judged([...flat, { ...first, product: 'product-999' }]), { phantom: 1 }, 'from nowhere');
+  t.same(judged([...flat, last]), { reemitted: 1 }, 'the same once more');
+  t.same(judged([...flat, { ...last, sum: last.sum - 1 }]), { conflicting: 1 }, 'the same count otherwise');
+  t.match(judged([...flat, followed]), { conflicting: 1 }, 'a count went down');
+  t.same(judged([...flat, followed, grown]), { reemitted: 1 }, 'and was replayed');
 });
 
 t.test('results that come before their records wait for them, in order', async (t) => {
   const check = new ResultsCheck();
-  for (const result of flat) check.addResult(result, 5_000);
-  check.settle(5_000);
-  t.same(check.resultTotals(), { wrong: 0, conflicting: 0, reemitted: 0, phantom: 0 }, 'not judged yet');
-  records.forEach((record, offset) => {
-    check.addRecord(record, offset);
-  });
-  check.settle(5_000);
-  t.same(check.resultTotals(), { wrong: 0, conflicting: 0, reemitted: 0, phantom: 0 });
-  t.same(check.shortOf(new Map([[0, records.length]])), { shortWindows: 0, shortRecords: 0 });
-  check.addResult({ ...flat[0]!, windowMs: flat[0]!.windowMs + 3_600_000 }, 6_000);
-  check.settle(6_001);
+  for (const result of flat) check.addResult(result, at(5_000));
+  check.settle(at(5_000));
+  t.same(found(check.resultTotals()), {}, 'not judged yet');
+  storeIn(check, records);
+  check.settle(at(5_000));
+  check.commit({ endOffsets: new Map([[0, records.length]]), watermarkMs: null });
+  t.same(found(check.resultTotals()), {});
+  check.addResult({ ...flat[0]!, windowMs: flat[0]!.windowMs + 3_600_000 }, at(6_000));
+  check.settle(at(6_001));
   t.equal(check.resultTotals().phantom, 1, 'everything was read, and there is no such window');
 });
 
 t.test('a counted window can be forgotten and is still compared by its totals', async (t) => {
   const check = new ResultsCheck();
-  const late = Array.from({ length: 20 }, (_, index) => storedAt(0, 4_000 + index));
-  [...records, ...late].forEach((record, offset) => {
-    check.addRecord(record, offset);
-  });
-  for (const result of flat) check.addResult(result, 0);
-  check.forget();
-  check.addResult(flat.at(-1)!, 0);
-  check.addResult({ ...flat.at(-1)!, sum: 1 }, 0);
-  t.match(check.resultTotals(), { reemitted: 1, conflicting: 1, wrong: 0 });
+  let newest: WindowResult | undefined;
+  for (let window = 0; window < 40; window++) {
+    // A window of partition 0 has 50 records.
+    const inWindow = Array.from({ length: 50 }, (_, index) => storedAt(0, window * 50 + index));
+    storeIn(check, inWindow, window * 50);
+    for (const result of resultsOf(inWindow).values()) {
+      check.addResult(result, at(0));
+      if (window === 0) newest = result;
+    }
+  }
+  const { records: held } = check.held();
+  t.ok(held <= 26 * 50, `${held} records are held, of the last two minutes`);
+  check.addResult(newest!, at(0));
+  check.addResult({ ...newest!, sum: 1 }, at(0));
+  check.settle(at(allRead));
+  t.same(found(check.resultTotals()), { reemitted: 1, conflicting: 1 });
 });
 
 // ---- the input topic against the ledger
 
 t.test('a gap and a repetition in the input are counted apart', async (t) => {
   const log = new InputLog(0);
-  for (const seq of [0, 1, 2, 5, 5, 3]) log.append(storedAt(0, seq), true);
+  const times = (seq: number) => intendedMs(schedule, 0, seq);
+  for (const seq of [0, 1, 2, 5, 5, 3]) log.append(seq, times(seq));
   t.equal(log.absent(), 1, '4');
   t.equal(log.storedTwice, 1, '5');
-  log.append(storedAt(0, 6), false);
-  t.equal(log.absent(), 2, 'stored, but not as it was sent');
+  t.equal(log.outOfOrder, 1, '3');
+  log.acknowledged(8, 1_000);
+  log.drained(999);
+  t.equal(log.absent(), 1, 'what was acknowledged just now may still be on its way');
+  log.drained(1_000);
+  t.equal(log.absent(), 4, 'behind the last record: 6 to 8');
+  log.append(6, times(6));
+  t.equal(log.absent(), 3);
 });
 
 t.test('the input log forgets what is committed and still answers', async (t) => {
   const log = new InputLog(0);
-  for (let seq = 0; seq < 25_000; seq++) log.append(storedAt(0, seq), true);
-  log.forgetBelow(15_000);
+  for (let seq = 0; seq < 25_000; seq++) log.append(seq, intendedMs(schedule, 0, seq));
+  log.forget(15_000, 0);
   t.equal(log.frontierMs(15_001, schedule), intendedMs(schedule, 0, 15_001));
   t.equal(log.frontierMs(25_000, schedule), intendedMs(schedule, 0, 25_000), 'the next one to come');
+  t.ok(log.held().times <= 4 * 4_096);
 });
 
 // ---- the row
 
 /** A stream that is fed by hand: `stored` and `counted` records of each partition. */
 function observedStream() {
-  const stream = new ObservedStream();
+  const stream = new ObservedStream(schedule.baseMs);
   const stored = [0, 0, 0];
-  const resultOffsets = { value: 0 };
+  let resultsEnd = 0;
+  const ends = () => [
+    ...stored.map((end, partition) => ({ topic: 'events', partition, begin: 0, end })),
+    { topic: 'results', partition: 0, begin: 0, end: resultsEnd },
+  ];
+  const stamps = { firstStampMs: schedule.baseMs, lastStampMs: schedule.baseMs + 3_600_000 };
+  stream.endsAsked(ends(), schedule.baseMs - 1);
   return {
     stream,
     generatorAt(atMs: number, acked: readonly number[]) {
       const ledgers = acked.map((count) => openLedger(count));
-      stream.generatorAnswered(describeFrontier(ledgers, { schedule, catalogue, startedMs: 7, atMs }), atMs);
+      const known = { schedule, catalogue, startedMs: schedule.baseMs - 1_000, atMs };
+      stream.generatorAnswered(describeFrontier(ledgers, known), atMs);
     },
     store(partition: number, upTo: number, nowMs: number) {
       const records = [];
       for (; stored[partition]! < upTo; stored[partition]!++) {
         const seq = stored[partition]!;
         const dueMs = intendedMs(schedule, partition, seq);
-        records.push({
-          offset: seq,
-          value: recordValue(catalogue, partition, seq, dueMs),
-        });
+        records.push({ offset: seq, value: recordValue(catalogue, partition, seq, dueMs) });
       }
-      stream.batchRead({ topic: 'events', partition, records, endOffset: upTo }, nowMs);
+      stream.batchRead({ topic: 'events', partition, records, endOffset: upTo, ...stamps }, nowMs);
     },
     count(partition: number, upTo: number, nowMs: number) {
       const records = Array.from({ length: upTo }, (_, seq) => storedAt(partition, seq));
       const values = [...resultsOf(records).values()].map((result) => ({
-        offset: resultOffsets.value++,
+        offset: resultsEnd++,
         value: Buffer.from(JSON.stringify(result)),
       }));
       stream.batchRead(
-        { topic: 'results', partition: 0, records: values, endOffset: resultOffsets.value },
+        { topic: 'results', partition: 0, records: values, endOffset: resultsEnd, ...stamps },
         nowMs,
       );
     },
     commit(batchId: number, ends: readonly number[], nowMs: number) {
       const endOffsets = new Map(ends.map((end, partition) => [partition, end]));
-      stream.jobAnswered({ applicationId: 'a', batchId, committedAtMs: nowMs, endOffsets }, nowMs);
+      const job = { applicationId: 'a', batchId, committedAtMs: nowMs, batch: null };
+      stream.jobAnswered({ ...job, endOffsets }, nowMs);
+    },
+    resultsEndAt(end: number, nowMs: number) {
+      resultsEnd = end;
+      stream.endsAsked(ends(), nowMs);
+    },
+    /** The broker says that there is nothing more. */
+    drain(nowMs: number) {
+      stream.endsAsked(ends(), nowMs);
     },
   };
 }
@@ -351,6 +415,7 @@ t.test(
   async (t) => {
     const { stream, generatorAt } = observedStream();
     t.equal(stream.sample(schedule.baseMs), null);
+    t.notOk(stream.canRead());
     generatorAt(schedule.baseMs, [0, 0, 0]);
     t.match(stream.sample(schedule.baseMs + 1_000), {
       visibleMs: null,
@@ -407,7 +472,8 @@ t.test('what a committed batch did not count is short once its results must have
   feed.count(0, 90, atMs);
   feed.commit(1, [100, 0, 0], atMs);
   t.equal(feed.stream.sample(atMs + 1_000)!.correctness.shortRecords, 0, 'too early to tell');
-  t.equal(feed.stream.sample(atMs + 6_000)!.correctness.shortRecords, 10);
+  feed.drain(atMs + 1_100);
+  t.equal(feed.stream.sample(atMs + 1_250)!.correctness.shortRecords, 10);
 });
 
 t.test('frontiers never go back, ages are never negative, and visible never overtakes stored', async () => {
@@ -453,6 +519,516 @@ t.test('frontiers never go back, ages are never negative, and visible never over
         last = { visible, committed: row.committedMs!, acked: row.ackedMs };
       });
     }),
+  );
+});
+
+// ---- proven by mutation: a whole workload with exactly one thing wrong
+
+const workload: Simulation = {
+  ...{ seed: 1, catalogue, seconds: 40 },
+  schedule: { ...schedule, baseMs: 1_700_000_000_000 },
+};
+/** What is found, while it happens and once more from the topics alone. */
+async function named(mutation: Partial<Simulation>, seed = 1) {
+  const stream = simulateStream({ ...workload, seed, ...mutation });
+  const live = observeStream(stream, { seed }).rows.at(-1)!.correctness;
+  const { correctness } = await verifyTopics(sourceOf(stream, { seed }), catalogue);
+  return { live: found(live), offline: found(correctness), stream };
+}
+
+/** The results of a stream, in the order in which they were written. */
+function emitted({ results }: SimulatedStream): readonly (WindowResult & { readonly atMs: number })[] {
+  return results
+    .flat()
+    .map(({ value, atMs }) => ({ ...(JSON.parse(value.toString()) as WindowResult), atMs }))
+    .sort((a, b) => a.atMs - b.atMs);
+}
+
+/** The end of each window by counting, without any order: how many records its newest result has too few, or too many. */
+function countedInTheEnd(stream: SimulatedStream) {
+  const stored = new Map<string, number>();
+  for (const { value } of stream.events.flat()) {
+    const record = parseRecord(value)!;
+    const key = cellKey(record.product, windowStartMs(record.intendedMs));
+    stored.set(key, (stored.get(key) ?? 0) + 1);
+  }
+  const newest = new Map(
+    emitted(stream).map((result) => [cellKey(result.product, result.windowMs), result.count]),
+  );
+  const sums = { shortWindows: 0, shortRecords: 0, missingWindows: 0, missingRecords: 0 };
+  const long = { longWindows: 0, longRecords: 0 };
+  for (const [key, count] of stored) {
+    const lacking = count - (newest.get(key) ?? 0);
+    if (lacking < 0) {
+      long.longWindows++;
+      long.longRecords -= lacking;
+    } else if (lacking > 0) {
+      sums[newest.has(key) ? 'shortWindows' : 'missingWindows']++;
+      sums[newest.has(key) ? 'shortRecords' : 'missingRecords'] += lacking;
+    }
+  }
+  return found({ ...sums, ...long });
+}
+
+t.test('nothing is found in a workload in which nothing is wrong, whatever its timing', async (t) => {
+  for (const seed of [1, 2, 3, 4, 5]) {
+    const { live, offline } = await named({}, seed);
+    t.same([live, offline], [{}, {}]);
+  }
+});
+
+interface Victim {
+  readonly partition: number;
+  readonly seq: number;
+  /** Which one of all results. */
+  readonly result: number;
+}
+
+type Mutation = (victim: Victim) => Partial<Simulation>;
+
+/** Stores all but the victim as it was sent; what becomes of that, and after which other record, the others say. */
+const storing =
+  (hit: (sent: Sent, store: (partition: number, value: Buffer) => void) => void): Mutation =>
+  ({ partition, seq }) => ({
+    store: (sent, store) => {
+      if (sent.partition === partition && sent.seq === seq) hit(sent, store);
+      else store(sent.partition, sent.value);
+    },
+  });
+
+/** Keeps the victim back until another record of its partition has been stored. */
+const keptBack =
+  (bySeqs: number): Mutation =>
+  ({ partition, seq }) => {
+    let kept: Sent | undefined;
+    return {
+      store: (sent, store) => {
+        if (sent.partition === partition && sent.seq === seq) kept = sent;
+        else store(sent.partition, sent.value);
+        if (!kept || sent.partition !== partition || sent.seq !== seq + bySeqs) return;
+        store(partition, kept.value);
+      },
+    };
+  };
+
+const counting =
+  (times: number): Mutation =>
+  ({ partition, seq }) => ({
+    times: (_partition, _offset, value) => (value.toString().startsWith(`${partition}-${seq},`) ? times : 1),
+  });
+
+const emitting =
+  (...others: ((result: WindowResult) => Partial<WindowResult>)[]): Mutation =>
+  ({ result: victim }) => {
+    let index = 0;
+    return {
+      emit: (result, emit) => {
+        if (index++ !== victim) return emit(result);
+        for (const other of others) emit({ ...result, ...other(result) });
+      },
+    };
+  };
+
+const same = () => ({});
+const moved = ({ value }: Sent) =>
+  Buffer.from(
+    value.toString().replace(/(\d),(\d+)$/, (_all, digit, ms) => `${(Number(digit) % 5) + 1},${ms}`),
+  );
+
+/** Each with what must be found; `the end`: what counting finds at the end. */
+const mutations: Readonly<Record<string, readonly [Mutation, Partial<Correctness> | 'the end']>> = {
+  'a record lost by the broker': [storing(() => undefined), { acknowledgedButAbsent: 1 }],
+  'a record stored twice': [
+    storing(({ partition, value }, store) => {
+      store(partition, value);
+      store(partition, value);
+    }),
+    { storedTwice: 1 },
+  ],
+  'a record altered': [storing((sent, store) => store(sent.partition, moved(sent))), { altered: 1 }],
+  'a record made unreadable': [
+    storing(({ partition }, store) => store(partition, Buffer.from('what is this?'))),
+    { altered: 1, acknowledgedButAbsent: 1 },
+  ],
+  'two records of a partition swapped': [keptBack(1), { outOfOrder: 1 }],
+  'a record in another partition': [
+    storing(({ partition, value }, store) => store((partition + 1) % 3, value)),
+    { misplaced: 1, acknowledgedButAbsent: 1 },
+  ],
+  'a record that the job does not count': [counting(0), 'the end'],
+  'a record that the job counts twice': [counting(2), { longWindows: 1, longRecords: 1 }],
+  'a sum altered in a result': [emitting(({ sum }) => ({ sum: sum + 1 })), { wrong: 1 }],
+  'a record taken for another one': [emitting(({ crc }) => ({ crc: crc - 1 })), { wrong: 1 }],
+  'a result written twice': [emitting(same, same), { reemitted: 1 }],
+  'a result written again with another sum': [
+    emitting(same, ({ sum }) => ({ sum: sum - 1 })),
+    { conflicting: 1 },
+  ],
+  'a result for a window that never was': [
+    emitting(same, (result) => ({ windowMs: result.windowMs + 600_000 })),
+    { phantom: 1 },
+  ],
+  'bytes that are no result': [emitting(same, () => ({ count: Number.NaN })), { phantom: 1 }],
+};
+
+t.test('one thing wrong is named by class and count, and nothing else, live and offline', async (t) => {
+  const victims = [
+    { partition: 1, seq: 157, result: 40 },
+    { partition: 0, seq: 3, result: 0 },
+    { partition: 2, seq: 250, result: 77 },
+  ];
+  for (const [what, [mutation, expected]] of Object.entries(mutations)) {
+    for (const [index, victim] of victims.entries()) {
+      const { live, offline, stream } = await named(mutation(victim), index + 1);
+      const all = expected === 'the end' ? countedInTheEnd(stream) : expected;
+      t.same([live, offline], [all, all], `${what}: ${JSON.stringify(victim)}`);
+    }
+  }
+});
+
+t.test('records behind the watermark are told from lost ones by who knows the watermark', async (t) => {
+  const late = { watermarkMs: 15_000, seconds: 60 };
+  const one = await named({ ...late, ...keptBack(300)({ partition: 1, seq: 157, result: 0 }) });
+  t.same(one.live, { outOfOrder: 1, lateDropped: 1 });
+  t.match(one.offline, { outOfOrder: 1, ...countedInTheEnd(one.stream) });
+  // A partition that was silent for half a minute, while the others moved the watermark on.
+  const waiting: [Sent, (partition: number, value: Buffer) => void][] = [];
+  const silent = await named({
+    ...late,
+    store: (sent, store) => {
+      const isLate = sent.partition === 2 && sent.seq >= 100 && sent.seq < 400;
+      if (isLate) waiting.push([sent, store]);
+      else store(sent.partition, sent.value);
+      if (sent.partition !== 2 || sent.seq < 399) return;
+      for (const [{ partition, value }, put] of waiting.splice(0)) put(partition, value);
+    },
+  });
+  const { shortRecords = 0, missingRecords = 0 } = countedInTheEnd(silent.stream);
+  t.ok(missingRecords > 50);
+  t.same(silent.live, { lateDropped: shortRecords + missingRecords });
+});
+
+t.test('a job that comes back somewhere else is named by what that does to windows', async (t) => {
+  const atMs = workload.schedule.baseMs + 12_000;
+  const back = (from: Restart['from'], state: Restart['state'], downMs = 11_000) =>
+    named({ seconds: 50, restart: { atMs, downMs, from, state } });
+  /** Results that are smaller than an earlier one of their window, or as large with other content. */
+  const conflicts = (stream: SimulatedStream) => {
+    const largest = new Map<string, WindowResult>();
+    return emitted(stream).filter((result) => {
+      const key = cellKey(result.product, result.windowMs);
+      const before = largest.get(key);
+      if (!before || before.count < result.count) largest.set(key, result);
+      return (
+        before &&
+        (result.count < before.count || (result.count === before.count && result.crc !== before.crc))
+      );
+    }).length;
+  };
+
+  const checkpoint = await back('checkpoint', 'kept');
+  t.same([checkpoint.live, checkpoint.offline], [{}, {}], 'where it was: nothing is wrong');
+
+  const latest = await back('latest', 'kept');
+  const skipped = countedInTheEnd(latest.stream);
+  t.ok(skipped.missingWindows! > 0 && skipped.shortWindows! > 0);
+  t.same([latest.live, latest.offline], [skipped, skipped], 'at latest: short and missing');
+
+  const forgotten = await back('latest', 'lost', 1_500);
+  const conflicting = conflicts(forgotten.stream);
+  t.ok(conflicting > 0);
+  const all = { ...countedInTheEnd(forgotten.stream), conflicting };
+  t.same([forgotten.live, forgotten.offline], [all, all], 'at latest without state: counts go down, too');
+
+  const doubled = await back('earliest', 'kept');
+  const long = countedInTheEnd(doubled.stream);
+  t.ok(long.longWindows! > 0);
+  t.same([doubled.live, doubled.offline], [long, long], 'at earliest with its state: long');
+
+  const replayed = await back('earliest', 'lost');
+  t.same(countedInTheEnd(replayed.stream), {});
+  t.same(Object.keys(replayed.live), ['reemitted'], 'at earliest without state: all replayed');
+  t.equal(replayed.live.reemitted, replayed.offline.reemitted);
+});
+
+t.test(
+  'from the topics alone the last record lost, and records altered, are not known without being told',
+  async (t) => {
+    const last = dueCount(workload.schedule, 1, workload.schedule.baseMs + 40_000) - 1;
+    const victim = { partition: 1, seq: last, result: 0 };
+    const lost = await named(storing(() => undefined)(victim));
+    t.same([lost.live, lost.offline], [{ acknowledgedButAbsent: 1 }, {}]);
+    const stream = simulateStream({
+      ...workload,
+      ...storing((sent, store) => store(sent.partition, moved(sent)))({ ...victim, seq: 100 }),
+    });
+    const untold = await verifyTopics(sourceOf(stream), null);
+    t.match(untold, {
+      verdict: 'Correct',
+      undecided: { altered: /not told/, acknowledgedButAbsent: /behind/ },
+    });
+    t.match(await verifyTopics(sourceOf(stream), catalogue), {
+      verdict: 'Incorrect',
+      correctness: { altered: 1 },
+    });
+  },
+);
+
+// ---- a new observer, and a long life
+
+t.test(
+  'an observer that starts anew gives no row before it has caught up, and then finds the same',
+  async (t) => {
+    const stream = simulateStream({
+      ...{ ...workload, seconds: 60 },
+      ...counting(0)({ partition: 1, seq: 157, result: 0 }),
+    });
+    const { baseMs } = workload.schedule;
+    const first = observeStream(stream).rows;
+    const second = observeStream(stream, { startMs: baseMs + 45_000, seed: 7 }).rows;
+    const atMs = second[0]!.atMs;
+    t.ok(atMs > baseMs + 45_000, 'not at once');
+    const age = second[0]!.atMs - second[0]!.visibleMs!;
+    const old = first.find((row) => row.atMs === atMs)!;
+    t.equal(old.visibleMs, intendedMs(workload.schedule, 1, 157), 'the record that is never counted');
+    t.ok(Math.abs(age - (atMs - old.visibleMs!)) < 2_000, 'its own start is no stall');
+    t.same(second.at(-1)!.correctness, first.at(-1)!.correctness);
+    t.equal(first.at(-1)!.sources.observerStartedMs, baseMs);
+    t.match(second.at(-1)!.sources, { observerStartedMs: baseMs + 45_000, countedSinceMs: baseMs });
+  },
+);
+
+t.test('rows wait for the results, however soon the input has been read', async (t) => {
+  const feed = observedStream();
+  const atMs = schedule.baseMs + 10_000;
+  feed.generatorAt(atMs, [100, 0, 0]);
+  feed.store(0, 100, atMs);
+  feed.resultsEndAt(7, atMs);
+  t.equal(feed.stream.sample(atMs), null, 'there are seven results that nobody has read');
+  const fast = observedStream();
+  fast.generatorAt(atMs, [100, 0, 0]);
+  fast.store(0, 100, atMs);
+  fast.drain(atMs);
+  fast.resultsEndAt(7, atMs + 500);
+  t.ok(fast.stream.sample(atMs + 1_000), 'there is always something more: a second ago all was read');
+});
+
+t.test('what was removed from the topics is not judged, and the row says from when on it is', async (t) => {
+  const stream = simulateStream({ ...workload, seconds: 60 });
+  const { baseMs } = workload.schedule;
+  const isFrom = (topic: string, ms: number) =>
+    (topic === 'events' ? stream.events : stream.results).map(
+      (list, partition) =>
+        [`${topic} ${partition}`, list.findIndex(({ stampMs }) => stampMs >= baseMs + ms)] as const,
+    );
+  for (const [eventsMs, resultsMs] of [
+    [23_000, 0],
+    [0, 23_000],
+    [12_000, 23_000],
+  ] as const) {
+    const removed = Object.fromEntries([...isFrom('events', eventsMs), ...isFrom('results', resultsMs)]);
+    const { correctness, countedSinceMs } = await verifyTopics(sourceOf(stream, { removed }), catalogue);
+    const { unjudged, ...classes } = correctness;
+    t.same(found(classes), {}, `${eventsMs} ${resultsMs}`);
+    t.ok(unjudged > 0);
+    t.equal(countedSinceMs, baseMs + 25_000);
+  }
+});
+
+t.test('a topic that is shorter than what was read of it ends the observer', async (t) => {
+  const stream = simulateStream({ ...workload, seconds: 10 });
+  const { observer } = observeStream(stream);
+  const [value] = stream.events[0]!;
+  t.throws(
+    () =>
+      observer.batchRead(
+        {
+          ...{ topic: 'events', partition: 0, endOffset: 1, firstStampMs: 0, lastStampMs: 0 },
+          records: [{ offset: 0, value: value!.value }],
+        },
+        0,
+      ),
+    { code: 'TOPIC_CUT' },
+  );
+});
+
+t.test('a long history is read at one pace: no more is held than while it happened', async (t) => {
+  const stream = simulateStream({ ...workload, seconds: 1_200 });
+  for (const seed of [1, 2]) {
+    const source = sourceOf(stream, { seed });
+    const { verdict, records } = await verifyTopics(source, catalogue);
+    t.equal(verdict, 'Correct');
+    t.equal(records, 1_200 * 30 + 1);
+    // Two minutes of counted windows, a minute between the slowest reader and the fastest, and what one batch overshoots.
+    const { records: most, early, times } = source.mostHeld;
+    t.ok(most < 30 * (120 + 60 + 5) + 9 * 500, `${most} records`);
+    t.ok(early < 2_000, `${early} results`);
+    t.ok(times <= 3 * 2 * 4_096, `${times} times, which nobody asks for`);
+  }
+});
+
+t.test('a history in which every result is wrong is not held until its end', async (t) => {
+  const stream = simulateStream({
+    ...{ ...workload, seconds: 1_200 },
+    emit: (result, emit) => emit({ ...result, crc: result.crc + 1 }),
+  });
+  const source = sourceOf(stream);
+  const { correctness } = await verifyTopics(source, catalogue);
+  t.same(correctness.wrong, (1_200 / 5) * 7 + 1);
+  t.ok(source.mostHeld.early < 5_000, `${source.mostHeld.early} results`);
+});
+
+t.test('hours make it no larger, and a stalled job only by what is uncounted', async (t) => {
+  const [rate, hours, stall] = [30, 3.5, { fromS: 3_600, toS: 4_200 }];
+  const plan: Schedule = { ...schedule, rate };
+  const parts = [0, 1, 2];
+  const topicParts = [
+    ...parts.map((partition) => ({ topic: 'events', partition })),
+    { topic: 'results', partition: 0 },
+  ];
+  const oracle = new Oracle(topicParts.map((it) => ({ ...it, begin: 0, end: 0 })));
+  oracle.catalogue = catalogue;
+  const stored = [0, 0, 0, 0];
+  const state = new Map<string, WindowResult>();
+  const pending = new Set<string>();
+  const most = { before: 0, stalled: 0, after: 0, cells: 0, times: 0, early: 0, commits: 0 };
+  const put = (topic: string, partition: number, values: readonly Buffer[], atMs: number) => {
+    const index = topic === 'events' ? partition : 3;
+    const records = values.map((value) => ({ offset: stored[index]!++, value }));
+    const stamps = { firstStampMs: atMs, lastStampMs: atMs };
+    if (values.length > 0)
+      oracle.batchRead({ topic, partition, records, endOffset: stored[index]!, ...stamps }, atMs);
+  };
+  for (let second = 0; second < hours * 3_600; second++) {
+    const atMs = plan.baseMs + second * 1_000;
+    for (const partition of parts) {
+      const values: Buffer[] = [];
+      for (let seq = stored[partition]!; seq < dueCount(plan, partition, atMs); seq++) {
+        const value = recordValue(catalogue, partition, seq, intendedMs(plan, partition, seq));
+        const record = parseRecord(value)!;
+        const key = cellKey(record.product, windowStartMs(record.intendedMs));
+        const totals = addRecord(state.get(key) ?? noRecords, record);
+        state.set(key, { windowMs: windowStartMs(record.intendedMs), product: record.product, ...totals });
+        pending.add(key);
+        values.push(value);
+      }
+      put('events', partition, values, atMs);
+    }
+    const stalled = second >= stall.fromS && second < stall.toS;
+    if (!stalled) {
+      put(
+        'results',
+        0,
+        [...pending].map((key) => Buffer.from(JSON.stringify(state.get(key)))),
+        atMs,
+      );
+      for (const [key, { windowMs }] of state) if (windowMs < atMs - 10_000) state.delete(key);
+      pending.clear();
+      const endOffsets = new Map(parts.map((partition) => [partition, stored[partition]!]));
+      oracle.commit({ endOffsets, watermarkMs: atMs - 900_000 }, atMs);
+    }
+    oracle.endsAsked(
+      topicParts.map((it, index) => ({ ...it, begin: 0, end: stored[index]! })),
+      atMs + 1,
+    );
+    if (second % 60 > 0) continue;
+    const held = oracle.held();
+    const phase = second < stall.fromS ? 'before' : stalled || second < stall.toS + 180 ? 'stalled' : 'after';
+    most[phase] = Math.max(most[phase], held.records);
+    for (const part of ['cells', 'times', 'early', 'commits'] as const)
+      most[part] = Math.max(most[part], held[part]);
+  }
+  t.same(found(oracle.correctness()), {}, 'and all was right');
+  t.ok(most.before <= 131 * rate, `${most.before} records of two minutes`);
+  t.ok(most.stalled > 600 * rate, 'what nobody counts is held');
+  t.ok(most.stalled <= (600 + 131) * rate, `${most.stalled} records of twelve minutes`);
+  t.ok(most.after <= 131 * rate, `${most.after} records, hours later`);
+  t.ok(most.cells <= 7 * (7_200 / 5 + 2), `${most.cells} windows of two hours`);
+  t.ok(most.times <= 600 * rate + 3 * 2 * 4_096, `${most.times} times of what is not committed`);
+  t.ok(most.early === 0 && most.commits <= 1);
+});
+
+t.test('a job that never comes back is held for two hours, and then told as missing', async (t) => {
+  const check = new ResultsCheck();
+  for (let minute = 0; minute < 180; minute++) {
+    const begin = minute * 600;
+    storeIn(
+      check,
+      Array.from({ length: 600 }, (_, index) => storedAt(0, begin + index)),
+      begin,
+    );
+  }
+  const { records, cells } = check.held();
+  t.ok(records <= 7_205 * 10 && cells < 5_000, `${records} records in ${cells} windows`);
+  t.ok(check.resultTotals().missingRecords >= 59 * 600);
+});
+
+t.test('gaps are remembered one by one only as far as memory allows', async (t) => {
+  const log = new InputLog(0);
+  for (let seq = 0; seq < 10_000; seq += 2) log.append(seq, 0);
+  t.equal(log.absent(), 4_999);
+  t.equal(log.held().gaps, 1_000);
+  log.append(9_997, 0);
+  t.same([log.absent(), log.outOfOrder, log.storedTwice], [4_998, 1, 0]);
+});
+
+// ---- the job's own figures
+
+const answer = {
+  ...{ applicationId: 'app', batchId: 7, committedAtMs: 1_000, endOffsets: { 0: 40, 2: 50 }, inputRows: 90 },
+  ...{ durationsMs: { triggerExecution: 830, addBatch: 600, walCommit: 100 }, stateRows: 1_234 },
+  ...{ droppedByWatermark: 3, watermarkMs: 500 },
+};
+
+t.test("a batch's figures come into the row, and stay when the job has nothing to do", async (t) => {
+  t.same(readProgress({ ...answer, batchId: null }), { applicationId: 'app', batchId: null });
+  const progress = readProgress(answer) as JobProgress;
+  t.same(
+    [...progress.endOffsets],
+    [
+      [0, 40],
+      [2, 50],
+    ],
+  );
+  const feed = observedStream();
+  feed.generatorAt(schedule.baseMs, [0, 0, 0]);
+  feed.stream.jobAnswered(progress, schedule.baseMs);
+  feed.stream.jobAnswered(
+    readProgress({ ...answer, committedAtMs: null, inputRows: 0 }) as JobProgress,
+    schedule.baseMs,
+  );
+  const row = feed.stream.sample(schedule.baseMs + 250)!;
+  t.same(row.batch, {
+    ...{
+      durationMs: 830,
+      addBatchMs: 600,
+      inputRows: 90,
+      stateRows: 1_234,
+      droppedRows: 3,
+      watermarkMs: 500,
+    },
+  });
+  t.match(row, { batchId: 7, batchAtMs: 1_000 });
+  const metrics = await observerMetrics(
+    () => row,
+    () => ({ records: 5 }),
+  ).metrics();
+  for (const line of [
+    'sparkfailures_job_batch_duration_seconds 0.83',
+    'sparkfailures_job_batch_input_rows 90',
+    'sparkfailures_job_state_rows 1234',
+    'sparkfailures_job_batch_dropped_rows 3',
+    'sparkfailures_observer_held{of="records"} 5',
+    'sparkfailures_windows_total{result="long"} 0',
+  ]) {
+    t.match(metrics, line);
+  }
+  t.notMatch(
+    await observerMetrics(
+      () => null,
+      () => null,
+    ).metrics(),
+    /^sparkfailures_job_\w+ \d/m,
   );
 });
 

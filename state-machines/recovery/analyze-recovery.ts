@@ -4,6 +4,7 @@ import { judgeCorrectness } from './correctness.ts';
 import { predictCatchUp } from './predict-catch-up.ts';
 import { judgeRedundancy, type Redundancy } from './redundancy.ts';
 import { clockProblem, type Interval, longestRowGap } from './signal.ts';
+import { sourceProblems } from './sources.ts';
 import { findRecovery, layOut, type Observation, type Timeline } from './timeline.ts';
 
 /** The judged part of a trial's record. */
@@ -86,6 +87,11 @@ function invalidity(
   const stop = watch.state === 'watching' ? rows.length : rows.findIndex(({ atMs }) => atMs >= stopMs);
   const clock = clockProblem(rows.slice(0, stop + 1));
   if (clock) return clock;
+  const before = rows.findLast(({ atMs }) => atMs <= orderedMs);
+  const [broken] = sourceProblems(
+    rows.filter(({ atMs }) => atMs >= (before?.atMs ?? orderedMs) && atMs <= stopMs),
+  );
+  if (broken !== undefined) return broken;
   if (crossings.violations.some(({ fromMs }) => fromMs <= orderedMs)) {
     return 'results were late already when the fault took effect';
   }

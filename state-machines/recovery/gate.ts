@@ -1,6 +1,7 @@
 import type { Calibration } from './calibrate.ts';
 import type { Sample } from './sample.ts';
 import { clockProblem, slope, visibleAge } from './signal.ts';
+import { sourceProblems } from './sources.ts';
 import { maximumOrP99 } from './statistics.ts';
 
 const maxSlope = 0.01;
@@ -12,7 +13,8 @@ const maxRateError = 0.01;
  * - least-squares slope of F_visible within 0.01 s/s, plus what a sawtooth of one commit gap P can fake: 2 P^2 / T^2
  *   (its exact maximum is 1.75 P^2 / T^2; 0.0006 at P = 2 s, T = 120 s, and only felt in short windows);
  * - p99 of F_visible (the maximum below 300 rows) within 1.25 x the calibration's;
- * - offered rate within 1 % of plan: the generator's lag behind its own schedule grows by less than 0.01 s/s.
+ * - offered rate within 1 % of plan: the generator's lag behind its own schedule grows by less than 0.01 s/s;
+ * - the same observer and generator throughout.
  */
 export function gateProblems(rows: readonly Sample[], calibration: Calibration): readonly string[] {
   const clock = clockProblem(rows);
@@ -29,6 +31,7 @@ export function gateProblems(rows: readonly Sample[], calibration: Calibration):
   const { name, value } = maximumOrP99(points.map(([, age]) => age))!;
   const lag = slope(rows.map(({ atMs, generatorBehindMs }) => [atMs, generatorBehindMs]));
   return [
+    ...sourceProblems(rows),
     ...(Math.abs(drift) > maxSlope + sawtooth
       ? [`results age by ${drift.toFixed(3)} s/s, allowed is ${(maxSlope + sawtooth).toFixed(3)}`]
       : []),

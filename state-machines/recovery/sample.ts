@@ -20,9 +20,40 @@ export interface Sample {
   /** Id and commit time of the job's newest finished micro-batch (null before the first). */
   readonly batchId: number | null;
   readonly batchAtMs: number | null;
+  /** What that batch says of itself; null before the first. */
+  readonly batch: BatchProgress | null;
   /** What the system's own control planes say; null when they could not be asked. */
   readonly system: SystemView | null;
   readonly correctness: Correctness;
+  readonly sources: Sources;
+}
+
+/** The job's newest finished micro-batch; rows are those of this batch alone. */
+export interface BatchProgress {
+  /** From its trigger to its commit, and the part of it that ran the query. */
+  readonly durationMs: number;
+  readonly addBatchMs: number;
+  readonly inputRows: number;
+  /** Rows that the query's state holds after it. */
+  readonly stateRows: number;
+  /** Rows, counted by Spark after it has aggregated within partitions, that came behind the watermark. */
+  readonly droppedRows: number;
+  /** Windows that end by then were closed in it, epoch ms; null when the job does not say. */
+  readonly watermarkMs: number | null;
+}
+
+/** Who speaks in a row, and since when: none of it may change while a trial is watched. */
+export interface Sources {
+  /** When these processes started, each by its own clock; a process that was started anew has lost what it knew. */
+  readonly observerStartedMs: number;
+  readonly generatorStartedMs: number;
+  /** When the generator answered last, observer's clock. */
+  readonly generatorSeenMs: number;
+  /**
+   * Intended time from which on the totals of `correctness` count, in whole windows: they are made from the topics, so a
+   * new observer finds the same ones, unless older records were removed meanwhile. Null before the first record.
+   */
+  readonly countedSinceMs: number | null;
 }
 
 /** Redundancy as Spark reports it, with the instant of the answer. */
@@ -34,20 +65,47 @@ export interface SystemView {
   readonly cores: number;
 }
 
-/** Running totals of the observer's two checks; loss is never netted against duplicates. */
+/**
+ * Running totals of the observer's two checks; loss is never netted against duplicates. Windows are windows of one
+ * product, and are counted once per class.
+ */
 export interface Correctness {
-  /** Ledger against the input topic. */
+  /** Ledger against the input topic: records that the topic does not hold in their partition. */
   readonly acknowledgedButAbsent: number;
   readonly storedTwice: number;
-  /** Input topic against results: results whose count, sum, crc name no prefix of their window. */
+  /** Stored, but behind a later record of the partition. */
+  readonly outOfOrder: number;
+  /** Stored, but not as sent; a record whose number is altered, too, is absent as well. */
+  readonly altered: number;
+  /** Stored in another partition than its own, where it is absent. */
+  readonly misplaced: number;
+  /** Input topic against results: windows that had a result which no prefix of their records gives. */
   readonly wrong: number;
-  /** A count that went down, or the same count with other sums. */
-  readonly conflicting: number;
-  /** Same content emitted again: benign. */
-  readonly reemitted: number;
-  /** Results for windows or products that the input never had. */
-  readonly phantom: number;
-  /** Windows whose newest result still lacks records, and how many records (final only after a drain). */
+  /** Windows that had a result with more records than the input, and how many more. */
+  readonly longWindows: number;
+  readonly longRecords: number;
+  /** Windows whose newest result lacks records that are known to be committed, or skipped, and how many records. */
   readonly shortWindows: number;
   readonly shortRecords: number;
+  /** The same for windows that have no result at all. */
+  readonly missingWindows: number;
+  readonly missingRecords: number;
+  /** Records that are not counted because they came behind the job's watermark; in no other class. */
+  readonly lateDropped: number;
+  /** Results whose count went down, as long as the job has not replayed it to where it was, or the same count with other sums. */
+  readonly conflicting: number;
+  /** Results with the same content emitted again: benign. */
+  readonly reemitted: number;
+  /** Results for windows or products that the input never had, or that are no results. */
+  readonly phantom: number;
+  /** Results for windows of which records or results are no longer known. */
+  readonly unjudged: number;
 }
+
+/** Nothing found. */
+export const noFindings: Correctness = {
+  ...{ acknowledgedButAbsent: 0, storedTwice: 0, outOfOrder: 0, altered: 0, misplaced: 0 },
+  ...{ wrong: 0, longWindows: 0, longRecords: 0, shortWindows: 0, shortRecords: 0 },
+  ...{ missingWindows: 0, missingRecords: 0, lateDropped: 0 },
+  ...{ conflicting: 0, reemitted: 0, phantom: 0, unjudged: 0 },
+};

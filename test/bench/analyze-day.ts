@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
-import type { Sample } from '../../state-machines/recovery/sample.ts';
+import { noFindings, type Sample } from '../../state-machines/recovery/sample.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { DayAnswer } from './analyze-day-child.ts';
 import type { Measure } from './bench-site.ts';
@@ -84,10 +84,9 @@ function* lines(): Iterable<string> {
       ...{ intended: ms * 2, acked: ms * 2 - 300, generatorBehindMs: Math.round(random() * 100) },
       ...{ batchId, batchAtMs },
       system: { atMs: atMs - (atMs % 500), mastersAlive: 1, workersAlive: 3, executors: 3, cores: 6 },
-      correctness: {
-        ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0, phantom: 0 },
-        ...{ shortWindows: 1, shortRecords: Math.round(random() * 3_000) },
-      },
+      batch: null,
+      correctness: { ...noFindings, shortWindows: 1, shortRecords: Math.round(random() * 3_000) },
+      sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
     };
     yield `${JSON.stringify(row)}\n`;
   }

@@ -28,23 +28,24 @@ export interface BenchSite {
   readonly progress: (line: string) => void;
 }
 
-/** Makes everything ready that is no part of any figure: what has to be installed, built or pulled, if anybody needs it. */
-export async function openSite(
-  {
-    needsEngine = true,
-    ...asked
-  }: Pick<BenchSite, 'runs' | 'lanes' | 'isWanted' | 'progress'> & { readonly needsEngine?: boolean },
-  signal: AbortSignal,
-): Promise<BenchSite> {
-  const { progress } = asked;
+type Asked = Pick<BenchSite, 'runs' | 'lanes' | 'isWanted' | 'progress'>;
+
+/** For what needs nothing but Node. */
+export function bareSite(asked: Asked): BenchSite {
   const cacheDir = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'spark-failures');
-  const images = await resolveImageNames(packageRoot);
-  if (needsEngine) {
-    await ensureLocalEngine(progress, signal);
-    await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress }, signal);
-  }
   const workDir = mkdtempSync(join(tmpdir(), 'spark-failures-bench-'));
-  return { packageRoot, cacheDir, workDir, images, ...asked };
+  return { packageRoot, cacheDir, workDir, images: new Map(), ...asked };
+}
+
+/** Makes everything ready that is no part of any figure: what has to be installed, built or pulled. */
+export async function openSite(asked: Asked, signal: AbortSignal): Promise<BenchSite> {
+  const { progress } = asked;
+  const site = bareSite(asked);
+  const { cacheDir } = site;
+  const images = await resolveImageNames(packageRoot);
+  await ensureLocalEngine(progress, signal);
+  await ensureImages([...images.values()], { assetsDir: packageRoot, cacheDir, progress }, signal);
+  return { ...site, images };
 }
 
 /** Measures one or more figures that come from the same runs; rejects when that cannot be done. */

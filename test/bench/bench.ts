@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { measureAnalyzeDay } from './analyze-day.ts';
-import { type BenchSite, type Measure, openSite } from './bench-site.ts';
+import { type BenchSite, bareSite, type Measure, openSite } from './bench-site.ts';
 import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
@@ -12,6 +12,7 @@ import { measureIdlePass } from './idle-pass.ts';
 import { keepFigures } from './known-figures.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
+import { measureOracleSpeed } from './oracle-speed.ts';
 import { measureReportDay } from './report-day.ts';
 import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
@@ -23,18 +24,18 @@ import { measureStackConverged } from './stack-converged.ts';
 
 interface Measurement {
   readonly figures: readonly string[];
-  /** Nothing is installed, built or pulled when nobody needs it. */
-  readonly needsEngine: boolean;
   readonly measure: (site: BenchSite, signal: AbortSignal) => Promise<Readonly<Record<string, Reading>>>;
+  /** It needs neither engine nor images: they are not made ready when nothing else is measured. */
+  readonly bare: boolean;
 }
 
 const measurement = <Name extends string>(
   figures: readonly Name[],
   measure: Measure<Name>,
-  needsEngine = true,
-): Measurement => ({ figures, measure, needsEngine });
+  bare = false,
+): Measurement => ({ figures, measure, bare });
 
-const withoutEngine = false;
+const bare = true;
 
 /** Every figure, in the order in which they are measured; those of one line come from the same runs. */
 const measurements: readonly Measurement[] = [
@@ -46,9 +47,10 @@ const measurements: readonly Measurement[] = [
   measurement(['generator-rate', 'generator-memory'], measureGeneratorRate),
   measurement(kindFigures, measureFaultKinds),
   measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
-  measurement(['report-day-time', 'report-day-rss', 'analysis-day-time'], measureReportDay),
+  measurement(['report-day-time', 'report-day-rss'], measureReportDay, bare),
+  measurement(['oracle-rate', 'oracle-rss'], measureOracleSpeed, bare),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
-  measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, withoutEngine),
+  measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, bare),
 ];
 
 const { values, positionals } = parseArgs({
@@ -99,14 +101,12 @@ if (unknown.length > 0) {
   for (const { figures } of measurements) for (const figure of figures) note(`  ${figure}`);
   process.exitCode = 2;
 } else {
-  const site = await openSite(
-    {
-      runs: values.runs === undefined ? undefined : Number(values.runs),
-      ...{ lanes: Number(values.lanes), isWanted, progress: note },
-      needsEngine: wanted.some(({ needsEngine }) => needsEngine),
-    },
-    stop.signal,
-  );
+  const asked = {
+    runs: values.runs === undefined ? undefined : Number(values.runs),
+    ...{ lanes: Number(values.lanes), isWanted, progress: note },
+  };
+  const isBare = wanted.every(({ bare }) => bare);
+  const site = isBare ? bareSite(asked) : await openSite(asked, stop.signal);
   let measured = 0;
   for (const each of wanted) {
     if (stop.signal.aborted) break;

@@ -2,14 +2,12 @@ import { execFile } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { analyzeRecovery } from '../../state-machines/recovery/analyze-recovery.ts';
-import { type Calibration, calibrate } from '../../state-machines/recovery/calibrate.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import { saveCampaign } from '../support/saved-campaign.ts';
 import { exampleFaults, syntheticCampaign, syntheticRows } from '../support/synthetic-campaign.ts';
 import type { Measure } from './bench-site.ts';
 
-type Name = 'report-day-time' | 'report-day-rss' | 'analysis-day-time';
+type Name = 'report-day-time' | 'report-day-rss';
 
 const dayMs = 24 * 3_600_000;
 
@@ -27,7 +25,7 @@ const plainReader = `
 
 /**
  * The page of one trial with a day of rows, 345,600 of them, written by the command line in a process of its own; beside it
- * a process that does no more than to read them. And its rows, in memory, judged.
+ * a process that does no more than to read them.
  */
 export const measureReportDay: Measure<Name> = async ({ packageRoot, workDir, progress }, signal) => {
   progress('report-day: a day of rows');
@@ -48,13 +46,6 @@ export const measureReportDay: Measure<Name> = async ({ packageRoot, workDir, pr
     ['--input-type=module', '-e', plainReader, join(state, trial!.samples!)],
     signal,
   );
-  const calibration = calibrate(rows.slice(0, 200)) as Calibration;
-  const startMs = performance.now();
-  analyzeRecovery({
-    ...{ rows, calibration, triggerMs: 1_000, maxRecoveryMs: 600_000, death: 'crash' },
-    ...{ instants: { effMs }, clock: { offsetMs: 0, boundMs: 1 } },
-  });
-  const analysisS = (performance.now() - startMs) / 1_000;
   const below = (limit: number) => ({ of: 'value', sign: '<', limit }) as const;
   return {
     'report-day-time': {
@@ -71,7 +62,6 @@ export const measureReportDay: Measure<Name> = async ({ packageRoot, workDir, pr
       baseline: plain.kb / 976.5625,
       target: below(300),
     },
-    'analysis-day-time': { value: analysisS, unit: 's', n: 1, baseline: plain.ms / 1_000, target: below(10) },
   };
 };
 

@@ -15,6 +15,7 @@ import type {
   Workload,
 } from '../../state-machines/contract.ts';
 import { loadScripts } from '../../state-machines/load-scripts.ts';
+import { noFindings } from '../../state-machines/recovery/sample.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 import { FakeNode } from './fake-node.ts';
 import { FakeSwarm } from './fake-swarm.ts';
@@ -259,10 +260,8 @@ export function steadyJob(clock: FakeClock, mood: Partial<JobMood> = {}): Worklo
           ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
           ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs },
           system: { atMs, mastersAlive: 1, workersAlive: alive, executors: alive, cores: alive },
-          correctness: {
-            ...{ acknowledgedButAbsent: 0, storedTwice: 0, wrong: 0, conflicting: 0, reemitted: 0 },
-            ...{ phantom: 0, shortWindows: 0, shortRecords: 0 },
-          },
+          ...{ batch: null, correctness: noFindings },
+          sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
         };
       }
     },

@@ -8,7 +8,7 @@ import type { TrialRecord } from '../../crds/trial-record.ts';
 import type { FaultKind } from '../../state-machines/contract.ts';
 import { analyzeRecovery } from '../../state-machines/recovery/analyze-recovery.ts';
 import { type Calibration, calibrate } from '../../state-machines/recovery/calibrate.ts';
-import type { Sample } from '../../state-machines/recovery/sample.ts';
+import { noFindings, type Sample } from '../../state-machines/recovery/sample.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 
 // Campaigns of which the truth is known, judged by the product's own analysis: no machine is needed to make them.
@@ -97,8 +97,10 @@ export function* syntheticRows(
         executors: isLost ? 2 : 3,
         cores: isLost ? 2 : 3,
       },
+      batch: null,
+      sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
       correctness: {
-        ...{ acknowledgedButAbsent: 0, storedTwice: 0, conflicting: 0, phantom: 0 },
+        ...noFindings,
         wrong: isAfter ? wrong : 0,
         reemitted: isAfter ? reemitted : 0,
         shortWindows: ms > 20_000 && leftMs > 0 ? 1 : 0,

@@ -118,19 +118,27 @@ def committed(application_id, progress):
     progress = json.loads(progress)
     durations = progress["durationMs"]
     ran = "addBatch" in durations
-    started = datetime.fromisoformat(progress["timestamp"].replace("Z", "+00:00"))
+    started = to_ms(progress["timestamp"])
+    watermark = progress.get("eventTime", {}).get("watermark")
     state = (progress.get("stateOperators") or [{}])[0]
     return {
         "applicationId": application_id,
         # A trigger that found nothing to do reports the id of the batch that is still to come.
         "batchId": progress["batchId"] if ran else progress["batchId"] - 1,
-        "committedAtMs": round(started.timestamp() * 1000) + durations.get("triggerExecution", 0) if ran else None,
+        "committedAtMs": started + durations.get("triggerExecution", 0) if ran else None,
         "endOffsets": (progress["sources"][0]["endOffset"] or {}).get(INPUT, {}),
         "inputRows": progress.get("numInputRows", 0),
         "durationsMs": durations,
         "stateRows": state.get("numRowsTotal", 0),
         "droppedByWatermark": state.get("numRowsDroppedByWatermark", 0),
+        # The one that this batch ran with: windows that end by then are closed in it.
+        "watermarkMs": to_ms(watermark) if watermark is not None else None,
     }
+
+
+def to_ms(timestamp):
+    """Epoch ms of a time as Spark writes it."""
+    return round(datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp() * 1000)
 
 
 def serve_progress(spark, query):

@@ -1,17 +1,45 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EachBatchPayload, Kafka } from 'kafkajs';
+import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 
-/** A run of records of one partition, in offset order. */
-export interface ReadBatch {
+/** One partition of a topic. */
+export interface TopicPartition {
   readonly topic: string;
   readonly partition: number;
+}
+
+/** A run of records of one partition, in offset order; at least one. */
+export interface ReadBatch extends TopicPartition {
   readonly records: readonly {
     readonly offset: number;
     readonly value: Buffer;
   }[];
   /** The end of the partition when the broker answered: the offset that the next record will get. */
   readonly endOffset: number;
+  /** What the topic has stamped the first and the last record with; epoch ms. */
+  readonly firstStampMs: number;
+  readonly lastStampMs: number;
+}
+
+/** What a topic holds of a partition: from the first offset that was not removed yet to the one that comes next. */
+export interface PartitionRange extends TopicPartition {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** The ranges of all partitions of these topics. */
+export async function topicRanges(
+  admin: Admin,
+  names: readonly string[],
+): Promise<readonly PartitionRange[]> {
+  const asked = names.map(async (topic) => {
+    const partitions = await admin.fetchTopicOffsets(topic);
+    return partitions.map(({ partition, low, high }) => ({
+      ...{ topic, partition },
+      ...{ begin: Number(low), end: Number(high) },
+    }));
+  });
+  return (await Promise.all(asked)).flat();
 }
 
 export interface TopicReader {
@@ -19,16 +47,16 @@ export interface TopicReader {
   readonly groupPrefix: string;
   readonly topics: readonly string[];
   /** Where to go on, asked at each (re)connection: nothing is committed to Kafka. */
-  readonly nextOffsets: () => readonly {
-    readonly topic: string;
-    readonly partition: number;
-    readonly offset: number;
-  }[];
+  readonly nextOffsets: () => readonly (TopicPartition & { readonly offset: number })[];
   readonly onBatch: (batch: ReadBatch) => void;
+  /** Asked after each batch: which partitions to leave alone for now. Nobody waits when it is absent. */
+  readonly ahead?: () => readonly TopicPartition[];
   readonly onInterrupted: (error: unknown) => void;
 }
 
 const reconnectDelayMs = 250;
+/** An answer of 10 MiB has room for twenty partitions. */
+const maximumBytesPerPartition = 512 * 1024;
 
 /**
  * Reads topics until the signal, from where the reader already is. Each connection is a consumer group of its own
@@ -52,6 +80,7 @@ async function readUntilCrash(reader: TopicReader, signal: AbortSignal): Promise
     heartbeatInterval: 2_000,
     // Ten answers a second however fast records come: more would only cost processor time.
     minBytes: 256 * 1024,
+    maxBytesPerPartition: maximumBytesPerPartition,
     maxWaitTimeInMs: 100,
     retry: { retries: 1, initialRetryTime: 100, maxRetryTime: 500, restartOnFailure: async () => false },
   });
@@ -66,7 +95,10 @@ async function readUntilCrash(reader: TopicReader, signal: AbortSignal): Promise
     await consumer.subscribe({ topics: [...reader.topics], fromBeginning: true });
     await consumer.run({
       autoCommit: false,
-      eachBatch: async (payload) => reader.onBatch(toBatch(payload)),
+      eachBatch: async (payload) => {
+        reader.onBatch(toBatch(payload));
+        if (reader.ahead) holdBack(consumer, reader.ahead());
+      },
     });
     // `run` resolves although it could not join: then there is nothing to seek in.
     await Promise.race([ended, Promise.resolve()]);
@@ -79,14 +111,34 @@ async function readUntilCrash(reader: TopicReader, signal: AbortSignal): Promise
   }
 }
 
+/** Pauses these partitions, and no others. */
+function holdBack(consumer: Consumer, ahead: readonly TopicPartition[]): void {
+  const nameOf = ({ topic, partition }: TopicPartition) => `${topic} ${partition}`;
+  const held = consumer
+    .paused()
+    .flatMap(({ topic, partitions }) => partitions.map((partition) => ({ topic, partition })));
+  const isIn = (list: readonly TopicPartition[]) => {
+    const names = new Set(list.map(nameOf));
+    return (it: TopicPartition) => names.has(nameOf(it));
+  };
+  const each = ({ topic, partition }: TopicPartition) => ({ topic, partitions: [partition] });
+  const pause = ahead.filter((it) => !isIn(held)(it));
+  const resume = held.filter((it) => !isIn(ahead)(it));
+  if (pause.length > 0) consumer.pause(pause.map(each));
+  if (resume.length > 0) consumer.resume(resume.map(each));
+}
+
 function toBatch({ batch }: EachBatchPayload): ReadBatch {
+  const { topic, partition, messages } = batch;
   return {
-    topic: batch.topic,
-    partition: batch.partition,
+    topic,
+    partition,
     endOffset: Number(batch.highWatermark),
-    records: batch.messages.map((message) => ({
-      offset: Number(message.offset),
-      value: message.value ?? Buffer.alloc(0),
+    firstStampMs: Number(messages[0]?.timestamp),
+    lastStampMs: Number(messages.at(-1)?.timestamp),
+    records: messages.map(({ offset, value }) => ({
+      offset: Number(offset),
+      value: value ?? Buffer.alloc(0),
     })),
   };
 }

@@ -1,89 +1,177 @@
 import type { Correctness } from '../../../state-machines/recovery/sample.ts';
-import type { StoredRecord } from '../records/record.ts';
+import type { RecordReader } from '../records/record.ts';
 import { cellKey, type WindowResult, windowMs, windowStartMs } from '../records/window.ts';
+import { type Product, ProductTable } from './product-table.ts';
 import {
   emptyCell,
   firstUncountedMs,
-  forgetCounted,
+  forgetRecords,
+  isComplete,
   judgeResult,
+  lackingBefore,
   type ResultClass,
+  reachedOffset,
+  storedBefore,
   storeRecord,
-  uncountedBefore,
   type WindowCell,
 } from './window-cell.ts';
 
 interface EarlyResult {
   readonly result: WindowResult;
-  readonly seenMs: number;
+  readonly seen: Seen;
 }
 
-/** Counted windows are kept in full for so long after their end: replays come within a batch or two. */
+/** When a result was read, and when the topic stamped it; epoch ms. */
+export interface Seen {
+  readonly atMs: number;
+  readonly stampMs: number;
+}
+
+/** The windows of one start: a cell for each product, by its number. */
+interface Window {
+  readonly startMs: number;
+  readonly cells: (WindowCell | undefined)[];
+}
+
+const never: Seen = { atMs: Number.NEGATIVE_INFINITY, stampMs: Number.NEGATIVE_INFINITY };
+
+/** What a batch of the job has committed. */
+export interface Commit {
+  /** By partition: the first offset that is not in it. */
+  readonly endOffsets: ReadonlyMap<number, number>;
+  /** Windows that end by then took no more records in this batch; null when the job does not say. */
+  readonly watermarkMs: number | null;
+}
+
+/** Counted windows are kept in full for so long behind the newest result, but not for more records than that: replays come within a batch or two. */
 const rememberMs = 120_000;
-/** And their totals for so long; older results are not judged. */
-const keepMs = 2 * 3_600_000;
+const rememberRecords = 4_000_000;
+/** And totals of windows for so long behind the newest record; older results are not judged. */
+export const keepMs = 2 * 3_600_000;
+
+/** Classes of the second check; the first one is InputLog's. */
+export type ResultTotals = Pick<
+  Correctness,
+  | 'wrong'
+  | 'conflicting'
+  | 'reemitted'
+  | 'phantom'
+  | 'unjudged'
+  | 'longWindows'
+  | 'longRecords'
+  | 'shortWindows'
+  | 'shortRecords'
+  | 'missingWindows'
+  | 'missingRecords'
+  | 'lateDropped'
+>;
 
 /**
  * Compares the results with the input topic *as stored*: every count must name a prefix, in offset order, of its
- * window's records, with exactly their sums.
+ * window's records, with exactly their sums. Memory is bounded by what no result counts, and otherwise by two hours of
+ * totals; a record that is lost for good is held until the watermark passes its window, or for those two hours.
  */
 export class ResultsCheck {
-  private readonly cells = new Map<string, WindowCell>();
-  private readonly open = new Set<WindowCell>();
+  private readonly products = new ProductTable();
+  private readonly windows = new Map<number, Window>();
+  private readonly open = new Set<Window>();
+  private current: Window | undefined;
   /** Results that wait for their records, in the order in which they came. */
   private readonly early = new Map<string, EarlyResult[]>();
-  private readonly totals = { wrong: 0, conflicting: 0, reemitted: 0, phantom: 0 };
+  private readonly totals = {
+    ...{ wrong: 0, conflicting: 0, reemitted: 0, phantom: 0, unjudged: 0, longWindows: 0, longRecords: 0 },
+    ...{ shortWindows: 0, shortRecords: 0, missingWindows: 0, missingRecords: 0, lateDropped: 0 },
+  };
   private newestWindowMs = Number.NEGATIVE_INFINITY;
+  private newestResultMs = Number.NEGATIVE_INFINITY;
+  private sinceMs = Number.NEGATIVE_INFINITY;
+  /** Records below these offsets are in committed batches whose results have been read. */
+  private committed: ReadonlyMap<number, number> = new Map();
+  /** By partition: the offset behind the last record that a result counts. */
+  private readonly countedEnds = new Map<number, number>();
   private seen = 0;
+  /** Records in all cells. */
+  private records = 0;
 
-  /** The input topic's next record of its partition. */
-  addRecord(record: StoredRecord, offset: number): void {
-    const start = windowStartMs(record.intendedMs);
-    const key = cellKey(record.product, start);
-    let cell = this.cells.get(key);
+  /** The input topic's next record of a partition, the one that was read last from `value`; tells which product it is. */
+  addRecord(record: RecordReader, value: Buffer, partition: number, offset: number): Product {
+    const { intendedMs, crc, cents, quantity } = record;
+    const product = this.products.ofRecord(record, value);
+    const startMs = windowStartMs(intendedMs);
+    if (startMs > product.newestMs) product.newestMs = startMs;
+    if (startMs < this.sinceMs) return product;
+    const { cells } = this.current?.startMs === startMs ? this.current : this.enter(startMs);
+    let cell = cells[product.id];
     if (cell === undefined) {
-      cell = emptyCell(record.product, start, record.partition);
-      this.cells.set(key, cell);
+      cell = emptyCell(startMs, partition, offset);
+      cells[product.id] = cell;
     }
-    storeRecord(cell, record, offset);
-    this.open.add(cell);
-    this.newestWindowMs = Math.max(this.newestWindowMs, start);
+    this.records++;
+    cell.mixed ||= cell.partition !== partition;
+    storeRecord(
+      cell,
+      { amount: cents * quantity, crc, intendedMs },
+      cell.partition === partition ? offset : cell.lastOffset,
+    );
+    return product;
   }
 
   /** A result, in the order of the output topic. It may be ahead of what was read of the input. */
-  addResult(result: WindowResult, seenMs: number): void {
+  addResult(result: WindowResult, seen: Seen): void {
     this.seen++;
-    if (result.windowMs < this.newestWindowMs - keepMs) return;
     const key = cellKey(result.product, result.windowMs);
     const waiting = this.early.get(key) ?? [];
-    waiting.push({ result, seenMs });
-    this.judgeInOrder(key, waiting, Number.NEGATIVE_INFINITY);
+    waiting.push({ result, seen });
+    this.judgeInOrder(key, waiting, never);
   }
 
   /**
-   * Judges again what came early. Everything stored before `inputReadMs` has been read: a result seen before it that
-   * still names more records than there are counts what never was.
+   * Judges again what came early. All records have been read that a result which was seen before `inputRead.atMs`, or
+   * stamped before `inputRead.stampMs`, can speak of: if it still names others it counts what never was.
    */
-  settle(inputReadMs: number): void {
-    for (const [key, waiting] of this.early) this.judgeInOrder(key, waiting, inputReadMs);
+  settle(inputRead: Seen): void {
+    for (const [key, waiting] of this.early) this.judgeInOrder(key, waiting, inputRead);
   }
 
-  /** Drops what no result can concern any more. */
-  forget(): void {
-    for (const cell of this.open) {
-      if (cell.windowMs + windowMs > this.newestWindowMs - rememberMs) continue;
-      forgetCounted(cell);
-      if (firstUncountedMs(cell) === null) this.open.delete(cell);
-    }
-    for (const [key, cell] of this.cells) {
-      // They were added nearly in the order of windows: behind the first young one all are young.
-      if (cell.windowMs > this.newestWindowMs - keepMs) break;
-      if (!this.open.has(cell)) this.cells.delete(key);
+  /** A batch was committed, and all its results have been read: what it should have counted and did not is missing. */
+  commit({ endOffsets, watermarkMs }: Commit): void {
+    const before = this.committed;
+    this.committed = endOffsets;
+    if (watermarkMs === null) return;
+    for (const window of this.open) {
+      if (window.startMs + windowMs > watermarkMs) continue;
+      for (const cell of window.cells) {
+        if (cell === undefined) continue;
+        const from = before.get(cell.partition);
+        if (from === undefined) continue;
+        // The batch took these records from the topic when their window was closed already.
+        const end = endOffsets.get(cell.partition) ?? 0;
+        cell.late += Math.max(0, storedBefore(cell, end) - Math.max(storedBefore(cell, from), cell.reached));
+      }
+      if (this.isCommitted(window)) this.giveUp(window);
     }
   }
 
-  /** Windows that may still have uncounted records. */
-  openCells(): Iterable<WindowCell> {
-    return this.open;
+  /** Judges nothing of windows that begin before `sinceMs`: the topics no longer hold all of their records and results. */
+  judgeSince(sinceMs: number): void {
+    if (sinceMs <= this.sinceMs) return;
+    this.sinceMs = sinceMs;
+    for (const window of this.windows.values()) if (window.startMs < sinceMs) this.drop(window);
+  }
+
+  /** Windows that begin before it are not judged; epoch ms. */
+  judgedSince(): number {
+    return this.sinceMs;
+  }
+
+  /** Intended times of the first record of each window and product that no result counts; epoch ms. */
+  *uncounted(): Iterable<number> {
+    for (const { cells } of this.open) {
+      for (const cell of cells) {
+        const timeMs = cell === undefined ? null : firstUncountedMs(cell);
+        if (timeMs !== null) yield timeMs;
+      }
+    }
   }
 
   /** Results seen so far, of whatever class. */
@@ -91,54 +179,169 @@ export class ResultsCheck {
     return this.seen;
   }
 
-  /** Running totals by class. */
-  resultTotals(): Pick<Correctness, 'wrong' | 'conflicting' | 'reemitted' | 'phantom'> {
-    return { ...this.totals };
+  /** Where each partition's counted records end: no earlier one can still be on its way. */
+  countedOffsets(): ReadonlyMap<number, number> {
+    return this.countedEnds;
   }
 
-  /** Records below these offsets that no result counts; ask with offsets whose results must have been read by now. */
-  shortOf(offsets: ReadonlyMap<number, number>): Pick<Correctness, 'shortWindows' | 'shortRecords'> {
-    let shortWindows = 0;
-    let shortRecords = 0;
-    for (const cell of this.open) {
-      const missing = uncountedBefore(cell, offsets.get(cell.partition) ?? 0);
-      shortRecords += missing;
-      if (missing > 0) shortWindows++;
+  /** Running totals by class; what committed batches lack is among them as long as they lack it. */
+  resultTotals(): ResultTotals {
+    const totals = { ...this.totals };
+    for (const { cells } of this.open) {
+      for (const cell of cells) if (cell !== undefined) this.addLacking(totals, cell);
     }
-    return { shortWindows, shortRecords };
+    return totals;
   }
 
-  /** Judges a cell's results until one is early; one that was seen before `inputReadMs` cannot be. */
-  private judgeInOrder(key: string, waiting: EarlyResult[], inputReadMs: number): void {
-    const cell = this.cells.get(key);
+  /** What it holds in memory. */
+  held(): {
+    readonly records: number;
+    readonly cells: number;
+    readonly early: number;
+    readonly products: number;
+  } {
+    let [cells, early] = [0, 0];
+    for (const window of this.windows.values()) cells += Object.keys(window.cells).length;
+    for (const waiting of this.early.values()) early += waiting.length;
+    return { records: this.records, cells, early, products: this.products.size };
+  }
+
+  /** The window of this start; a new newest one is the occasion to forget old ones. */
+  private enter(startMs: number): Window {
+    let window = this.windows.get(startMs);
+    if (window === undefined) {
+      window = { startMs, cells: [] };
+      this.windows.set(startMs, window);
+    }
+    this.open.add(window);
+    this.current = window;
+    if (startMs > this.newestWindowMs) {
+      this.newestWindowMs = startMs;
+      this.forget();
+    }
+    return window;
+  }
+
+  /** Drops what no result can concern any more. */
+  private forget(): void {
+    for (const window of this.open) {
+      if (window.startMs < this.newestWindowMs - keepMs) this.giveUp(window);
+      else if (window.startMs < this.newestResultMs - rememberMs || this.records > rememberRecords) {
+        this.forgetCounted(window);
+      }
+    }
+    for (const window of this.windows.values()) {
+      if (window.startMs < this.newestWindowMs - keepMs) this.drop(window);
+    }
+    this.products.forget(this.newestWindowMs - keepMs);
+  }
+
+  private forgetCounted(window: Window): void {
+    let complete = true;
+    for (const cell of window.cells) {
+      if (cell === undefined) continue;
+      if (isComplete(cell)) this.forgetRecords(cell);
+      else complete = false;
+    }
+    if (complete) this.close(window);
+  }
+
+  private forgetRecords(cell: WindowCell): void {
+    this.records -= cell.length;
+    forgetRecords(cell);
+  }
+
+  private drop(window: Window): void {
+    for (const cell of window.cells) if (cell !== undefined) this.records -= cell.length;
+    this.windows.delete(window.startMs);
+    this.close(window);
+  }
+
+  /** Not among those with records that are not counted, until there is a new one. */
+  private close(window: Window): void {
+    this.open.delete(window);
+    if (this.current === window) this.current = undefined;
+  }
+
+  /** No result can come any more: what a window lacks now it lacks for good. */
+  private giveUp(window: Window): void {
+    for (const cell of window.cells) {
+      if (cell === undefined) continue;
+      this.addLacking(this.totals, cell, Number.POSITIVE_INFINITY);
+      this.forgetRecords(cell);
+      cell.reached = cell.base.count;
+      cell.lost = 0;
+      cell.late = 0;
+    }
+    this.close(window);
+  }
+
+  private isCommitted({ cells }: Window): boolean {
+    return cells.every((cell) => !cell || cell.lastOffset < (this.committed.get(cell.partition) ?? 0));
+  }
+
+  private addLacking(totals: ResultTotalsInMaking, cell: WindowCell, end?: number): void {
+    totals.lateDropped += cell.late;
+    const lacking = lackingBefore(cell, end ?? this.committed.get(cell.partition) ?? 0);
+    if (lacking === 0) return;
+    totals[cell.claimed === 0 ? 'missingWindows' : 'shortWindows']++;
+    totals[cell.claimed === 0 ? 'missingRecords' : 'shortRecords'] += lacking;
+  }
+
+  /** Judges a cell's results until one is early. */
+  private judgeInOrder(key: string, waiting: EarlyResult[], inputRead: Seen): void {
     let judged = 0;
-    for (const { result, seenMs } of waiting) {
-      const verdict = cell === undefined ? 'early' : judgeResult(cell, result);
-      if (verdict !== 'early') this.count(verdict, cell!);
-      else if (seenMs < inputReadMs) this.totals[cell === undefined ? 'phantom' : 'wrong']++;
-      else break;
+    for (const { result, seen } of waiting) {
+      if (!this.judge(result, seen.atMs < inputRead.atMs || seen.stampMs < inputRead.stampMs)) break;
       judged++;
     }
     if (judged === waiting.length) this.early.delete(key);
     else this.early.set(key, waiting.slice(judged));
   }
 
-  private count(verdict: Exclude<ResultClass, 'early'>, cell: WindowCell): void {
+  /** False when it is early. */
+  private judge(result: WindowResult, settled: boolean): boolean {
+    if (result.windowMs < Math.max(this.sinceMs, this.newestWindowMs - keepMs)) {
+      this.totals.unjudged++;
+      return true;
+    }
+    const product = this.products.named(result.product);
+    const window = this.windows.get(result.windowMs);
+    const cell = product && window?.cells[product.id];
+    if (!window || !cell) {
+      if (settled) this.totals.phantom++;
+      return settled;
+    }
+    const { wrong, excess, fallen } = cell;
+    const verdict = judgeResult(cell, result, settled);
+    if (verdict === 'early') return false;
+    this.newestResultMs = Math.max(this.newestResultMs, result.windowMs);
+    const { partition } = cell;
+    this.countedEnds.set(partition, Math.max(this.countedEnds.get(partition) ?? 0, reachedOffset(cell)));
+    if (!isComplete(cell)) this.open.add(window);
+    if (cell.wrong && !wrong) this.totals.wrong++;
+    if (cell.excess > 0 && excess === 0) this.totals.longWindows++;
+    this.totals.longRecords += cell.excess - excess;
+    this.count(verdict, fallen);
+    if (verdict === 'replayed') cell.fallen = 0;
+    return true;
+  }
+
+  private count(verdict: Exclude<ResultClass, 'early'>, fallen: number): void {
     switch (verdict) {
       case 'advanced':
+      case 'wrong': // by window, not by result
         return;
       case 'fallen':
         // Conflicting until the job has replayed it to where it was.
         this.totals.conflicting++;
         return;
       case 'replayed':
-        this.totals.conflicting -= cell.fallen;
-        this.totals.reemitted += cell.fallen;
-        cell.fallen = 0;
+        this.totals.conflicting -= fallen;
+        this.totals.reemitted += fallen;
         return;
       case 'reemitted':
       case 'conflicting':
-      case 'wrong':
         this.totals[verdict]++;
         return;
       default:
@@ -146,3 +349,5 @@ export class ResultsCheck {
     }
   }
 }
+
+type ResultTotalsInMaking = { -readonly [Class in keyof ResultTotals]: ResultTotals[Class] };

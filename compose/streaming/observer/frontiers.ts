@@ -1,7 +1,6 @@
 import type { GeneratorFrontier } from '../records/frontier.ts';
 import { dueCount, intendedMs, type Schedule } from '../records/schedule.ts';
 import type { InputLog } from './input-log.ts';
-import { firstUncountedMs, type WindowCell } from './window-cell.ts';
 
 /** The oldest of the partitions' times, never later than now: an age is not negative. */
 function slowest(times: Iterable<number>, atMs: number): number {
@@ -37,13 +36,10 @@ export function committedFrontier(
 /** Intended time of the first record that is not counted in its result, or not even stored. */
 export function visibleFrontier(
   logs: readonly InputLog[],
-  { cells, schedule, atMs }: { cells: Iterable<WindowCell>; schedule: Schedule; atMs: number },
+  { uncounted, schedule, atMs }: { uncounted: Iterable<number>; schedule: Schedule; atMs: number },
 ): number {
   const times = logs.map((log) => log.endMs(schedule));
-  for (const cell of cells) {
-    const uncountedMs = firstUncountedMs(cell);
-    if (uncountedMs !== null) times.push(uncountedMs);
-  }
+  for (const timeMs of uncounted) times.push(timeMs);
   return slowest(times, atMs);
 }
 

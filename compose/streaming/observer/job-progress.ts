@@ -1,3 +1,4 @@
+import type { BatchProgress } from '../../../state-machines/recovery/sample.ts';
 import { getJson } from './poll.ts';
 
 /** The job's newest committed batch, as the driver tells it. */
@@ -6,6 +7,8 @@ export interface JobProgress {
   readonly batchId: number;
   readonly committedAtMs: number | null;
   readonly endOffsets: ReadonlyMap<number, number>;
+  /** Absent when the batch's own figures are no longer to be had. */
+  readonly batch: BatchProgress | null;
 }
 
 /** A driver that has not committed anything since it started. */
@@ -14,20 +17,43 @@ export interface JobStarting {
   readonly batchId: null;
 }
 
-interface Wire {
+/** What compose/streaming/job/job.py answers. */
+export interface ProgressAnswer {
   readonly applicationId: string;
   readonly batchId: number | null;
   readonly committedAtMs: number | null;
   readonly endOffsets: Readonly<Record<string, number>>;
+  readonly inputRows: number;
+  /** By phase, as Spark calls them. */
+  readonly durationsMs: Readonly<Record<string, number>>;
+  readonly stateRows: number;
+  readonly droppedByWatermark: number;
+  readonly watermarkMs: number | null;
 }
 
-/** Asks the driver (compose/streaming/job/job.py). */
+/** Asks the driver. */
 export async function askJob(driverUrl: string, signal: AbortSignal): Promise<JobProgress | JobStarting> {
-  const wire = await getJson<Wire>(`${driverUrl}/progress`, signal);
-  const { applicationId, batchId } = wire;
+  return readProgress(await getJson<ProgressAnswer>(`${driverUrl}/progress`, signal));
+}
+
+/** What the answer says; a trigger that found nothing to do says nothing of the batch before it. */
+export function readProgress(answer: ProgressAnswer): JobProgress | JobStarting {
+  const { applicationId, batchId, committedAtMs } = answer;
   if (batchId === null) return { applicationId, batchId };
-  const offsets = Object.entries(wire.endOffsets).map(
+  const offsets = Object.entries(answer.endOffsets).map(
     ([partition, end]) => [Number(partition), end] as const,
   );
-  return { applicationId, batchId, committedAtMs: wire.committedAtMs, endOffsets: new Map(offsets) };
+  const { triggerExecution = 0, addBatch = 0 } = answer.durationsMs;
+  const batch: BatchProgress = {
+    ...{ durationMs: triggerExecution, addBatchMs: addBatch, inputRows: answer.inputRows },
+    ...{ stateRows: answer.stateRows, droppedRows: answer.droppedByWatermark },
+    watermarkMs: answer.watermarkMs ?? null,
+  };
+  return {
+    applicationId,
+    batchId,
+    committedAtMs,
+    endOffsets: new Map(offsets),
+    batch: committedAtMs === null ? null : batch,
+  };
 }

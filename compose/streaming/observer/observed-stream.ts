@@ -1,51 +1,58 @@
-import type { Correctness, Sample, SystemView } from '../../../state-machines/recovery/sample.ts';
-import { topics } from '../kafka/kafka-client.ts';
-import type { ReadBatch } from '../kafka/read-topics.ts';
+import type { BatchProgress, Sample, SystemView } from '../../../state-machines/recovery/sample.ts';
+import type { PartitionRange, ReadBatch, TopicPartition } from '../kafka/read-topics.ts';
 import type { GeneratorFrontier } from '../records/frontier.ts';
-import { parseRecord, purchaseAt, type StoredRecord } from '../records/record.ts';
-import { parseResult } from '../records/window.ts';
-import { ResultsCheck } from './check-results.ts';
 import { ackedFrontier, committedFrontier, intendedRecords, visibleFrontier } from './frontiers.ts';
-import { InputLog } from './input-log.ts';
 import type { JobProgress } from './job-progress.ts';
+import { Oracle } from './oracle.ts';
 
-/** Results of a batch must have been read so long after it was seen to be committed. */
-const resultsReadWithinMs = 5_000;
 /** A generator that has not answered for so long is measured by its schedule alone. */
 const staleMs = 1_000;
-/** An answer about the end of a partition may be so old when it arrives. */
-const drainMarginMs = 1_000;
+/** Ends are asked for twice a second, and read a fetch later: who has read what was there so long ago is in the present. */
+const presentMs = 2_000;
 
 /** Everything the observer knows, and the row that it makes of it. No input or output of its own. */
 export class ObservedStream {
-  private readonly logs: InputLog[] = [];
-  private readonly check = new ResultsCheck();
-  private readonly nextResults = new Map<number, number>();
-  private readonly commits: { readonly seenMs: number; readonly endOffsets: ReadonlyMap<number, number> }[] =
-    [];
+  private readonly startedMs: number;
+  private oracle: Oracle | null = null;
   private generator: GeneratorFrontier | null = null;
   private generatorSeenMs = Number.NEGATIVE_INFINITY;
   private progress: JobProgress | null = null;
   private batchAtMs: number | null = null;
+  private batch: BatchProgress | null = null;
   private system: SystemView | null = null;
-  private foreign = 0;
-  /** Partitions of the output topic with results that have not been read. */
-  private readonly behind = new Set<number>();
   private caughtUp = false;
+
+  /** `startedMs`: when this observer began to know things; epoch ms. */
+  constructor(startedMs: number) {
+    this.startedMs = startedMs;
+  }
 
   generatorAnswered(frontier: GeneratorFrontier, nowMs: number): void {
     this.generator = frontier;
     this.generatorSeenMs = nowMs;
-    while (this.logs.length < frontier.schedule.partitions) this.logs.push(new InputLog(this.logs.length));
+    this.tellOracle();
+  }
+
+  /** The broker, asked at `atMs`, has told what the topics hold; reading begins where they began when it was asked first. */
+  endsAsked(ranges: readonly PartitionRange[], atMs: number): void {
+    if (this.oracle === null) {
+      this.oracle = new Oracle(ranges);
+      // The job's next answer tells the oracle, too.
+      this.progress = null;
+      this.tellOracle();
+    }
+    this.oracle.endsAsked(ranges, atMs);
   }
 
   jobAnswered(progress: JobProgress, nowMs: number): void {
+    this.batch = progress.batch ?? this.batch;
     if (progress.batchId === this.progress?.batchId) return;
     this.progress = progress;
     this.batchAtMs = progress.committedAtMs ?? this.batchAtMs;
-    this.commits.push({ seenMs: nowMs, endOffsets: progress.endOffsets });
-    for (const log of this.logs) log.forgetBelow(progress.endOffsets.get(log.partition) ?? 0);
-    this.check.forget();
+    this.oracle?.commit(
+      { endOffsets: progress.endOffsets, watermarkMs: progress.batch?.watermarkMs ?? null },
+      nowMs,
+    );
   }
 
   systemAnswered(view: SystemView | null): void {
@@ -53,109 +60,80 @@ export class ObservedStream {
   }
 
   /** Where reading goes on after an interruption. */
-  nextOffsets(): readonly { topic: string; partition: number; offset: number }[] {
-    return [
-      ...this.logs.map(({ partition, nextOffset }) => ({
-        topic: topics.events,
-        partition,
-        offset: nextOffset,
-      })),
-      ...[...this.nextResults].map(([partition, offset]) => ({ topic: topics.results, partition, offset })),
-    ];
+  nextOffsets(): readonly (TopicPartition & { readonly offset: number })[] {
+    return this.oracle?.nextOffsets() ?? [];
+  }
+
+  /** Which partitions should wait for the others. */
+  ahead(): readonly TopicPartition[] {
+    return this.oracle?.ahead() ?? [];
   }
 
   batchRead(batch: ReadBatch, nowMs: number): void {
-    if (batch.topic === topics.events) this.inputRead(batch, nowMs);
-    else this.resultsRead(batch, nowMs);
+    this.oracle?.batchRead(batch, nowMs);
   }
 
-  /** True once the generator has told its schedule: before that, records cannot be judged. */
+  /** Sizes of everything that grows. */
+  held(): ReturnType<Oracle['held']> | null {
+    return this.oracle?.held() ?? null;
+  }
+
+  /** True once the generator has said how to read the records, and the broker where they are. */
   canRead(): boolean {
-    return this.generator !== null;
+    return this.generator !== null && this.oracle !== null;
   }
 
   /** The row of this instant; null until the topics have been read up to the present once. */
   sample(atMs: number): Sample | null {
-    const { generator, logs, progress } = this;
-    if (generator === null || !this.hasCaughtUp(generator)) return null;
+    const { generator, oracle, progress } = this;
+    if (generator === null || oracle === null || !this.hasCaughtUp(generator, oracle, atMs)) return null;
     const { schedule } = generator;
-    this.check.settle(Math.min(...logs.map((log) => log.drainedAtMs)) - drainMarginMs);
+    const { logs, check } = oracle;
     const ackedMs = ackedFrontier(generator, atMs);
     const fresh = atMs - this.generatorSeenMs < staleMs;
     const endOffsets = progress?.endOffsets;
-    const cells = this.check.openCells();
+    const uncounted = check.uncounted();
     return {
       atMs,
       ackedMs,
       committedMs: endOffsets ? committedFrontier(logs, { endOffsets, schedule, atMs }) : null,
-      visibleMs: this.check.resultsSeen() > 0 ? visibleFrontier(logs, { cells, schedule, atMs }) : null,
+      visibleMs: check.resultsSeen() > 0 ? visibleFrontier(logs, { uncounted, schedule, atMs }) : null,
       intended: intendedRecords(generator, atMs),
       acked: generator.acked,
       generatorBehindMs: fresh ? generator.behindMs : atMs - ackedMs,
       batchId: progress?.batchId ?? null,
       batchAtMs: this.batchAtMs,
+      batch: this.batch,
       system: this.system,
-      correctness: this.correctness(atMs),
+      correctness: oracle.correctness(),
+      sources: {
+        observerStartedMs: this.startedMs,
+        generatorStartedMs: generator.startedMs,
+        generatorSeenMs: this.generatorSeenMs,
+        countedSinceMs: oracle.judgedSinceMs(),
+      },
     };
   }
 
-  /** What was written before our own start is no stall of the job. */
-  private hasCaughtUp({ perPartition }: GeneratorFrontier): boolean {
-    const inputRead = perPartition.every(
-      ({ partition, ackedSeq }) => this.logs[partition]!.nextSeq > ackedSeq,
-    );
-    this.caughtUp ||= inputRead && this.behind.size === 0;
+  /**
+   * What was written before our own start is no stall of the job: both topics must have been read up to their ends as
+   * they are now, and every record of which the generator knows that it is stored. What is read later is late.
+   */
+  private hasCaughtUp({ perPartition }: GeneratorFrontier, oracle: Oracle, atMs: number): boolean {
+    this.caughtUp ||=
+      // A fast topic has grown again whenever one looks.
+      (oracle.isAtEnd() || oracle.readUpToMs() > atMs - presentMs) &&
+      perPartition.every(({ partition, ackedSeq }) => (oracle.logs[partition]?.nextSeq ?? 0) > ackedSeq);
     return this.caughtUp;
   }
 
-  private correctness(atMs: number): Correctness {
-    const sum = (of: (log: InputLog) => number) => this.logs.reduce((total, log) => total + of(log), 0);
-    const totals = this.check.resultTotals();
-    return {
-      acknowledgedButAbsent: sum((log) => log.absent()),
-      storedTwice: sum((log) => log.storedTwice),
-      ...totals,
-      phantom: totals.phantom + this.foreign,
-      ...this.check.shortOf(this.offsetsCommittedBefore(atMs - resultsReadWithinMs)),
-    };
-  }
-
-  private offsetsCommittedBefore(limitMs: number): ReadonlyMap<number, number> {
-    while (this.commits.length > 1 && this.commits[1]!.seenMs <= limitMs) this.commits.shift();
-    const [oldest] = this.commits;
-    return oldest !== undefined && oldest.seenMs <= limitMs ? oldest.endOffsets : new Map();
-  }
-
-  private inputRead({ partition, records, endOffset }: ReadBatch, nowMs: number): void {
-    const log = this.logs[partition];
-    if (log === undefined) return;
-    for (const { offset, value } of records) {
-      // A new connection may begin before the place where the old one ended.
-      if (offset !== log.nextOffset) continue;
-      const record = parseRecord(value);
-      if (record === null)
-        throw new Error(`record ${offset} of partition ${partition} is none of the generator's`);
-      log.append(record, this.isGenuine(record));
-      this.check.addRecord(record, offset);
+  private tellOracle(): void {
+    const { generator, oracle } = this;
+    if (generator === null || oracle === null) return;
+    const { catalogue, schedule, perPartition } = generator;
+    oracle.catalogue = { ...catalogue, partitions: schedule.partitions };
+    for (const { partition, ackedSeq } of perPartition) {
+      oracle.logs[partition]?.acknowledged(ackedSeq, this.generatorSeenMs);
     }
-    if (log.nextOffset >= endOffset) log.drainedAtMs = nowMs;
-  }
-
-  private resultsRead({ partition, records, endOffset }: ReadBatch, nowMs: number): void {
-    for (const { offset, value } of records) {
-      if (offset < (this.nextResults.get(partition) ?? 0)) continue;
-      this.nextResults.set(partition, offset + 1);
-      const result = parseResult(value);
-      if (result === null) this.foreign++;
-      else this.check.addResult(result, nowMs);
-    }
-    if ((this.nextResults.get(partition) ?? 0) >= endOffset) this.behind.delete(partition);
-    else this.behind.add(partition);
-  }
-
-  private isGenuine({ partition, seq, product, cents, quantity }: StoredRecord): boolean {
-    const { catalogue, schedule } = this.generator!;
-    const meant = purchaseAt({ ...catalogue, partitions: schedule.partitions }, partition, seq);
-    return meant.product === product && meant.cents === cents && meant.quantity === quantity;
   }
 }

@@ -1,10 +1,45 @@
 import { Counter, Gauge, Registry } from 'prom-client';
-import type { Sample } from '../../../state-machines/recovery/sample.ts';
+import type { BatchProgress, Correctness, Sample } from '../../../state-machines/recovery/sample.ts';
 
 const sides = { acked: 'ackedMs', committed: 'committedMs', visible: 'visibleMs' } as const;
 
-/** The newest row as Prometheus metrics: for display; verdicts come from the rows themselves. */
-export function observerMetrics(newest: () => Sample | null): Registry {
+/** Classes of the observer's checks that only grow but for what a job replays, by the label under which they are counted. */
+const recordStates = {
+  lost: 'acknowledgedButAbsent',
+  duplicated: 'storedTwice',
+  out_of_order: 'outOfOrder',
+  altered: 'altered',
+  misplaced: 'misplaced',
+  late: 'lateDropped',
+} as const satisfies Record<string, keyof Correctness>;
+const windowResults = {
+  wrong: 'wrong',
+  long: 'longWindows',
+  short: 'shortWindows',
+  missing: 'missingWindows',
+  conflicting: 'conflicting',
+  reemitted: 'reemitted',
+  phantom: 'phantom',
+  unjudged: 'unjudged',
+} as const satisfies Record<string, keyof Correctness>;
+
+/** The job's newest batch, by metric; times in seconds. */
+const batchGauges: Readonly<Record<string, readonly [help: string, of: (batch: BatchProgress) => number]>> = {
+  batch_duration_seconds: ['From trigger to commit', ({ durationMs }) => durationMs / 1000],
+  batch_add_seconds: ['The part that ran the query', ({ addBatchMs }) => addBatchMs / 1000],
+  batch_input_rows: ['Rows read', ({ inputRows }) => inputRows],
+  batch_dropped_rows: ['Rows behind the watermark, as Spark counts them', ({ droppedRows }) => droppedRows],
+  state_rows: ['Rows of state after it', ({ stateRows }) => stateRows],
+};
+
+/**
+ * The newest row as Prometheus metrics: for display; verdicts come from the rows themselves. `held`: what the oracle
+ * keeps in memory.
+ */
+export function observerMetrics(
+  newest: () => Sample | null,
+  held: () => Readonly<Record<string, number>> | null,
+): Registry {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -22,31 +57,41 @@ export function observerMetrics(newest: () => Sample | null): Registry {
       }
     },
   });
-  counter('sparkfailures_records_total', 'state', (sample) => ({
-    lost: sample?.correctness.acknowledgedButAbsent ?? 0,
-    duplicated: sample?.correctness.storedTwice ?? 0,
-  }));
-  counter('sparkfailures_windows_total', 'result', (sample) => ({
-    wrong: sample?.correctness.wrong ?? 0,
-    conflicting: sample?.correctness.conflicting ?? 0,
-    reemitted: sample?.correctness.reemitted ?? 0,
-    phantom: sample?.correctness.phantom ?? 0,
-  }));
+  counter('sparkfailures_records_total', 'state', recordStates);
+  counter('sparkfailures_windows_total', 'result', windowResults);
   new Gauge({
     name: 'sparkfailures_short_records',
     help: 'Records of committed batches that no result counts.',
     registers,
     collect() {
-      this.set(newest()?.correctness.shortRecords ?? 0);
+      const { shortRecords = 0, missingRecords = 0 } = newest()?.correctness ?? {};
+      this.set(shortRecords + missingRecords);
+    },
+  });
+  for (const [name, [help, ofBatch]] of Object.entries(batchGauges)) {
+    new Gauge({
+      name: `sparkfailures_job_${name}`,
+      help: `Of the job's newest batch: ${help}.`,
+      registers,
+      collect() {
+        const batch = newest()?.batch;
+        if (batch) this.set(ofBatch(batch));
+        else this.remove();
+      },
+    });
+  }
+  new Gauge({
+    name: 'sparkfailures_observer_held',
+    help: 'What the observer keeps in memory, by what it is: bounded by what no result counts yet.',
+    labelNames: ['of'],
+    registers,
+    collect() {
+      for (const [of, value] of Object.entries(held() ?? {})) this.set({ of }, value);
     },
   });
   return registry;
 
-  function counter(
-    name: string,
-    label: string,
-    values: (sample: Sample | null) => Record<string, number>,
-  ): void {
+  function counter(name: string, label: string, classes: Readonly<Record<string, keyof Correctness>>): void {
     new Counter({
       name,
       help: `Found by the observer, by ${label}.`,
@@ -54,7 +99,9 @@ export function observerMetrics(newest: () => Sample | null): Registry {
       registers,
       collect() {
         this.reset();
-        for (const [key, value] of Object.entries(values(newest()))) this.inc({ [label]: key }, value);
+        const correctness = newest()?.correctness;
+        for (const [key, part] of Object.entries(classes))
+          this.inc({ [label]: key }, correctness?.[part] ?? 0);
       },
     });
   }

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Kafka } from 'kafkajs';
+import type { Admin, Kafka } from 'kafkajs';
 import { pino } from 'pino';
 import type { Sample } from '../../../state-machines/recovery/sample.ts';
 import { json, metricsOf, serveRoutes } from '../http-routes.ts';
 import { kafkaClient, topics } from '../kafka/kafka-client.ts';
-import { readTopics, type TopicReader } from '../kafka/read-topics.ts';
+import { readTopics, type TopicReader, topicRanges } from '../kafka/read-topics.ts';
+import type { Catalogue } from '../records/record.ts';
 import { askGenerators, GeneratorAnswers } from './ask-generators.ts';
 import { askJob } from './job-progress.ts';
 import { ObservedStream } from './observed-stream.ts';
@@ -12,6 +13,11 @@ import { observerMetrics } from './observer-metrics.ts';
 import { poll } from './poll.ts';
 import { SampleRing } from './sample-ring.ts';
 import { askSpark } from './system-view.ts';
+import { kafkaSource, verifyTopics } from './verify.ts';
+
+// Follows the workload and serves a row of what it knows every 250 ms; with `--verify` it reads both topics once, prints
+// a verdict as JSON and ends: 0 when nothing is wrong, 1 when something is, 2 when it could not be told. SEED, PRODUCTS
+// and PARTITIONS are the generator's.
 
 const log = pino({ name: 'observer' });
 const httpPort = 9401;
@@ -20,20 +26,31 @@ const keepMs = 20 * 60_000;
 /** The broker shares our machine: a silence of so long is a broken connection. */
 const requestTimeoutMs = 3_000;
 
-main(process.env).catch((error: unknown) => {
+const asked = process.argv.includes('--verify') ? verify : follow;
+asked(process.env).catch((error: unknown) => {
   log.fatal({ err: error }, 'observer failed');
-  process.exitCode = 1;
+  process.exitCode = 2;
 });
 
-async function main(env: NodeJS.ProcessEnv): Promise<void> {
-  const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
-  const brokers = (env.KAFKA_BROKERS ?? 'kafka:9092').split(',');
-  const kafka = kafkaClient({ brokers, clientId: 'observer', requestTimeoutMs, log });
-  const stream = new ObservedStream();
+async function verify(env: NodeJS.ProcessEnv): Promise<void> {
+  const catalogue = env.SEED === undefined ? null : readCatalogue(env);
+  const stop = untilStopped();
+  const verdict = await verifyTopics(await kafkaSource(kafkaOf(env), stop.signal), catalogue);
+  stop.abort(null);
+  process.stdout.write(`${JSON.stringify(verdict, null, 2)}\n`);
+  process.exitCode = verdict.verdict === 'Correct' ? 0 : 1;
+}
+
+async function follow(env: NodeJS.ProcessEnv): Promise<void> {
+  const stop = untilStopped();
+  const kafka = kafkaOf(env);
+  const stream = new ObservedStream(Date.now());
   const ring = new SampleRing(keepMs);
   let newest: Sample | null = null;
-  const metrics = observerMetrics(() => newest);
+  const metrics = observerMetrics(
+    () => newest,
+    () => stream.held(),
+  );
   await serveRoutes(
     httpPort,
     {
@@ -47,21 +64,45 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
     newest = stream.sample(atMs);
     if (newest !== null) ring.add(newest);
   }, stop.signal);
-  const asking = askEveryone(stream, env, stop.signal);
-  await scheduleKnown(stream, stop.signal);
-  const reading = readTopics(readerOf(stream, kafka), stop.signal);
-  await Promise.all([ticking, asking, reading]);
+  const asking = [askEveryone(stream, env, stop.signal), followEnds(stream, kafka, stop.signal)];
+  await readable(stream, stop.signal);
+  const reading = readTopics(readerOf(stream, kafka, stop), stop.signal);
+  await Promise.all([ticking, ...asking, reading]);
+  if (stop.signal.reason instanceof Error) throw stop.signal.reason;
 }
 
-function readerOf(stream: ObservedStream, kafka: Kafka): TopicReader {
+function kafkaOf(env: NodeJS.ProcessEnv): Kafka {
+  const brokers = (env.KAFKA_BROKERS ?? 'kafka:9092').split(',');
+  return kafkaClient({ brokers, clientId: 'observer', requestTimeoutMs, log });
+}
+
+function untilStopped(): AbortController {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(null));
+  return stop;
+}
+
+function readCatalogue(env: NodeJS.ProcessEnv): Catalogue {
+  const [seed, partitions, products] = [env.SEED, env.PARTITIONS ?? 6, env.PRODUCTS ?? 50].map(Number);
+  return { seed: seed!, partitions: partitions!, products: products! };
+}
+
+function readerOf(stream: ObservedStream, kafka: Kafka, stop: AbortController): TopicReader {
   let interrupted = false;
   return {
     kafka,
     groupPrefix: 'observer',
     topics: Object.values(topics),
     nextOffsets: () => stream.nextOffsets(),
+    ahead: () => stream.ahead(),
     onBatch: (batch) => {
-      stream.batchRead(batch, Date.now());
+      try {
+        stream.batchRead(batch, Date.now());
+      } catch (error) {
+        // Reading the same once more ends the same: the swarm starts us anew, and we read from the beginning.
+        stop.abort(error);
+        throw error;
+      }
       if (interrupted) log.warn('reading again');
       interrupted = false;
     },
@@ -73,8 +114,35 @@ function readerOf(stream: ObservedStream, kafka: Kafka): TopicReader {
   };
 }
 
-/** The schedule tells how to read the records: nothing can be judged before. */
-async function scheduleKnown(stream: ObservedStream, signal: AbortSignal): Promise<void> {
+/** Asks for the ends of both topics: first for what there is to read, then for what must have been read by now. */
+async function followEnds(stream: ObservedStream, kafka: Kafka, signal: AbortSignal): Promise<void> {
+  let admin: Admin | null = null;
+  let askedMs = 0;
+  await poll(
+    {
+      everyMs: 500,
+      timeoutMs: requestTimeoutMs,
+      ask: async () => {
+        askedMs = Date.now();
+        if (admin === null) {
+          admin = kafka.admin();
+          await admin.connect();
+        }
+        return topicRanges(admin, Object.values(topics));
+      },
+      onAnswer: (ranges) => stream.endsAsked(ranges, askedMs),
+      onSilence: () => {
+        // A connection that lost its peer in silence would not notice for minutes.
+        admin?.disconnect().catch(() => {});
+        admin = null;
+      },
+    },
+    signal,
+  );
+}
+
+/** Before the topics are known, and the schedule that tells how to read the records, nothing can be judged. */
+async function readable(stream: ObservedStream, signal: AbortSignal): Promise<void> {
   while (!signal.aborted && !stream.canRead()) await quietSleep(100, signal);
 }
 

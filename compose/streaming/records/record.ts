@@ -67,6 +67,12 @@ function productName(index: number): string {
   return productPrefix + String(index).padStart(leastProductDigits, '0');
 }
 
+/** The number of the product with this name; -1 when no product is called so. */
+export function productIndex(name: string): number {
+  const index = Number(name.slice(productPrefix.length));
+  return Number.isInteger(index) && productName(index) === name ? index : -1;
+}
+
 /** The bytes of record `seq` of a partition: `partition-seq,product,cents,quantity,intendedMs`. */
 export function recordValue(
   catalogue: Catalogue,
@@ -122,8 +128,6 @@ export function writeRecord(
   return writeNumber(into, end, intendedMs, digitsOf(intendedMs));
 }
 
-const [zero, dash, comma] = [0x30, 0x2d, 0x2c];
-
 /** Decimal digits of a whole number from zero on. */
 function digitsOf(value: number): number {
   let digits = 1;
@@ -148,21 +152,96 @@ function writeNumber(into: Uint8Array, at: number, value: number, digits: number
   return end;
 }
 
-const valuePattern = /^(\d+)-(\d+),([^,]+),(\d+),(\d+),(\d+)$/;
+const [zero, dash, comma, end] = [0x30, 0x2d, 0x2c, -1];
+/** What is longer is no number of ours, zeros in front apart; a double holds every number of so many digits. */
+const maximumDigits = 15;
+
+/**
+ * Reads values without making an object of each: its fields hold the record that was read last. Several hundred
+ * thousand records per second are read this way.
+ */
+export class RecordReader {
+  partition = 0;
+  seq = 0;
+  cents = 0;
+  quantity = 0;
+  intendedMs = 0;
+  crc = 0;
+  /** Where in the value the product's name lies, and a hash of it. */
+  nameFrom = 0;
+  nameTo = 0;
+  nameHash = 0;
+  /** The next byte; negative once the value has turned out to be none of ours. */
+  private at = 0;
+
+  /** True when the value is a record; otherwise the fields mean nothing. */
+  read(value: Buffer): boolean {
+    this.at = 0;
+    this.partition = this.number(value, dash);
+    this.seq = this.number(value, comma);
+    this.name(value);
+    this.cents = this.number(value, comma);
+    this.quantity = this.number(value, comma);
+    this.intendedMs = this.number(value, end);
+    if (this.at < 0) return false;
+    this.crc = crc32(value);
+    return true;
+  }
+
+  /** Whether the record read last is the generator's for its number; `product` is the number of its product. */
+  isGenuine(catalogue: Catalogue, product: number): boolean {
+    const { partition, seq, cents, quantity } = this;
+    const bits = bitsOf(catalogue, partition, seq);
+    return (
+      partition < catalogue.partitions &&
+      product === drawProduct(catalogue, partition, bits) &&
+      cents === drawCents(bits) &&
+      quantity === drawQuantity(bits)
+    );
+  }
+
+  private number(value: Buffer, stop: number): number {
+    const from = this.at;
+    if (from < 0) return 0;
+    const length = value.length;
+    let number = 0;
+    let at = from;
+    while (at < length && value[at] === zero) at++;
+    const first = at;
+    for (; at < length; at++) {
+      const digit = value[at]! - zero;
+      if (digit < 0 || digit > 9) break;
+      number = number * 10 + digit;
+    }
+    const stopped = stop === end ? at === length : at < length && value[at] === stop;
+    this.at = stopped && at > from && at - first <= maximumDigits ? at + 1 : -1;
+    return number;
+  }
+
+  private name(value: Buffer): void {
+    const from = this.at;
+    if (from < 0) return;
+    let hash = 0;
+    let at = from;
+    for (; at < value.length; at++) {
+      const byte = value[at]!;
+      if (byte === comma) break;
+      hash = (Math.imul(hash, 31) + byte) | 0;
+    }
+    this.nameFrom = from;
+    this.nameTo = at;
+    this.nameHash = hash;
+    this.at = at > from && at < value.length ? at + 1 : -1;
+  }
+}
 
 /** Reads a value back; null when it is none of ours. */
 export function parseRecord(value: Buffer): StoredRecord | null {
-  const match = valuePattern.exec(value.toString());
-  if (match === null) return null;
-  return {
-    partition: Number(match[1]),
-    seq: Number(match[2]),
-    product: match[3]!,
-    cents: Number(match[4]),
-    quantity: Number(match[5]),
-    intendedMs: Number(match[6]),
-    crc: crc32(value),
-  };
+  const reader = new RecordReader();
+  if (!reader.read(value)) return null;
+  const { partition, seq, cents, quantity, intendedMs, crc, nameFrom, nameTo } = reader;
+  const product = value.toString('utf8', nameFrom, nameTo);
+  return { partition, seq, product, cents, quantity, intendedMs, crc };
 }
 
 /** One round of MurmurHash3's 32-bit finaliser over `a` and `b`: cheap, and every bit of both counts. */
