@@ -643,6 +643,7 @@ t.test('whatever the signal', async (t) => {
           rows: later.rows.map((row) => ({
             ...row,
             ackedMs: row.ackedMs + byMs,
+            sources: { ...row.sources, generatorSeenMs: row.sources.generatorSeenMs + byMs },
             system: row.system && { ...row.system, atMs: row.system.atMs + byMs },
           })),
         });
