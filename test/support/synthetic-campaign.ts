@@ -103,8 +103,6 @@ export function* syntheticRows(
         ...noFindings,
         wrong: isAfter ? wrong : 0,
         reemitted: isAfter ? reemitted : 0,
-        shortWindows: ms > 20_000 && leftMs > 0 ? 1 : 0,
-        shortRecords: ms > 20_000 && leftMs > 0 ? Math.round(leftMs * ratePerMs) : 0,
       },
     };
   }
