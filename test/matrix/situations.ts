@@ -53,7 +53,7 @@ export const closings: Readonly<Record<Blow, readonly Outcome[]>> = {
   'engine-restarted': ['Aborted', 'Healed', 'Unknown'],
   'target-restarted': ['Aborted', 'Healed', 'Unknown'],
   'leader-killed': ['Aborted', 'Unknown'],
-  'node-rebooted': ['Aborted', 'Unknown'],
+  'node-rebooted': ['Aborted', 'Healed', 'Unknown'],
 };
 
 const killed = (when: Call['when'], script: Call['script'], words: string): Situation => ({
