@@ -82,8 +82,6 @@ export function recordValue(
 }
 
 const [zero, dash, comma, end] = [0x30, 0x2d, 0x2c, -1];
-/** What is longer is no number of ours; a double holds every number of so many digits. */
-const maximumDigits = 15;
 
 /**
  * Reads values without making an object of each: its fields hold the record that was read last. Several hundred
@@ -140,9 +138,9 @@ export class RecordReader {
       if (digit < 0 || digit > 9) break;
       number = number * 10 + digit;
     }
-    const digits = at - from;
     const stopped = stop === end ? at === length : at < length && value[at] === stop;
-    this.at = stopped && digits > 0 && digits <= maximumDigits ? at + 1 : -1;
+    // However many zeros are in front.
+    this.at = stopped && at > from && number <= Number.MAX_SAFE_INTEGER ? at + 1 : -1;
     return number;
   }
 
