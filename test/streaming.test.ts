@@ -103,6 +103,8 @@ t.test('each product belongs to one partition, and all of them occur', async (t)
 t.test('bytes that are none of ours are refused', async (t) => {
   for (const value of ['', '1-2,product-001,5,1', '1-2,product-001,5,1,x', 'x'])
     t.equal(parseRecord(Buffer.from(value)), null);
+  t.equal(parseRecord(Buffer.from(`1-${'9'.repeat(17)},product-001,5,1,1`)), null, 'no exact number');
+  t.equal(parseRecord(Buffer.from(`1-${'0'.repeat(60)}7,product-001,5,1,1`))!.seq, 7, 'filled up with zeros');
 });
 
 t.test('the number of due records inverts the time at which each is due', async () => {

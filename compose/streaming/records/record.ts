@@ -153,8 +153,6 @@ function writeNumber(into: Uint8Array, at: number, value: number, digits: number
 }
 
 const [zero, dash, comma, end] = [0x30, 0x2d, 0x2c, -1];
-/** What is longer is no number of ours, zeros in front apart; a double holds every number of so many digits. */
-const maximumDigits = 15;
 
 /**
  * Reads values without making an object of each: its fields hold the record that was read last. Several hundred
@@ -206,15 +204,14 @@ export class RecordReader {
     const length = value.length;
     let number = 0;
     let at = from;
-    while (at < length && value[at] === zero) at++;
-    const first = at;
     for (; at < length; at++) {
       const digit = value[at]! - zero;
       if (digit < 0 || digit > 9) break;
       number = number * 10 + digit;
     }
     const stopped = stop === end ? at === length : at < length && value[at] === stop;
-    this.at = stopped && at > from && at - first <= maximumDigits ? at + 1 : -1;
+    // However many zeros are in front.
+    this.at = stopped && at > from && number <= Number.MAX_SAFE_INTEGER ? at + 1 : -1;
     return number;
   }
 
