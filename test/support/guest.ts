@@ -170,9 +170,14 @@ const startSwarmScript = `
 systemctl enable --now --quiet docker.service docker.socket containerd.service
 docker swarm init --advertise-addr "$1" --default-addr-pool "$2" --default-addr-pool-mask-length 24 >/dev/null`;
 
-/** This computer, as a machine that sees the guest from outside: the guest's sshd is behind a port of its own here. */
+/**
+ * This computer, as a machine that sees the guest from outside: the guest's sshd is behind a port of its own here. The
+ * emulator accepts there whatever the guest does, so only what sshd itself says, in its own time, is an answer.
+ */
 function outside({ host, port }: SshTarget): NodeHandle {
-  const ofGuest = (text: string) => text.replaceAll('/dev/tcp/$1/22', `/dev/tcp/${host}/${port}`);
+  const heard = `exec 3<>"/dev/tcp/${host}/${port}" && head -c 1 <&3 | grep -q .`;
+  const ofGuest = (text: string) =>
+    text.replace('timeout 2 bash', 'timeout 4 bash').replace('exec 3<>"/dev/tcp/$1/22"', heard);
   return {
     ...{ name: 'outside', address: '10.0.2.2' },
     async exec(script, args, { stdin = '' }, signal) {
