@@ -738,6 +738,19 @@ t.test('run whose effect only a witness sees', async (t) => {
   });
 });
 
+/** A machine that is busy answers too late for its witness, for three seconds. */
+async function missBusy(
+  world: ReturnType<typeof makeWorld>,
+  peer: FakeNode,
+  victim: FakeNode,
+): Promise<void> {
+  peer.mood.watched = undefined;
+  peer.broken.set('busy', 0);
+  await world.clock.sleep(3_000, never);
+  peer.broken.clear();
+  peer.mood.watched = victim;
+}
+
 t.test('run that is over at once, and whose effect only a witness sees', async (t) => {
   /** node1 begins anew a second after it was told to; node2 looks at it. */
   const makeRebooted = () => {
@@ -774,14 +787,9 @@ t.test('run that is over at once, and whose effect only a witness sees', async (
   t.test('is not in effect before the order was answered, or its answer lost', async (t) => {
     for (const lost of [false, true]) {
       const { world, victim, peer, run } = makeRebooted();
-      // A machine that is busy answers too late for its witness.
       victim.mood.before = async (script) => {
         if (script !== 'inject.sh') return;
-        peer.mood.watched = undefined;
-        peer.broken.set('busy', 0);
-        await world.clock.sleep(3_000, never);
-        peer.broken.clear();
-        peer.mood.watched = victim;
+        await missBusy(world, peer, victim);
         Object.assign(victim.mood, { mute: lost, effectAfterMs: lost ? 0 : 1_000 });
         if (lost) victim.mood.effectEndsMs = world.clock.now() + 30_000;
       };
@@ -835,14 +843,8 @@ t.test('run that needs the power switch', async (t) => {
 
   t.test('is not in effect before the plug was pulled, whatever a witness says', async (t) => {
     const { world, victim, peer, calls, run, ports } = makeSwitched();
-    // A machine that is busy answers too late for its witness.
     victim.mood.before = async (script) => {
-      if (script !== 'inject.sh') return;
-      peer.mood.watched = undefined;
-      peer.broken.set('busy', 0);
-      await world.clock.sleep(3_000, never);
-      peer.broken.clear();
-      peer.mood.watched = victim;
+      if (script === 'inject.sh') await missBusy(world, peer, victim);
     };
     const { outcome, instants } = await drive(world.clock, runFault(run, ports, never));
     t.equal(outcome, 'Healed');
