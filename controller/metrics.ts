@@ -2,7 +2,7 @@ import { Counter, collectDefaultMetrics, exponentialBuckets, Gauge, Histogram, R
 import type { ClusterStatus } from '../crds/status.ts';
 import type { TrialRecord } from '../crds/trial-record.ts';
 import type { Outcome } from '../state-machines/contract.ts';
-import type { Correctness, Sample } from '../state-machines/recovery/sample.ts';
+import { recordClasses, type Sample, windowClasses } from '../state-machines/recovery/sample.ts';
 import type { ReconcileMetrics, ReconcileOutcome } from './loop/control-loop.ts';
 import type { WorkQueueMetrics } from './loop/work-queue.ts';
 
@@ -359,24 +359,6 @@ function clusterMetrics(registry: Registry): ClusterMetrics {
   };
 }
 
-/** Classes of the observer's two checks that only ever grow, by the label under which they are counted. */
-const RECORD_STATES = {
-  intended: ({ intended }: Sample) => intended,
-  acked: ({ acked }: Sample) => acked,
-  lost: ({ correctness }: Sample) => correctness.acknowledgedButAbsent,
-  duplicated: ({ correctness }: Sample) => correctness.storedTwice,
-  late: ({ correctness }: Sample) => correctness.lateDropped,
-} as const;
-const WINDOW_RESULTS = {
-  wrong: 'wrong',
-  long: 'longWindows',
-  short: 'shortWindows',
-  missing: 'missingWindows',
-  conflicting: 'conflicting',
-  reemitted: 'reemitted',
-  phantom: 'phantom',
-} as const satisfies Record<string, keyof Correctness>;
-
 function workloadMetrics(registry: Registry): WorkloadMetrics {
   const registers = [registry];
   const age = new Gauge({
@@ -408,17 +390,19 @@ function workloadMetrics(registry: Registry): WorkloadMetrics {
     name: 'sparkfailures_clock_error_bound_seconds',
     help: "Bound of the error in the node's clock offset",
   });
-  for (const state of Object.keys(RECORD_STATES)) records.inc({ state }, 0);
-  for (const result of Object.keys(WINDOW_RESULTS)) windows.inc({ result }, 0);
+  const sent = ['intended', 'acked'] as const;
+  for (const state of [...sent, ...Object.keys(recordClasses)]) records.inc({ state }, 0);
+  for (const result of Object.keys(windowClasses)) windows.inc({ result }, 0);
   behind.remove();
   let previous: Sample | undefined;
 
   return {
     sample(sample) {
-      for (const [state, totalOf] of Object.entries(RECORD_STATES)) {
-        records.inc({ state }, growth(totalOf(sample), previous && totalOf(previous)));
+      for (const state of sent) records.inc({ state }, growth(sample[state], previous?.[state]));
+      for (const [state, part] of Object.entries(recordClasses)) {
+        records.inc({ state }, growth(sample.correctness[part], previous?.correctness[part]));
       }
-      for (const [result, part] of Object.entries(WINDOW_RESULTS)) {
+      for (const [result, part] of Object.entries(windowClasses)) {
         // A total falls when the job replays what conflicted before: nothing began anew.
         const risen = sample.correctness[part] - (previous ?? sample).correctness[part];
         windows.inc({ result }, Math.max(0, risen));

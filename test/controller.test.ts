@@ -157,6 +157,8 @@ t.test('metrics', async (t) => {
       const correctness = { ...noFindings, conflicting };
       workload.sample(sample({ atMs: 10_500, intended: 100, acked: 100, correctness }));
     }
+    const altered = { ...noFindings, conflicting: 1, altered: 2 };
+    workload.sample(sample({ atMs: 10_500, intended: 100, acked: 100, correctness: altered }));
     workload.clockBound('node2', 0.004);
     let seen = await scrape(metrics);
     t.equal(
@@ -164,6 +166,7 @@ t.test('metrics', async (t) => {
       6,
       'five that the job replayed, and another one',
     );
+    t.equal(seen.get('sparkfailures_records_total{state="altered"}'), 2);
     t.equal(seen.get('sparkfailures_frontier_age_seconds{side="acked"}'), 0.6);
     t.equal(seen.get('sparkfailures_frontier_age_seconds{side="visible"}'), 3);
     t.equal(seen.get('sparkfailures_generator_behind_seconds'), 0.04);

@@ -109,3 +109,24 @@ export const noFindings: Correctness = {
   ...{ missingWindows: 0, missingRecords: 0, lateDropped: 0 },
   ...{ conflicting: 0, reemitted: 0, phantom: 0, unjudged: 0 },
 };
+
+/** Classes of the observer's checks that only grow but for what a job replays, by the label under which metrics count them. */
+export const recordClasses = {
+  lost: 'acknowledgedButAbsent',
+  duplicated: 'storedTwice',
+  out_of_order: 'outOfOrder',
+  altered: 'altered',
+  misplaced: 'misplaced',
+  late: 'lateDropped',
+} as const satisfies Record<string, keyof Correctness>;
+/** The same, of windows and results. */
+export const windowClasses = {
+  wrong: 'wrong',
+  long: 'longWindows',
+  short: 'shortWindows',
+  missing: 'missingWindows',
+  conflicting: 'conflicting',
+  reemitted: 'reemitted',
+  phantom: 'phantom',
+  unjudged: 'unjudged',
+} as const satisfies Record<string, keyof Correctness>;

@@ -1,27 +1,13 @@
 import { Counter, Gauge, Registry } from 'prom-client';
-import type { BatchProgress, Correctness, Sample } from '../../../state-machines/recovery/sample.ts';
+import {
+  type BatchProgress,
+  type Correctness,
+  recordClasses,
+  type Sample,
+  windowClasses,
+} from '../../../state-machines/recovery/sample.ts';
 
 const sides = { acked: 'ackedMs', committed: 'committedMs', visible: 'visibleMs' } as const;
-
-/** Classes of the observer's checks that only grow but for what a job replays, by the label under which they are counted. */
-const recordStates = {
-  lost: 'acknowledgedButAbsent',
-  duplicated: 'storedTwice',
-  out_of_order: 'outOfOrder',
-  altered: 'altered',
-  misplaced: 'misplaced',
-  late: 'lateDropped',
-} as const satisfies Record<string, keyof Correctness>;
-const windowResults = {
-  wrong: 'wrong',
-  long: 'longWindows',
-  short: 'shortWindows',
-  missing: 'missingWindows',
-  conflicting: 'conflicting',
-  reemitted: 'reemitted',
-  phantom: 'phantom',
-  unjudged: 'unjudged',
-} as const satisfies Record<string, keyof Correctness>;
 
 /** The job's newest batch, by metric; times in seconds. */
 const batchGauges: Readonly<Record<string, readonly [help: string, of: (batch: BatchProgress) => number]>> = {
@@ -57,8 +43,8 @@ export function observerMetrics(
       }
     },
   });
-  counter('sparkfailures_records_total', 'state', recordStates);
-  counter('sparkfailures_windows_total', 'result', windowResults);
+  counter('sparkfailures_records_total', 'state', recordClasses);
+  counter('sparkfailures_windows_total', 'result', windowClasses);
   new Gauge({
     name: 'sparkfailures_short_records',
     help: 'Records of committed batches that no result counts.',
