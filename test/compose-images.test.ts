@@ -1,4 +1,4 @@
-import { appendFile, cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { IMAGES } from '../compose/images/catalog.ts';
@@ -12,7 +12,11 @@ import {
   resolveImages,
 } from '../compose/images/resolve-images.ts';
 import { type EngineFacts, planEngineInstall } from '../provisioners/shared/install-engine.ts';
-import { whyNoPackages } from '../provisioners/shared/install-packages.ts';
+import {
+  gatherPackageFacts,
+  installPackages,
+  whyNoPackages,
+} from '../provisioners/shared/install-packages.ts';
 import { CommandError, runCommand } from '../provisioners/shared/run-command.ts';
 import { shellcheck } from './contracts/fault-kind.ts';
 
@@ -215,6 +219,24 @@ t.test('the next step to a running engine follows from what the machine shows', 
 t.test('packages are refused with the command that would install them', async (t) => {
   t.equal(whyNoPackages(['maven'], { root: true, apt: true }), null);
   t.match(whyNoPackages(['a', 'b'], { root: false, apt: true }), /a, b missing.*apt-get install a b$/);
+});
+
+t.test('two who install packages at once wait for each other', async (t) => {
+  if (whyNoPackages([], await gatherPackageFacts()) !== null) return t.comment('only root can');
+  // As apt-get is while it reads lists: who comes second fails at once.
+  const bin = t.testdir({
+    'apt-get': `#!/bin/sh\nset -e\nmkdir "\${0%/*}/busy"\nsleep 0.2\nrmdir "\${0%/*}/busy"\n`,
+  });
+  await chmod(join(bin, 'apt-get'), 0o755);
+  const path = process.env.PATH;
+  process.env.PATH = `${bin}:${path}`;
+  t.teardown(() => {
+    process.env.PATH = path;
+  });
+  const said: string[] = [];
+  const install = () => installPackages(['any'], (line) => said.push(line), live);
+  await Promise.all([install(), install()]);
+  t.same(said, Array(2).fill('installing Debian packages: any'));
 });
 
 t.test('a command is run with its arguments as they are', async (t) => {

@@ -36,14 +36,14 @@ export async function installPackages(
   const problem = whyNoPackages(packages, await gatherPackageFacts());
   if (problem !== null) throw new ProvisionError([problem]);
   progress(`installing Debian packages: ${packages.join(' ')}`);
-  await runCommand('apt-get', [...APT_OPTIONS, 'update'], {}, signal);
-  await runCommand(
-    'apt-get',
-    [...APT_OPTIONS, 'install', '--no-install-recommends', ...packages],
-    {},
-    signal,
-  );
+  const apt = (...words: string[]) =>
+    runCommand('flock', [...LOCKED, 'apt-get', ...APT_OPTIONS, ...words], {}, signal);
+  await apt('update');
+  await apt('install', '--no-install-recommends', ...packages);
 }
+
+/** Its own lock has apt wait for none but dpkg: whoever reads the lists meanwhile makes `update` fail. `-F`: no child. */
+const LOCKED = ['-F', '-w', '300', '/run/lock/spark-failures-apt'] as const;
 
 const APT_OPTIONS = [
   '--quiet',

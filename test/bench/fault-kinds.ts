@@ -2,7 +2,7 @@ import type { FaultKind, FaultRun, RunRecord } from '../../state-machines/contra
 import { runFault } from '../../state-machines/fault-runner.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
-import { type Lane, openLane } from '../matrix/lane.ts';
+import { type Lane, openLane, openLanes } from '../matrix/lane.ts';
 import type { Measure } from './bench-site.ts';
 import { median, type Reading } from './figure.ts';
 
@@ -33,9 +33,7 @@ interface Timed {
  */
 export const measureFaultKinds: Measure<string> = async (site, signal) => {
   const n = site.runs ?? 30;
-  const lanes = await Promise.all(
-    Array.from({ length: site.lanes }, (_, number) => openLane(number, site.progress)),
-  );
+  const lanes = await openLanes(site.lanes, site.progress);
   const readings: Record<string, Reading> = {};
   const late: number[] = [];
   try {

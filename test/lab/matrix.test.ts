@@ -13,7 +13,7 @@ import { engineOrSkip } from '../support/lab-engine.ts';
 const whole = process.env.MATRIX === 'whole';
 t.setTimeout(whole ? 14_400_000 : 900_000);
 await engineOrSkip(t);
-const matrix = await openMatrix((line) => t.comment(line), whole ? 3 : 2);
+const matrix = await openMatrix((line) => t.comment(line), whole ? 4 : 2);
 t.teardown(() => matrix.close());
 
 const known = openKnownCells();

@@ -9,7 +9,7 @@ import { healUnfinished, runFault } from '../../state-machines/fault-runner.ts';
 import { loadScripts } from '../../state-machines/load-scripts.ts';
 import { exampleOf, packageRoot } from '../support/examples.ts';
 import { blows, iptables } from './blows.ts';
-import { type Lane, openLane } from './lane.ts';
+import { type Lane, openLane, openLanes } from './lane.ts';
 import { type Blow, closings, type Situation } from './situations.ts';
 import { startController } from './start-controller.ts';
 
@@ -62,7 +62,7 @@ const scriptsDir = join(packageRoot, 'state-machines');
 
 /** Boots that many lanes, at most four. */
 export async function openMatrix(note: (line: string) => void, laneCount: number): Promise<Matrix> {
-  const lanes = await Promise.all(Array.from({ length: laneCount }, (_, number) => openLane(number, note)));
+  const lanes = await openLanes(laneCount, note);
   for (const { number } of lanes) await iptables('-D', firstGroup + number).catch(() => undefined); // of a run cut off
   const free = [...lanes];
   const limit = pLimit(laneCount);

@@ -8,7 +8,7 @@ import type { FaultKind, FaultRun } from '../../state-machines/contract.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { exampleCheckpoint } from '../support/example-checkpoint.ts';
 import { exampleOf } from '../support/examples.ts';
-import { type FaultLab, openMachines } from '../support/fault-lab.ts';
+import { ensureLabImages, type FaultLab, openMachines } from '../support/fault-lab.ts';
 
 /** Machines and services of its own, on which cells are run one after another. */
 export interface Lane {
@@ -38,6 +38,7 @@ const victimNode = 'node4';
  */
 const victim = `bash -c '(exec -a CoarseGrainedExecutorBackend sleep 3600) & perl -e "$0" & exec sleep 3600'`;
 const sessionMs = 2_000;
+const imagesLimitMs = 600_000;
 const zookeeper = `
 use IO::Socket::INET;
 use IO::Select;
@@ -88,6 +89,12 @@ for id; do
   *) exit 1 ;;
   esac
 done 2>/dev/null`;
+
+/** Boots that many lanes, at most four. */
+export async function openLanes(count: number, note: (line: string) => void): Promise<Lane[]> {
+  await ensureLabImages([], AbortSignal.timeout(imagesLimitMs));
+  return Promise.all(Array.from({ length: count }, (_, number) => openLane(number, note)));
+}
 
 /** Boots the machines of lane `number`, 0 to 3, and starts on them whatever services the kinds' examples are aimed at. */
 export async function openLane(number: number, note: (line: string) => void): Promise<Lane> {

@@ -113,6 +113,20 @@ export async function openFaultLab(t: Test, layout: LabLayout): Promise<FaultLab
   return openMachines(t, layout);
 }
 
+const assetsDir = join(import.meta.dirname, '..', '..', '..');
+
+/** Makes the engine hold the image of a machine, and those that are to be on it; two at once would build all twice. */
+export async function ensureLabImages(
+  images: readonly string[],
+  signal: AbortSignal,
+): Promise<Pick<LabAccess, 'image' | 'seed'>> {
+  const image = (await resolveImageNames(assetsDir)).get('node') ?? '';
+  const seed = [victimImage, ...images];
+  const options = { assetsDir, cacheDir: join(assetsDir, '.cache'), progress: () => {} };
+  await ensureImages([image, ...seed], options, signal);
+  return { image, seed };
+}
+
 /** Boots the machines `node1`, `node2`, ...; they and all of theirs are gone after the teardown. */
 export async function openMachines(
   t: Pick<Test, 'comment' | 'teardown'>,
@@ -122,13 +136,8 @@ export async function openMachines(
   const { limitMs = defaultLimitMs } = layout;
   const signal = AbortSignal.timeout(limitMs - 10_000);
   const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
-  const assetsDir = join(import.meta.dirname, '..', '..', '..');
   const scripts = await loadScripts(join(assetsDir, 'state-machines'));
-  const names = await resolveImageNames(assetsDir);
-  const seed = [victimImage, ...(layout.images ?? [])];
-  const access = { cluster, subnet, work, image: names.get('node') ?? '', seed };
-  const cacheDir = join(assetsDir, '.cache');
-  await ensureImages([access.image, ...seed], { assetsDir, cacheDir, progress: () => {} }, signal);
+  const access = { cluster, subnet, work, ...(await ensureLabImages(layout.images ?? [], signal)) };
   const provisioner = bindLab(access, (line) => t.comment(line));
   const handles = new Map<string, NodeHandle>();
   const takeDown = async () => {
