@@ -91,9 +91,9 @@ export const scheduleStatusSchema = z.object({
         .exactOptional()
         .describe('Which of these are not the 99th percentile but the maximum: of fewer than 300 values.'),
       spares: z
-        .object({ mastersAlive: count, workersAlive: count, executors: count, cores: count })
+        .record(z.string(), z.record(z.string(), count))
         .exactOptional()
-        .describe('What was there of each, and has to be there again before the next fault.'),
+        .describe('What each control plane counted, and has to be there again before the next fault.'),
     })
     .exactOptional()
     .describe('The threshold of the campaign and what it was computed from; the same for all of its trials.'),

@@ -3,7 +3,9 @@ import { z } from 'zod';
 /** When something happened, who says so, and how finely they can tell. */
 const instantSchema = z.object({
   atMs: z.number().describe("Epoch ms of the controller's clock."),
-  source: z.string().describe('What was asked: check, samples, spark-master, swarm, controller...'),
+  source: z
+    .string()
+    .describe('Who says so: controller, check, samples, or a control plane such as spark-master.'),
   resolutionMs: z.number().describe('Time between the last look that saw nothing and the first that saw it.'),
 });
 
@@ -69,6 +71,10 @@ export const trialRecordSchema = z.object({
     .exactOptional()
     .describe('Waited between gate and fault, drawn from the seed over trigger and window.'),
   instants,
+  noticed: z
+    .array(instantSchema)
+    .exactOptional()
+    .describe('Each control plane that showed a loss, and when it did first: t_det is the earliest.'),
   figures,
   recoveryBand: z
     .array(z.object({ factor: z.number(), ms: z.number().exactOptional() }))
@@ -88,7 +94,7 @@ export const trialRecordSchema = z.object({
   redundancy: z
     .enum(['kept', 'restored', 'lost', 'unknown'])
     .exactOptional()
-    .describe('Workers, executors and cores as before the fault.'),
+    .describe('What the control planes count, from workers to in-sync replicas, as before the fault.'),
   afterHeal: z
     .object({ recovery: figureSchema.exactOptional(), violatedInHoldMs: z.number() })
     .exactOptional()
@@ -100,6 +106,12 @@ export const trialRecordSchema = z.object({
     .record(z.string(), z.number())
     .exactOptional()
     .describe('Records and windows by class of error.'),
+  clocks: z
+    .array(z.object({ node: z.string(), offsetMs: z.number(), boundMs: z.number() }))
+    .exactOptional()
+    .describe(
+      "Of each node that answered, right before the fault: its clock minus the controller's, and the bound.",
+    ),
   checkpointHit: z
     .array(z.string())
     .exactOptional()

@@ -258,8 +258,10 @@ async function watch(observe: () => Observation, ports: TrialPorts, signal: Abor
     if (state.state === 'censored') return;
     if (state.state === 'clean') {
       recoveredMs ??= elapsedMs;
-      const { state: redundancy } = judgeRedundancy(observation.rows, orderedMs);
-      if (redundancy !== 'lost' || elapsedMs - recoveredMs >= redundancyLimitMs) return;
+      const { rows, clock } = observation;
+      const { state: redundancy } = judgeRedundancy(rows, orderedMs, clock.offsetMs);
+      const isSettled = redundancy === 'kept' || redundancy === 'restored';
+      if (isSettled || elapsedMs - recoveredMs >= redundancyLimitMs) return;
     }
     const left = state.state === 'watching' && { leftMs: state.leftMs };
     ports.onProgress?.({ awaiting: left ? 'recovery' : 'redundancy', elapsedMs, ...left });

@@ -18,7 +18,7 @@ function sample(more: Partial<Sample> = {}): Sample {
     generatorBehindMs: 40,
     batchId: 1,
     batchAtMs: 9_000,
-    system: null,
+    views: [],
     batch: null,
     correctness: { ...noFindings, storedTwice: 2, reemitted: 5, shortWindows: 3, shortRecords: 9 },
     sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: 10_000, countedSinceMs: 0 },

@@ -89,7 +89,7 @@ t.test('the address of the controller reaches Prometheus as a file of targets', 
 
 const sample: Sample = {
   ...{ atMs: 10_000, ackedMs: 9_900, committedMs: 8_000, visibleMs: 7_500, intended: 1000, acked: 990 },
-  ...{ generatorBehindMs: 40, batchId: 1, batchAtMs: 9_000, system: null },
+  ...{ generatorBehindMs: 40, batchId: 1, batchAtMs: 9_000, views: [] },
   batch: {
     ...{ durationMs: 700, addBatchMs: 500, inputRows: 2000, stateRows: 9000, droppedRows: 0 },
     watermarkMs: null,

@@ -4,8 +4,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts';
 import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery/calibrate.ts';
+import { type ControlPlaneView, viewer } from '../state-machines/recovery/control-planes.ts';
 import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
-import { noFindings, type Sample, type Sources, type SystemView } from '../state-machines/recovery/sample.ts';
+import { noFindings, type Sample, type Sources } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
 import {
   controlsAllowClaim,
@@ -23,12 +24,21 @@ import { packageRoot } from './support/examples.ts';
 
 const t0 = 1_700_000_000_000;
 const stepMs = 250;
-const fine: SystemView = { atMs: 0, mastersAlive: 1, workersAlive: 3, executors: 3, cores: 6 };
+/** What the control planes say at one instant. */
+type Views = readonly Omit<ControlPlaneView, 'atMs'>[];
+
+/** Spark's, when so much is alive and nobody was ever replaced. */
+function spark({ workersAlive = 3, executors = 3 } = {}): Views {
+  return [
+    { source: 'spark-master', parts: { mastersAlive: 1, workersAlive }, losses: 0 },
+    { source: 'spark-driver', parts: { executors, cores: 2 * executors }, losses: 0 },
+  ];
+}
 
 interface Signal {
   /** F_visible at `ms` since the start; null: nothing visible. */
   readonly age: (ms: number) => number | null;
-  readonly system?: (ms: number) => Omit<SystemView, 'atMs'> | null;
+  readonly views?: (ms: number) => Views;
   readonly wrong?: (ms: number) => number;
   readonly behind?: (ms: number) => number;
   readonly sources?: (ms: number) => Partial<Sources>;
@@ -39,7 +49,7 @@ interface Signal {
 /** Rows every 250 ms from a drawn signal; the job commits once a second. */
 function rowsOf({
   age,
-  system = () => fine,
+  views = () => spark(),
   wrong = () => 0,
   behind = () => 0,
   sources = () => ({}),
@@ -51,7 +61,6 @@ function rowsOf({
     if (present && !present(ms)) continue;
     const atMs = t0 + ms;
     const visible = age(ms);
-    const view = system(ms);
     rows.push({
       atMs,
       ackedMs: atMs,
@@ -63,7 +72,7 @@ function rowsOf({
       batchId: Math.floor(ms / 1_000),
       batchAtMs: t0 + Math.floor(ms / 1_000) * 1_000,
       batch: null,
-      system: view && { ...view, atMs },
+      views: views(ms).map((view) => ({ ...view, atMs })),
       correctness: { ...noFindings, wrong: wrong(ms), shortWindows: 1, shortRecords: 9 },
       sources: {
         ...{ observerStartedMs: t0, generatorStartedMs: t0, generatorSeenMs: atMs, countedSinceMs: t0 },
@@ -367,8 +376,9 @@ t.test('recovery', async (t) => {
 
   t.test('tells detection and redundancy as the master does', async (t) => {
     const lost = (ms: number) => ms >= effAt + 2_000 && ms < effAt + 15_000;
-    const system = (ms: number) => ({ ...fine, executors: lost(ms) ? 2 : 3 });
-    const recovery = judge({ age: withDips(dip(effAt, 10_000)), system, endMs: 130_000 });
+    const views = (ms: number) => spark({ executors: lost(ms) ? 2 : 3 });
+    const recovery = judge({ age: withDips(dip(effAt, 10_000)), views, endMs: 130_000 });
+    t.match(recovery.instants, { det: { source: 'spark-driver' }, red: { source: 'spark-driver' } });
     t.equal(recovery.figures.detection?.ms, 2_000);
     t.equal(recovery.figures.detection?.errorMs, stepMs + 40 + 5);
     t.equal(recovery.figures.redundancy?.ms, 15_000);
@@ -377,14 +387,14 @@ t.test('recovery', async (t) => {
 
   t.test('noticed before the check had seen the effect counts as noticed at once', async (t) => {
     const cmdAt = effAt - 2_000;
-    const system = (ms: number) => ({ ...fine, executors: ms >= effAt - 500 && ms < effAt + 15_000 ? 2 : 3 });
+    const views = (ms: number) => spark({ executors: ms >= effAt - 500 && ms < effAt + 15_000 ? 2 : 3 });
     const instants = { cmdMs: t0 + cmdAt, effMs: t0 + effAt, effResolutionMs: 40 };
-    const recovery = judge({ age: withDips(dip(effAt, 10_000)), system, endMs: 130_000 }, { instants });
+    const recovery = judge({ age: withDips(dip(effAt, 10_000)), views, endMs: 130_000 }, { instants });
     t.equal(recovery.figures.detection?.ms, 0);
     t.equal(recovery.figures.redundancy?.ms, 15_000);
     t.equal(recovery.verdict.recovery, 'Recovered');
-    const brief = (ms: number) => ({ ...fine, executors: ms >= effAt - 1_500 && ms < effAt - 500 ? 2 : 3 });
-    const back = judge({ age: steady, system: brief, endMs: 130_000 }, { instants });
+    const brief = (ms: number) => spark({ executors: ms >= effAt - 1_500 && ms < effAt - 500 ? 2 : 3 });
+    const back = judge({ age: steady, views: brief, endMs: 130_000 }, { instants });
     t.equal(back.figures.redundancy?.ms, 0, 'and back before the effect was seen as back at once');
   });
 
@@ -392,14 +402,75 @@ t.test('recovery', async (t) => {
     const age = withDips(dip(effAt, 10_000));
     const short = judge({
       age,
-      system: (ms) => ({ ...fine, workersAlive: ms > effAt ? 2 : 3 }),
+      views: (ms) => spark({ workersAlive: ms > effAt ? 2 : 3 }),
       endMs: 130_000,
     });
     t.equal(short.verdict.recovery, 'RecoveredDegraded');
     t.equal(short.redundancy, 'lost');
-    const unasked = judge({ age, system: () => null, endMs: 130_000 });
+    const unasked = judge({ age, views: () => [], endMs: 130_000 });
     t.equal(unasked.verdict.recovery, 'RecoveredDegraded');
     t.equal(unasked.redundancy, 'unknown');
+  });
+
+  t.test('names each control plane that noticed, and the first one as detection', async (t) => {
+    const age = withDips(dip(effAt, 10_000));
+    const between = (ms: number, fromMs: number, toMs: number) => ms >= effAt + fromMs && ms < effAt + toMs;
+    const views = (ms: number): Views => [
+      ...spark({ workersAlive: between(ms, 60_000, 61_000) ? 2 : 3 }),
+      { source: 'kafka', parts: { brokers: 3 }, losses: between(ms, 1_000, 200_000) ? 1 : 0 },
+      { source: 'swarm', parts: { nodesReady: between(ms, 15_000, 50_000) ? 5 : 6 }, losses: 0 },
+    ];
+    const clock = { offsetMs: 100, boundMs: 5 };
+    const recovery = judge({ age, views, endMs: 130_000 }, { clock });
+    const after = recovery.noticed.map(({ source, atMs, resolutionMs }) => ({
+      source,
+      ...{ ms: atMs - t0 - effAt, resolutionMs },
+    }));
+    t.same(after, [
+      { source: 'kafka', ms: 1_000 - 100, resolutionMs: stepMs },
+      // Its times are the controller's already.
+      { source: 'swarm', ms: 15_000, resolutionMs: stepMs },
+      { source: 'spark-master', ms: 60_000 - 100, resolutionMs: stepMs },
+    ]);
+    t.match(recovery.instants.det, recovery.noticed[0]);
+    t.equal(recovery.figures.detection?.ms, 900);
+    t.match(recovery.instants.red, { source: 'spark-master', atMs: t0 + effAt + 61_000 - 100 });
+    t.equal(recovery.redundancy, 'restored', 'who was replaced at once is missing in no count');
+  });
+
+  t.test('wants to hear everybody at the end who was heard before the fault', async (t) => {
+    const zookeeper = { source: 'zookeeper', parts: { serversServing: 1 }, losses: 0 } as const;
+    const heard = (when: (ms: number) => boolean) =>
+      judge({
+        age: withDips(dip(effAt, 10_000)),
+        views: (ms) => [...spark(), ...(when(ms) ? [zookeeper] : [])],
+        endMs: 130_000,
+      }).redundancy;
+    t.equal(
+      heard((ms) => ms < effAt || ms > effAt + 20_000),
+      'kept',
+      'that it was silent is not its loss',
+    );
+    t.equal(
+      heard((ms) => ms < effAt + 1_000),
+      'unknown',
+    );
+    t.equal(
+      heard((ms) => ms < effAt),
+      'unknown',
+    );
+    t.equal(
+      heard((ms) => ms > effAt),
+      'kept',
+    );
+  });
+
+  t.test('counts whom a control plane has given up, whoever came in his place', async (t) => {
+    const view = viewer('spark-driver');
+    const losses = ([['a', 'b'], ['a', 'b', 'c'], ['a', 'd', 'c'], [], ['a']] as const).map(
+      (members, at) => view({ members, parts: {} }, at).losses,
+    );
+    t.same(losses, [0, 0, 1, 4, 4]);
   });
 
   t.test('judges correctness by what the trial added, and never nets it', async (t) => {
@@ -644,7 +715,7 @@ t.test('whatever the signal', async (t) => {
             ...row,
             ackedMs: row.ackedMs + byMs,
             sources: { ...row.sources, generatorSeenMs: row.sources.generatorSeenMs + byMs },
-            system: row.system && { ...row.system, atMs: row.system.atMs + byMs },
+            views: row.views.map((view) => ({ ...view, atMs: view.atMs + byMs })),
           })),
         });
         const { instants: _, ...plain } = analyzeRecovery(observation);
@@ -720,7 +791,7 @@ t.test('the clock of the observer', async (t) => {
     rowsOf(signal).map((row) => {
       if (row.atMs < t0 + ms) return row;
       const atMs = row.atMs + byMs;
-      return { ...row, atMs, system: row.system && { ...row.system, atMs } };
+      return { ...row, atMs, views: row.views.map((view) => ({ ...view, atMs })) };
     });
   const judgeSet = (ms: number, byMs: number) => judge(stalled, { rows: setAt(stalled, effAt + ms, byMs) });
 

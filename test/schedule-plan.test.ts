@@ -642,9 +642,13 @@ t.test('a trial is contaminated', async (t) => {
     t.same(reasons({ elapsed: { wallMs: 98_000, monotonicMs: 100_000 } }), [
       'the clock of the controller was set by -2000 ms',
     ]);
-    t.same(reasons({ clocks: [clock, { ...clock, offsetMs: 1_003 }] }), [
+    const other = { node: 'node3', offsetMs: -7, boundMs: 20 };
+    const stepped = { ...clock, offsetMs: 1_003 };
+    t.same(reasons({ clocks: [other, clock, stepped, other] }), [
       "the clock of node2 moved by 1000 ms against the controller's",
     ]);
+    t.same(reasons({ clocks: [other, { ...other, offsetMs: -993 }] }).length, 1, 'whoever is on that node');
+    t.same(reasons({ targets: ['node2'], clocks: [clock, stepped] }), [], 'but for a target');
   });
 
   t.test('by other settings than its campaign began with', async (t) => {

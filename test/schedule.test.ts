@@ -861,7 +861,10 @@ t.test('a campaign', async (t) => {
       };
     const { calibration } = await lab.run(makeSchedule(shape));
     t.same(thetas, [calibration?.thetaMs]);
-    t.same(calibration?.spares, { mastersAlive: 1, workersAlive: 3, executors: 3, cores: 3 });
+    t.same(calibration?.spares, {
+      'spark-master': { mastersAlive: 1, workersAlive: 3 },
+      'spark-driver': { executors: 3, cores: 3 },
+    });
   });
 
   t.test('that goes on has the same order, seeds, targets and threshold', async (t) => {

@@ -950,10 +950,10 @@ function makeWorkload({ clock, nodes }: World, stallMs: number): Workload {
         if (nodes[0]!.calls.includes('inject.sh')) stalledUntilMs ??= atMs + stallMs;
         const commitMs = Math.floor(atMs / 1_000) * 1_000;
         if (atMs >= (stalledUntilMs ?? 0)) visibleMs = commitMs - 1_000;
-        const full = { mastersAlive: 1, workersAlive: 3, executors: 3, cores: 3 };
+        const views = [{ source: 'spark-driver', atMs, parts: { executors: 3 }, losses: 0 }] as const;
         yield {
           ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
-          ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs, system: { atMs, ...full } },
+          ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs, views },
           ...{ batch: null, correctness: noFindings },
           sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
         };

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
@@ -8,12 +9,18 @@ import t from 'tap';
 import { parse } from 'yaml';
 import { describeFrontier } from '../compose/streaming/generator/describe-frontier.ts';
 import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
+import {
+  controlPlanesOf,
+  readExecutors,
+  readMasters,
+  readMetadata,
+  readServers,
+} from '../compose/streaming/observer/control-planes.ts';
 import { InputLog } from '../compose/streaming/observer/input-log.ts';
 import { type JobProgress, readProgress } from '../compose/streaming/observer/job-progress.ts';
 import { ObservedStream } from '../compose/streaming/observer/observed-stream.ts';
 import { observerMetrics } from '../compose/streaming/observer/observer-metrics.ts';
 import { Oracle } from '../compose/streaming/observer/oracle.ts';
-import { summarize } from '../compose/streaming/observer/system-view.ts';
 import { verifyTopics } from '../compose/streaming/observer/verify.ts';
 import {
   acknowledge,
@@ -43,6 +50,7 @@ import {
   type WindowResult,
   windowStartMs,
 } from '../compose/streaming/records/window.ts';
+import { controlPlanes } from '../state-machines/recovery/control-planes.ts';
 import type { Correctness } from '../state-machines/recovery/sample.ts';
 import { shellcheck } from './contracts/fault-kind.ts';
 import {
@@ -423,7 +431,7 @@ t.test(
       visibleMs: null,
       committedMs: null,
       batchId: null,
-      system: null,
+      views: [],
     });
   },
 );
@@ -1034,24 +1042,78 @@ t.test("a batch's figures come into the row, and stay when the job has nothing t
   );
 });
 
-t.test('the view of the system counts what is alive with the leading master', async (t) => {
-  const workers = [{ state: 'ALIVE' }, { state: 'DEAD' }, { state: 'ALIVE' }];
+t.test('what control planes answer', async (t) => {
+  const workers = ['ALIVE', 'DEAD', 'ALIVE'].map((state, at) => ({ id: `worker-${at}`, state }));
   const executors = [
     { id: 'driver', isActive: true, totalCores: 0 },
     { id: '0', isActive: true, totalCores: 1 },
     { id: '1', isActive: false, totalCores: 1 },
   ];
-  const masters = [
-    { status: 'STANDBY', workers: [] },
-    { status: 'ALIVE', workers },
-  ];
-  t.same(summarize(masters, executors, 5), {
-    atMs: 5,
-    mastersAlive: 1,
-    workersAlive: 2,
-    executors: 1,
-    cores: 1,
+  const standby = { status: 'STANDBY', workers: [] };
+  const masters = new Map([
+    ['http://a', standby],
+    ['http://b', { status: 'ALIVE', workers }],
+  ]);
+  t.same(
+    readMasters(masters),
+    {
+      members: ['http://b', 'worker-0', 'worker-2'],
+      parts: { mastersAlive: 1, workersAlive: 2 },
+    },
+    'workers are those of the leading master',
+  );
+  t.same(readMasters(new Map([['http://a', standby]])).parts, { mastersAlive: 0, workersAlive: 0 });
+  t.same(readExecutors('app-1', executors), {
+    members: ['app-1/0'],
+    parts: { executors: 1, cores: 1 },
   });
+
+  const partition = { topic: 'events', partition: 0, leader: 2, inSync: [1, 2] };
+  t.same(readMetadata([1, 2], [partition, { ...partition, partition: 1, leader: -1, inSync: [] }]), {
+    members: ['broker 1', 'broker 2', 'events/0 led by 2', 'events/0 in sync on 1', 'events/0 in sync on 2'],
+    parts: { brokers: 2, partitionsLed: 1, inSyncReplicas: 2 },
+  });
+
+  const srvr = (mode: string) =>
+    `Zookeeper version: 3.9.5\nZxid: 0x500000003\nMode: ${mode}\nNode count: 7\n`;
+  const servers = new Map([
+    ['zk1:2181', srvr('follower')],
+    ['zk2:2181', srvr('leader')],
+    ['zk3:2181', 'This ZooKeeper instance is not currently serving requests\n'],
+  ]);
+  t.same(readServers(servers), {
+    members: ['zk1:2181', 'zk2:2181', 'epoch 5 of zk2:2181'],
+    parts: { serversServing: 2, leaders: 1 },
+  });
+  t.same(readServers(new Map([['zookeeper:2181', srvr('standalone')]])).parts, {
+    serversServing: 1,
+    leaders: 1,
+  });
+});
+
+t.test('a control plane is asked by what it speaks, and one of several is enough', async (t) => {
+  const zookeeper = createTcpServer((socket) => {
+    socket.once('data', (said) => socket.end(said.toString() === 'srvr' ? 'Mode: standalone\n' : ''));
+  });
+  await new Promise<void>((resolve) => zookeeper.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => zookeeper.close());
+  const { port } = zookeeper.address() as AddressInfo;
+  const nobody = '127.0.0.1:1';
+  const asked = (zookeepers: readonly string[]) => {
+    const planes = controlPlanesOf({
+      ...{ masters: [`http://${nobody}`], driverUi: `http://${nobody}`, zookeepers },
+      applicationId: () => 'app-1',
+      askBroker: () => Promise.reject(new Error('no broker')),
+    });
+    t.same(
+      planes.map(({ source }) => source),
+      controlPlanes.filter((source) => source !== 'swarm'),
+    );
+    return planes.at(-1)!.ask(AbortSignal.timeout(5_000));
+  };
+  const server = `127.0.0.1:${port}`;
+  t.match(await asked([nobody, server]), { parts: { serversServing: 1, leaders: 1 } });
+  await t.rejects(asked([nobody]), AggregateError);
 });
 
 t.test('both profiles set the same settings', async (t) => {

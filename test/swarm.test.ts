@@ -468,8 +468,11 @@ t.test('what goes over the wire', async (t) => {
   t.test('filters travel as JSON', async (t) => {
     const { asked, swarm } = await engine(t, json(200, []));
     await swarm.listTasks({ service: 'a', node: 'b' }, never);
-    const url = new URL(asked[0]?.url ?? '', 'http://x');
-    t.same(JSON.parse(url.searchParams.get('filters') ?? ''), { service: ['a'], node: ['b'] });
+    await swarm.listTasks({ desired: 'running' }, never);
+    const filters = asked.map(({ url }) =>
+      JSON.parse(new URL(url ?? '', 'http://x').searchParams.get('filters')!),
+    );
+    t.same(filters, [{ service: ['a'], node: ['b'] }, { 'desired-state': ['running'] }]);
   });
 
   t.test('images are loaded as they stream, and a failure in the progress is one', async (t) => {

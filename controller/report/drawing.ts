@@ -1,3 +1,4 @@
+import { viewOf } from '../../state-machines/recovery/redundancy.ts';
 import type { Correctness, Sample } from '../../state-machines/recovery/sample.ts';
 import { visibleAge } from '../../state-machines/recovery/signal.ts';
 
@@ -105,14 +106,14 @@ export function drawingBuilder(fromMs: number, mostBuckets: number): DrawingBuil
 }
 
 function bucketOf(index: number, row: Sample, lag: number | null): Bucket {
-  const { atMs, ackedMs, committedMs, system } = row;
+  const { atMs, ackedMs, committedMs } = row;
   const values: Values = [
     atMs - ackedMs,
     committedMs === null ? null : atMs - committedMs,
     visibleAge(row),
     lag,
-    system?.workersAlive ?? null,
-    system?.executors ?? null,
+    viewOf(row, 'spark-master')?.parts.workersAlive ?? null,
+    viewOf(row, 'spark-driver')?.parts.executors ?? null,
   ];
   const rising = values.map(() => false);
   return { index, rows: 1, fromMs: atMs, to: row, least: [...values], most: values, rising };

@@ -1,4 +1,5 @@
 import type { TrialRecord } from '../../crds/trial-record.ts';
+import { controlPlanes } from '../../state-machines/recovery/control-planes.ts';
 import { figureNames, isControl, type Report } from './report.ts';
 
 type Cell = string | number | undefined;
@@ -36,6 +37,13 @@ const columns: readonly Column[] = [
     [`t_${name}_epoch_ms`, ({ instants }) => instants[name]?.atMs],
     [`t_${name}_resolution_ms`, ({ instants }) => instants[name]?.resolutionMs],
   ]),
+  ['t_det_source', ({ instants }) => instants.det?.source],
+  ...controlPlanes.map(
+    (plane): Column => [
+      `noticed_by_${plane.replace('-', '_')}_epoch_ms`,
+      ({ noticed }) => noticed?.find(({ source }) => source === plane)?.atMs,
+    ],
+  ),
   ...figureNames.flatMap((name): Column[] => [
     [`${snake(name)}_ms`, ({ figures }) => figures[name]?.ms],
     [`${snake(name)}_error_ms`, ({ figures }) => figures[name]?.errorMs],

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import type { ScheduleStatus } from '../../crds/status.ts';
-import type { TrialRecord } from '../../crds/trial-record.ts';
+import type { Instant, TrialRecord } from '../../crds/trial-record.ts';
 import type { ChartSpec } from './chart-spec.ts';
 import {
   type Drawings,
@@ -246,19 +246,15 @@ const instantWords: Readonly<Record<(typeof instantNames)[number], string>> = {
 };
 
 function instantsTable(trial: TrialRecord): Html {
+  const row = (name: string, what: string, { atMs, source, resolutionMs }: Instant) => [
+    ...[name, what, secondsAt(trial, atMs).toFixed(2), source],
+    `${(resolutionMs / 1_000).toFixed(2)}`,
+  ];
+  const others = trial.noticed?.slice(1).map((instant) => row('', 'noticed as well', instant)) ?? [];
   const rows = instantNames.flatMap((name) => {
     const instant = trial.instants[name];
     if (!instant) return [];
-    const { atMs, source, resolutionMs } = instant;
-    return [
-      [
-        `t_${name}`,
-        instantWords[name],
-        secondsAt(trial, atMs).toFixed(2),
-        source,
-        `${(resolutionMs / 1_000).toFixed(2)}`,
-      ],
-    ];
+    return [row(`t_${name}`, instantWords[name], instant), ...(name === 'det' ? others : [])];
   });
   if (rows.length === 0) return html``;
   return html`<details><summary>Instants, with source and resolution</summary>${table(
@@ -299,7 +295,7 @@ function settingsOf({ campaigns, versions, images }: Report): Html {
           Object.entries(plan).map(([name, value]) => [words(name.replace(/Ms$/, '')), asText(name, value)]),
         ),
         ...Object.fromEntries(
-          Object.entries({ ...numbersOf(calibration), ...calibration?.spares }).map(([name, value]) => [
+          Object.entries({ ...numbersOf(calibration), ...sparesOf(calibration) }).map(([name, value]) => [
             `calibrated ${words(name.replace(/Ms$/, ''))}`,
             asText(name, value),
           ]),
@@ -320,13 +316,18 @@ function settingsOf({ campaigns, versions, images }: Report): Html {
   )}`;
 }
 
-/** `calibrationMs: 15000` as `15 s`. */
+/** What all control planes counted; their parts have names of their own. */
+function sparesOf(calibration: ScheduleStatus['calibration']): Readonly<Record<string, number>> {
+  return Object.assign({}, ...Object.values(calibration?.spares ?? {}));
+}
+
 /** Those fields of a calibration that are numbers. */
 function numbersOf(calibration: ScheduleStatus['calibration']): Readonly<Record<string, number>> {
   const { spares: _spares, maxima: _maxima, ...numbers } = calibration ?? {};
   return numbers;
 }
 
+/** `calibrationMs: 15000` as `15 s`. */
 function asText(name: string, value: number): string {
   return name.endsWith('Ms') ? `${value / 1_000} s` : `${value}`;
 }
@@ -368,14 +369,17 @@ function wordsSection(): Html {
       'max(1.25 x p99 of F_visible, p99 + max(trigger, p99 commit gap)), calibrated without a fault and fixed for the campaign.',
     ],
     ['Violation', 'F_visible above theta for longer than one p99 commit gap; shorter ones are excursions.'],
-    ['Detection', 't_det - t_eff: how long until the system itself noticed.'],
+    ['Detection', 't_det - t_eff: how long until the first of its control planes had noticed.'],
     ['Stall', 'Time without visible progress beyond the normal gap.'],
     [
       'Recovery',
       'End of the last violation - t_eff. Without a violation the fault was Masked. Not within T_max: NotRecovered, censored, no number.',
     ],
     ['Catch-up', 'Recovery minus the time to the first output.'],
-    ['Redundancy', 't_red - t_eff: workers, executors and cores as before.'],
+    [
+      'Redundancy',
+      't_red - t_eff: all that the control planes count, from workers to in-sync replicas, as before.',
+    ],
     ['Error bound ±', 'Sampling + resolution of t_eff + p99 commit gap + clock bound.'],
     [
       'Verdict',

@@ -1,10 +1,12 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { PowerSwitch } from '../../provisioners/contract.ts';
-import type { CheckpointKind, Clock, Nodes, Workload } from '../../state-machines/contract.ts';
+import type { CheckpointKind, Clock, ClockBound, Nodes, Workload } from '../../state-machines/contract.ts';
 import { describeCheckpoint } from '../stack/checkpoint.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
+import { boundNodeClock } from '../workload/clock-bound.ts';
 import { observerWorkload } from '../workload/observer-workload.ts';
+import { withSwarmViews } from '../workload/swarm-views.ts';
 import { gatherInventory } from './gather-facts.ts';
 import type { Interventions } from './interventions.ts';
 
@@ -24,6 +26,8 @@ export interface ClusterAccess {
   readonly settings: Readonly<Record<string, string>>;
   /** What is done to it, by whomever. */
   readonly interventions: Interventions;
+  /** How the nodes' clocks stand to ours; of those that answer. */
+  clocks(signal: AbortSignal): Promise<readonly ClockBound[]>;
   /** What of it is not as its manifest says, one sentence each. */
   shortcomings(): Promise<readonly string[]>;
   swarm(signal: AbortSignal): Promise<SwarmGateway>;
@@ -42,6 +46,7 @@ export interface ClusterAccessOptions {
 
 const defaultTriggerMs = 1_000;
 const inventoryMs = 5_000;
+const clocksMs = 5_000;
 
 /** Binds what a run needs of a cluster; its observer is found anew at each connection, since tasks move. */
 export function clusterAccess({
@@ -62,9 +67,19 @@ export function clusterAccess({
     if (!task) throw new Error('no observer runs in the cluster');
     return nodes(task.node);
   };
+  const observer = observerWorkload({ node: observerNode, clock });
   return {
     nodeNames: spec.nodes.map(({ name }) => name),
-    workload: observerWorkload({ node: observerNode, clock }),
+    workload: {
+      samples: (signal) => withSwarmViews(observer.samples(signal), { swarm, clock }, signal),
+      clockBound: (signal) => observer.clockBound(signal),
+    },
+    async clocks(signal) {
+      const within = AbortSignal.any([signal, AbortSignal.timeout(clocksMs)]);
+      const asked = spec.nodes.map(async ({ name }) => boundNodeClock(await nodes(name), clock, within));
+      const answers = await Promise.allSettled(asked);
+      return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+    },
     triggerMs: triggerOf(spec),
     settings: {
       ...describeCheckpoint(spec),

@@ -22,7 +22,7 @@ export interface TrialEvidence {
   readonly interventions: readonly Intervention[];
   /** What this machine's clock, and one that nobody can set, say of the length of the trial. */
   readonly elapsed: { readonly wallMs: number; readonly monotonicMs: number };
-  /** The clock of the observer's node against ours, before and after. */
+  /** Clocks of nodes against ours, before and after, in the order in which they were read. */
   readonly clocks: readonly ClockBound[];
   /** What governs detection: at the beginning of the campaign, and now. */
   readonly settings: { readonly campaign: Settings; readonly trial: Settings };
@@ -55,8 +55,7 @@ export function contaminationOf(evidence: TrialEvidence): readonly string[] {
 
 function bystandersHurt({ targets, before, after }: TrialEvidence): readonly string[] {
   if (!before || !after) return [];
-  const isHit = (node: string) => targets.some((target) => target.split('/').includes(node));
-  const down = before.ready.filter((node) => !after.ready.includes(node) && !isHit(node));
+  const down = before.ready.filter((node) => !after.ready.includes(node) && !isHit(node, targets));
   const ended = before.measuring.filter(
     ({ service, node, taskId }) =>
       !after.measuring.some((task) => task.taskId === taskId) &&
@@ -70,18 +69,27 @@ function bystandersHurt({ targets, before, after }: TrialEvidence): readonly str
 }
 
 /** Tolerances: the bounds of what was read, and what two clocks that are slewed can drift apart. */
-function clockSteps({ elapsed: { wallMs, monotonicMs }, clocks }: TrialEvidence): readonly string[] {
+function clockSteps({ targets, elapsed, clocks }: TrialEvidence): readonly string[] {
+  const { wallMs, monotonicMs } = elapsed;
   const stepMs = Math.round(wallMs - monotonicMs);
-  const [first, last] = [clocks[0], clocks.at(-1)];
   const isStepped = Math.abs(stepMs) > readingMs + maxSlew * monotonicMs;
-  const offsetMs = first && last && first.node === last.node ? last.offsetMs - first.offsetMs : 0;
-  const allowedMs = (first?.boundMs ?? 0) + (last?.boundMs ?? 0) + readingMs + 2 * maxSlew * monotonicMs;
-  return [
-    ...(isStepped ? [`the clock of the controller was set by ${stepMs} ms`] : []),
-    ...(Math.abs(offsetMs) > allowedMs && first
-      ? [`the clock of ${first.node} moved by ${Math.round(offsetMs)} ms against the controller's`]
-      : []),
-  ];
+  const bystanders = clocks.filter(({ node }) => !isHit(node, targets));
+  const moved = [...new Set(bystanders.map(({ node }) => node))].flatMap((name) => {
+    const readings = bystanders.filter(({ node }) => node === name);
+    const [first, last] = [readings[0]!, readings.at(-1)!];
+    const offsetMs = last.offsetMs - first.offsetMs;
+    const allowedMs = first.boundMs + last.boundMs + readingMs + 2 * maxSlew * monotonicMs;
+    const isMoved = Math.abs(offsetMs) > allowedMs;
+    return isMoved
+      ? [`the clock of ${name} moved by ${Math.round(offsetMs)} ms against the controller's`]
+      : [];
+  });
+  return [...(isStepped ? [`the clock of the controller was set by ${stepMs} ms`] : []), ...moved];
+}
+
+/** The node is a target, or a task on it is. */
+function isHit(node: string, targets: readonly string[]): boolean {
+  return targets.some((target) => target.split('/').includes(node));
 }
 
 /** What of an inventory must not change by itself. */

@@ -229,6 +229,7 @@ async function runOne(
   let over = () => {};
   const plan = async (within: AbortSignal) => {
     if (isMeasured) await witness.look(within);
+    for (const { node, boundMs } of witness.clocks()) deps.workloadMetrics.clockBound(node, boundMs / 1000);
     if (planned.isControl) return [];
     const runs = await planRuns(plannings, within);
     over = cluster.interventions.begin(
@@ -242,7 +243,8 @@ async function runOne(
     const result = await runTrial({ ...trial, plan }, { ...ports, successor }, signal);
     const contamination = result.recovery ? await witness.testify(result, signal) : [];
     const unrun = signal.aborted ? 'Aborted' : 'Refused';
-    return { record: toTrialRecord(started, result, { unrun, nowMs: clock.now(), contamination }), result };
+    const end = { unrun, nowMs: clock.now(), contamination, clocks: witness.clocks() } as const;
+    return { record: toTrialRecord(started, result, end), result };
   } finally {
     over();
     deps.workloadMetrics.silent();

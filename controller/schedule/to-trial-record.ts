@@ -2,7 +2,7 @@ import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import type { Outcome, RunInstants, RunRecord } from '../../state-machines/contract.ts';
+import type { ClockBound, Outcome, RunInstants, RunRecord } from '../../state-machines/contract.ts';
 import type { Recovery } from '../../state-machines/recovery/analyze-recovery.ts';
 import { thetaOf } from '../../state-machines/recovery/calibrate.ts';
 import { gravest } from '../../state-machines/run-together.ts';
@@ -33,13 +33,15 @@ export interface TrialEnd {
   readonly nowMs: number;
   /** Why it says nothing about its fault. */
   readonly contamination?: readonly string[];
+  /** Of the nodes, right before the fault. */
+  readonly clocks?: readonly ClockBound[];
 }
 
 /** A trial as its status keeps it. One that is Invalid has instants, and no figure that could be taken for a result. */
 export function toTrialRecord(
   started: StartedTrial,
   result: TrialResult,
-  { unrun, nowMs, contamination = [] }: TrialEnd,
+  { unrun, nowMs, contamination = [], clocks = [] }: TrialEnd,
 ): TrialRecord {
   const { run, recovery, plan, followed = [], problem, baseline } = result;
   const message = [run?.message, problem, recovery?.message, ...contamination].filter(Boolean).join('; ');
@@ -63,6 +65,7 @@ export function toTrialRecord(
       thetaMs: recovery.thetaMs,
       verdict: isInvalid ? { ...recovery.verdict, recovery: 'Invalid' as const } : recovery.verdict,
       redundancy: recovery.redundancy,
+      ...(recovery.noticed.length > 0 && { noticed: [...recovery.noticed] }),
       correctness: { ...recovery.correctness },
       ...(!isInvalid && judged(recovery)),
     }),
@@ -70,6 +73,7 @@ export function toTrialRecord(
       problem !== undefined && {
         verdict: { recovery: 'Invalid' as const, correctness: 'Unknown' as const },
       }),
+    ...(clocks.length > 0 && { clocks: [...clocks] }),
     ...(checkpointHit.length > 0 && { checkpointHit }),
     settings: { ...settings },
     ...(samples !== undefined && { samples }),

@@ -6,16 +6,18 @@ import { type Bystanders, bystandersOf, contaminationOf, type TrialEvidence } fr
 
 /** Gathers, around one trial, what its contamination is judged from. */
 export interface TrialWitness {
-  /** Looks at those that the fault does not aim at; right before it. */
+  /** Looks at those that the fault does not aim at, and at the clocks; right before it. */
   look(signal: AbortSignal): Promise<void>;
   /** A reading of the observer's clock. */
   heard(bound: ClockBound): void;
+  /** The clocks as they were right before the fault. */
+  readonly clocks: () => readonly ClockBound[];
   /** Looks again once the watch is over, and says what speaks against the trial; never rejects. */
   testify(result: TrialResult, signal: AbortSignal): Promise<readonly string[]>;
 }
 
 export interface WitnessOptions {
-  readonly cluster: Pick<ClusterAccess, 'swarm' | 'workload' | 'interventions'>;
+  readonly cluster: Pick<ClusterAccess, 'swarm' | 'workload' | 'interventions' | 'clocks'>;
   readonly settings: TrialEvidence['settings'];
   /** Whose trial it is, as in claims. */
   readonly owner: string;
@@ -37,6 +39,7 @@ export function witnessTrial({
   const began = { wallMs: wallMs(), monotonicMs: monotonicMs() };
   const clocks: ClockBound[] = [];
   let before: Bystanders | undefined;
+  let nodeClocks: readonly ClockBound[] = [];
   const bystanders = async (signal: AbortSignal) => {
     try {
       return bystandersOf(await gatherInventory(await cluster.swarm(signal), signal));
@@ -46,19 +49,22 @@ export function witnessTrial({
   };
   return {
     async look(signal) {
-      before = await bystanders(signal);
+      [before, nodeClocks] = await Promise.all([bystanders(signal), cluster.clocks(signal)]);
+      clocks.push(...nodeClocks);
     },
     heard: (bound) => void clocks.push(bound),
+    clocks: () => nodeClocks,
     async testify({ plan = [], run, followed = [] }, signal) {
       const steps = plan.flatMap((each) => each.steps);
       const fromMs = (run?.instants.cmdMs ?? began.wallMs) - gateMs;
       // A trial that was judged before it was aborted stays judged.
       if (signal.aborted) return [];
-      const after = await bystanders(signal);
+      const [after, nodeClocksAfter] = await Promise.all([bystanders(signal), cluster.clocks(signal)]);
       await cluster.workload.clockBound(signal).then(
         (bound) => clocks.push(bound),
         () => undefined,
       );
+      clocks.push(...nodeClocksAfter);
       return contaminationOf({
         targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
         ...(before && { before }),

@@ -138,8 +138,12 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     updateService: (live, spec, signal) => update(live, withForceUpdate(spec, forcedSoFar(live)), signal),
     restartService: (live, signal) => update(live, withForceUpdate(live.Spec, forcedSoFar(live) + 1), signal),
     removeService: (id, signal) => remove(`/services/${id}`, signal),
-    listTasks: ({ service, node }, signal) => {
-      const filters = { ...(service && { service: [service] }), ...(node && { node: [node] }) };
+    listTasks: ({ service, node, desired }, signal) => {
+      const filters = {
+        ...(service && { service: [service] }),
+        ...(node && { node: [node] }),
+        ...(desired && { 'desired-state': [desired] }),
+      };
       return list('/tasks', { filters: JSON.stringify(filters) }, signal);
     },
   };

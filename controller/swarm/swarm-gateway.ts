@@ -85,9 +85,9 @@ export interface SwarmGateway {
   restartService(live: Pick<LiveService, 'ID' | 'Version' | 'Spec'>, signal: AbortSignal): Promise<void>;
   removeService(id: string, signal: AbortSignal): Promise<void>;
 
-  /** All tasks, or those of one service or node (ids), in any state. */
+  /** All tasks, or those of one service or node (ids), in any state; or those that are meant to run. */
   listTasks(
-    filter: { readonly service?: string; readonly node?: string },
+    filter: { readonly service?: string; readonly node?: string; readonly desired?: 'running' },
     signal: AbortSignal,
   ): Promise<readonly LiveTask[]>;
 }

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { NodeHandle } from '../../provisioners/contract.ts';
 import type { Clock, Workload } from '../../state-machines/contract.ts';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
+import { boundClock } from './clock-bound.ts';
 
 /** Where the observer publishes its HTTP port on its node (compose/streaming/stack.yaml). */
 const observerPort = 9401;
@@ -37,7 +38,10 @@ export function observerWorkload({ node, clock }: ObserverWorkloadOptions): Work
     clockBound: async (signal) => {
       const handle = await node();
       const fromNode: Get = (path) => get(path, signal, handle);
-      return { node: handle.name, ...(await probeClock(fromNode, clock, signal)) };
+      return {
+        node: handle.name,
+        ...(await boundClock(() => readClock(fromNode, signal), clock, clockProbes)),
+      };
     },
   };
 }
@@ -91,23 +95,9 @@ async function* readRows(get: Get, sinceMs: number, signal: AbortSignal): AsyncI
   }
 }
 
-/** Cristian's algorithm: the probe with the shortest round trip bounds the offset by half of it. */
-async function probeClock(
-  get: Get,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<{ offsetMs: number; boundMs: number }> {
-  let best = { offsetMs: 0, boundMs: Number.POSITIVE_INFINITY };
-  for (let probe = 0; probe < clockProbes; probe++) {
-    const sentMs = clock.now();
-    const response = await get('/clock', signal);
-    let body = '';
-    for await (const chunk of response) body += String(chunk);
-    const roundTripMs = clock.now() - sentMs;
-    const { nowMs } = JSON.parse(body) as { nowMs: number };
-    if (roundTripMs / 2 < best.boundMs) {
-      best = { offsetMs: nowMs - (sentMs + roundTripMs / 2), boundMs: roundTripMs / 2 };
-    }
-  }
-  return best;
+async function readClock(get: Get, signal: AbortSignal): Promise<number> {
+  const response = await get('/clock', signal);
+  let body = '';
+  for await (const chunk of response.setEncoding('utf8')) body += String(chunk);
+  return (JSON.parse(body) as { nowMs: number }).nowMs;
 }

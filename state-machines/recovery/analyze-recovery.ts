@@ -9,7 +9,7 @@ import { findRecovery, layOut, type Observation, type Timeline } from './timelin
 
 /** The judged part of a trial's record. */
 export type Recovery = Required<
-  Pick<TrialRecord, 'instants' | 'figures' | 'recoveryBand' | 'thetaMs' | 'excursions'>
+  Pick<TrialRecord, 'instants' | 'noticed' | 'figures' | 'recoveryBand' | 'thetaMs' | 'excursions'>
 > &
   Pick<TrialRecord, 'smallestStallMs' | 'message'> & {
     readonly verdict: TrialVerdict;
@@ -30,6 +30,7 @@ const blindMs = 5_000;
  * - Stall = sum over the visible frontier's standstills that reach into [t_eff, t_rec] of what each lasts after t_eff
  *   beyond the p99 of the calibrated ones.
  * - t_first = end of the longest standstill there, if it is longer than that p99; catch-up = t_rec - t_first.
+ * - t_det = the first control plane's first answer that shows a loss; t_red = the last one's first that shows none.
  * - Error bound = longest gap between rows + resolution of t_eff + p99 commit gap + clock bound; of the stall, which is
  *   the difference of two sampled lengths, one longest gap more.
  * - Smallest stall sure to be seen = theta - least F_visible + p99 commit gap + longest gap between rows.
@@ -39,7 +40,7 @@ export function analyzeRecovery(observation: Observation): Recovery {
   const { calibration, rows } = observation;
   const { stopMs, effMs, thetaMs, crossings } = timeline;
   const watched = rows.filter(({ atMs }) => atMs <= stopMs);
-  const redundancy = judgeRedundancy(rows, timeline.orderedMs);
+  const redundancy = judgeRedundancy(rows, timeline.orderedMs, observation.clock.offsetMs);
   const before = watched.findLast(({ atMs }) => atMs <= timeline.orderedMs);
   const correctness = judgeCorrectness(before, watched.at(-1));
   const excursions = crossings.excursions.length;
@@ -51,7 +52,7 @@ export function analyzeRecovery(observation: Observation): Recovery {
       ...judged,
       verdict: { ...verdict, recovery: 'Invalid' },
       message: invalid,
-      ...{ instants: ordersOf(observation), figures: {}, recoveryBand: [] },
+      ...{ instants: ordersOf(observation), noticed: [], figures: {}, recoveryBand: [] },
     };
   }
   const measured = measure(observation, timeline, redundancy);
@@ -59,7 +60,7 @@ export function analyzeRecovery(observation: Observation): Recovery {
   return {
     ...judged,
     verdict: { ...verdict, recovery: recoveryVerdict(timeline, redundancy.state) },
-    instants: instantsOf(observation, measured),
+    ...instantsOf(observation, measured),
     ...figuresOf(observation, measured),
     recoveryBand: bandFactors.map((factor) => {
       const { recMs } = findRecovery(observation, factor);
@@ -128,21 +129,21 @@ function measure({ rows, calibration }: Observation, timeline: Timeline, redunda
 }
 
 /** Back on the controller's clock, each with who says so and how sharply. */
-function instantsOf(observation: Observation, measured: Measured): Recovery['instants'] {
+function instantsOf(observation: Observation, measured: Measured): Pick<Recovery, 'instants' | 'noticed'> {
   const { clock } = observation;
-  const { detectedMs, detectedResolutionMs = 0, restoredMs, restoredResolutionMs = 0 } = measured.redundancy;
-  const { firstMs, recMs, samplingMs } = measured;
-  const seen = (atMs: number, source: string, resolutionMs: number): Instant => ({
-    atMs: atMs - clock.offsetMs,
-    source,
-    resolutionMs,
-  });
+  const { redundancy, firstMs, recMs, samplingMs } = measured;
+  const [det] = redundancy.noticed;
+  const told = ({ atMs, ...rest }: Instant): Instant => ({ atMs: atMs - clock.offsetMs, ...rest });
+  const seen = (atMs: number): Instant => told({ atMs, source: 'samples', resolutionMs: samplingMs });
   return {
-    ...ordersOf(observation),
-    ...(detectedMs !== undefined && { det: seen(detectedMs, 'spark-master', detectedResolutionMs) }),
-    ...(firstMs !== undefined && { first: seen(firstMs, 'samples', samplingMs) }),
-    ...(recMs !== undefined && { rec: seen(recMs, 'samples', samplingMs) }),
-    ...(restoredMs !== undefined && { red: seen(restoredMs, 'spark-master', restoredResolutionMs) }),
+    instants: {
+      ...ordersOf(observation),
+      ...(det && { det: told(det) }),
+      ...(firstMs !== undefined && { first: seen(firstMs) }),
+      ...(recMs !== undefined && { rec: seen(recMs) }),
+      ...(redundancy.restored && { red: told(redundancy.restored) }),
+    },
+    noticed: redundancy.noticed.map(told),
   };
 }
 
@@ -159,26 +160,25 @@ function ordersOf({ instants }: Observation): Recovery['instants'] {
 function figuresOf(observation: Observation, measured: Measured): Pick<Recovery, 'figures' | 'afterHeal'> {
   const { instants, calibration, clock } = observation;
   const { effMs, endMs, recMs, firstMs, samplingMs, crossings } = measured;
-  const { detectedMs, detectedResolutionMs = 0, restoredMs, restoredResolutionMs = 0 } = measured.redundancy;
+  const { noticed, restored } = measured.redundancy;
   const effErrorMs = (instants.effResolutionMs ?? 0) + clock.boundMs;
   const errorMs = samplingMs + effErrorMs + calibration.commitGapMs;
   const figure = (ms: number): Figure => ({ ms, errorMs });
   const stall = (ms: number): Figure => ({ ms, errorMs: errorMs + samplingMs });
   const predicted = predictCatchUp(observation, { ...measured, stall: stall(measured.firstStallMs) });
-  const asked = (ms: number, resolutionMs: number): Figure => ({ ms, errorMs: resolutionMs + effErrorMs });
+  const told = ({ atMs, resolutionMs }: Instant): Figure => ({
+    ms: Math.max(0, atMs - effMs),
+    errorMs: resolutionMs + effErrorMs,
+  });
   return {
     figures: {
       stall: stall(measured.stallMs),
-      ...(detectedMs !== undefined && {
-        detection: asked(Math.max(0, detectedMs - effMs), detectedResolutionMs),
-      }),
+      ...(noticed[0] && { detection: told(noticed[0]) }),
       ...(recMs !== undefined && { recovery: figure(recMs - effMs) }),
       ...(firstMs !== undefined && { firstOutput: figure(firstMs - effMs) }),
       ...(firstMs !== undefined && recMs !== undefined && { catchUp: figure(Math.max(0, recMs - firstMs)) }),
       ...(predicted && { catchUpPredicted: predicted }),
-      ...(restoredMs !== undefined && {
-        redundancy: asked(Math.max(0, restoredMs - effMs), restoredResolutionMs),
-      }),
+      ...(restored && { redundancy: told(restored) }),
     },
     ...(endMs !== undefined && {
       afterHeal: {

@@ -1,3 +1,5 @@
+import type { ControlPlaneView } from './control-planes.ts';
+
 /**
  * One row of the observer's stream, every 250 ms. A frontier is the *intended* time (epoch ms, generator's clock) of
  * the oldest record that has not got there yet, in the slowest partition: age = atMs - frontier. When nothing is
@@ -22,8 +24,8 @@ export interface Sample {
   readonly batchAtMs: number | null;
   /** What that batch says of itself; null before the first. */
   readonly batch: BatchProgress | null;
-  /** What the system's own control planes say; null when they could not be asked. */
-  readonly system: SystemView | null;
+  /** The newest answers of the system's own control planes; who cannot be asked has none. */
+  readonly views: readonly ControlPlaneView[];
   readonly correctness: Correctness;
   readonly sources: Sources;
 }
@@ -54,15 +56,6 @@ export interface Sources {
    * new observer finds the same ones, unless older records were removed meanwhile. Null before the first record.
    */
   readonly countedSinceMs: number | null;
-}
-
-/** Redundancy as Spark reports it, with the instant of the answer. */
-export interface SystemView {
-  readonly atMs: number;
-  readonly mastersAlive: number;
-  readonly workersAlive: number;
-  readonly executors: number;
-  readonly cores: number;
 }
 
 /**

@@ -1,26 +1,23 @@
-import { parts } from './redundancy.ts';
-import type { Sample, SystemView } from './sample.ts';
+import type { Sample } from './sample.ts';
 
-/** What a system has of each part that it can lose. */
-export type Spares = Readonly<Record<(typeof parts)[number], number>>;
+/** What a system has of each part that it can lose, by control plane and part. */
+export type Spares = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** What the rows' newest answer of the control planes counts; undefined when they were never heard. */
+/** What the rows' newest answers of the control planes count; undefined when none was ever heard. */
 export function sparesOf(rows: readonly Sample[]): Spares | undefined {
-  const view = rows.findLast(({ system }) => system !== null)?.system;
-  return view ? countsOf(view) : undefined;
+  const row = rows.findLast(({ views }) => views.length > 0);
+  return row && Object.fromEntries(row.views.map(({ source, parts }) => [source, parts]));
 }
 
 /** What is less than it was, one sentence each; empty when nothing is. More than there was is no lack. */
 export function missingSpares(row: Sample | undefined, before: Spares | undefined): readonly string[] {
   if (!before) return [];
   if (!row) return ['the observer gives no rows'];
-  const { system } = row;
-  if (!system) return ['the control planes do not answer'];
-  return parts
-    .filter((part) => system[part] < before[part])
-    .map((part) => `${part} is ${system[part]}, was ${before[part]} at the calibration`);
-}
-
-function countsOf({ mastersAlive, workersAlive, executors, cores }: SystemView): Spares {
-  return { mastersAlive, workersAlive, executors, cores };
+  const silent = Object.keys(before).filter((source) => !row.views.some((view) => view.source === source));
+  const lacks = row.views.flatMap(({ source, parts }) =>
+    Object.entries(before[source] ?? {})
+      .filter(([part, count]) => (parts[part] ?? 0) < count)
+      .map(([part, count]) => `${part} is ${parts[part] ?? 0}, was ${count} at the calibration`),
+  );
+  return [...silent.map((source) => `${source} does not answer`), ...lacks];
 }

@@ -60,6 +60,17 @@ export const measureAnalyzeDay: Measure<Name> = async (site, signal) => {
   };
 };
 
+/** A whole system's answers. */
+function viewsAt(atMs: number): Sample['views'] {
+  return [
+    { source: 'spark-master', atMs, parts: { mastersAlive: 1, workersAlive: 3 }, losses: 0 },
+    { source: 'spark-driver', atMs, parts: { executors: 3, cores: 6 }, losses: 0 },
+    { source: 'kafka', atMs, parts: { brokers: 1, partitionsLed: 12, inSyncReplicas: 12 }, losses: 0 },
+    { source: 'zookeeper', atMs, parts: { serversServing: 1, leaders: 1 }, losses: 0 },
+    { source: 'swarm', atMs, parts: { nodesReady: 6, managersReachable: 1, tasksRunning: 9 }, losses: 0 },
+  ];
+}
+
 /** Rows of a job that commits about every 1.2 s and works off what it missed at four times the speed. */
 function* lines(): Iterable<string> {
   const random = seededRandom(day.ms);
@@ -83,7 +94,7 @@ function* lines(): Iterable<string> {
       ...{ atMs, ackedMs: atMs - Math.round(random() * 300), committedMs: visibleMs, visibleMs },
       ...{ intended: ms * 2, acked: ms * 2 - 300, generatorBehindMs: Math.round(random() * 100) },
       ...{ batchId, batchAtMs },
-      system: { atMs: atMs - (atMs % 500), mastersAlive: 1, workersAlive: 3, executors: 3, cores: 6 },
+      views: viewsAt(atMs - (atMs % 500)),
       batch: null,
       correctness: { ...noFindings, shortWindows: 1, shortRecords: Math.round(random() * 3_000) },
       sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },

@@ -375,12 +375,13 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
       swarm.services.delete(id);
     },
 
-    listTasks: ({ service, node }) =>
+    listTasks: ({ service, node, desired }) =>
       read('listTasks', () =>
         swarm
           .tasks()
           .filter((task) => service === undefined || task.ServiceID === service)
-          .filter((task) => node === undefined || task.NodeID === node),
+          .filter((task) => node === undefined || task.NodeID === node)
+          .filter((task) => desired === undefined || task.DesiredState === desired),
       ),
   };
 }

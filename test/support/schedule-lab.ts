@@ -9,6 +9,7 @@ import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type {
   CheckpointKind,
+  ClockBound,
   FaultKind,
   Outcome,
   RunRecord,
@@ -107,6 +108,7 @@ export class ScheduleLab {
   readonly interventions = createInterventions(this.clock);
   /** What of the cluster is not as it should be. */
   shortcomings: readonly string[] = [];
+  clocks: () => readonly ClockBound[] = () => [];
   settings: Readonly<Record<string, string>> = { 'streaming.PROFILE': 'defaults' };
   /** How far the machine's clock was set since the beginning. */
   clockSetMs = 0;
@@ -187,6 +189,7 @@ export class ScheduleLab {
     const cluster = (): ClusterAccess => ({
       ...{ claims, workload, triggerMs: 1_000, settings: this.settings, interventions: this.interventions },
       shortcomings: async () => this.shortcomings,
+      clocks: async () => this.clocks(),
       ...(this.checkpoint && { checkpoint: this.checkpoint }),
       nodeNames: this.nodes.map((node) => node.name),
       nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
@@ -259,7 +262,13 @@ export function steadyJob(clock: FakeClock, mood: Partial<JobMood> = {}): Worklo
         yield {
           ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
           ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs },
-          system: { atMs, mastersAlive: 1, workersAlive: alive, executors: alive, cores: alive },
+          views: [
+            {
+              ...{ source: 'spark-master', atMs, losses: 0 },
+              parts: { mastersAlive: 1, workersAlive: alive },
+            },
+            { ...{ source: 'spark-driver', atMs, losses: 0 }, parts: { executors: alive, cores: alive } },
+          ],
           ...{ batch: null, correctness: noFindings },
           sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
         };

@@ -59,6 +59,15 @@ const maxRecoveryMs = 600_000;
 /** 27 November 2026, 02:00 UTC. */
 export const startMs = Date.UTC(2026, 10, 27, 2);
 
+/** What Spark says when so many workers and executors of three are alive. */
+function viewsOf(atMs: number, alive: number): Sample['views'] {
+  const losses = 3 - alive;
+  return [
+    { source: 'spark-master', atMs, parts: { mastersAlive: 1, workersAlive: alive }, losses },
+    { source: 'spark-driver', atMs, parts: { executors: alive, cores: alive }, losses },
+  ];
+}
+
 /** Rows of one shape around `effMs` (epoch ms), as the observer would have written them. */
 export function* syntheticRows(
   shape: Shape,
@@ -90,13 +99,7 @@ export function* syntheticRows(
       generatorBehindMs: Math.round(80 * random()),
       batchId: Math.floor((batchAtMs - effMs - fromMs) / triggerMs),
       batchAtMs,
-      system: {
-        atMs: atMs - Math.round(40 * random()),
-        mastersAlive: 1,
-        workersAlive: isLost ? 2 : 3,
-        executors: isLost ? 2 : 3,
-        cores: isLost ? 2 : 3,
-      },
+      views: viewsOf(atMs - Math.round(40 * random()), isLost ? 2 : 3),
       batch: null,
       sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
       correctness: {

@@ -37,3 +37,24 @@ export async function withAdmin<T>(kafka: Kafka, use: (admin: Admin) => Promise<
     await admin.disconnect();
   }
 }
+
+/** Asks by a connection that is kept from question to question. */
+export type AskBroker = <T>(ask: (admin: Admin) => Promise<T>) => Promise<T>;
+
+/** A connection is made when one is needed; whoever fails to answer on it has lost it. */
+export function keptAdmin(kafka: Kafka): AskBroker {
+  let kept: Admin | null = null;
+  return async (ask) => {
+    const admin = kept ?? kafka.admin();
+    try {
+      if (kept === null) await admin.connect();
+      kept = admin;
+      return await ask(admin);
+    } catch (error) {
+      // One that lost its peer in silence would not notice for minutes.
+      kept = null;
+      admin.disconnect().catch(() => {});
+      throw error;
+    }
+  };
+}

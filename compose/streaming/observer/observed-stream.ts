@@ -1,4 +1,5 @@
-import type { BatchProgress, Sample, SystemView } from '../../../state-machines/recovery/sample.ts';
+import type { ControlPlane, ControlPlaneView } from '../../../state-machines/recovery/control-planes.ts';
+import type { BatchProgress, Sample } from '../../../state-machines/recovery/sample.ts';
 import type { PartitionRange, ReadBatch, TopicPartition } from '../kafka/read-topics.ts';
 import type { GeneratorFrontier } from '../records/frontier.ts';
 import { ackedFrontier, committedFrontier, intendedRecords, visibleFrontier } from './frontiers.ts';
@@ -19,7 +20,7 @@ export class ObservedStream {
   private progress: JobProgress | null = null;
   private batchAtMs: number | null = null;
   private batch: BatchProgress | null = null;
-  private system: SystemView | null = null;
+  private readonly views = new Map<ControlPlane, ControlPlaneView>();
   private caughtUp = false;
 
   /** `startedMs`: when this observer began to know things; epoch ms. */
@@ -55,8 +56,13 @@ export class ObservedStream {
     );
   }
 
-  systemAnswered(view: SystemView | null): void {
-    this.system = view;
+  viewed(view: ControlPlaneView): void {
+    this.views.set(view.source, view);
+  }
+
+  /** A control plane that does not answer says nothing, also not what it said before. */
+  silent(source: ControlPlane): void {
+    this.views.delete(source);
   }
 
   /** Where reading goes on after an interruption. */
@@ -104,7 +110,7 @@ export class ObservedStream {
       batchId: progress?.batchId ?? null,
       batchAtMs: this.batchAtMs,
       batch: this.batch,
-      system: this.system,
+      views: [...this.views.values()],
       correctness: oracle.correctness(),
       sources: {
         observerStartedMs: this.startedMs,

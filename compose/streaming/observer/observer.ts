@@ -1,18 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Admin, Kafka } from 'kafkajs';
+import type { Kafka } from 'kafkajs';
 import { pino } from 'pino';
+import { viewer } from '../../../state-machines/recovery/control-planes.ts';
 import type { Sample } from '../../../state-machines/recovery/sample.ts';
 import { json, metricsOf, serveRoutes } from '../http-routes.ts';
-import { kafkaClient, topics } from '../kafka/kafka-client.ts';
+import { kafkaClient, keptAdmin, topics } from '../kafka/kafka-client.ts';
 import { readTopics, type TopicReader, topicRanges } from '../kafka/read-topics.ts';
 import type { Catalogue } from '../records/record.ts';
 import { askGenerators, GeneratorAnswers } from './ask-generators.ts';
+import { controlPlanesOf } from './control-planes.ts';
 import { askJob } from './job-progress.ts';
 import { ObservedStream } from './observed-stream.ts';
 import { observerMetrics } from './observer-metrics.ts';
 import { poll } from './poll.ts';
 import { SampleRing } from './sample-ring.ts';
-import { askSpark } from './system-view.ts';
 import { kafkaSource, verifyTopics } from './verify.ts';
 
 // Follows the workload and serves a row of what it knows every 250 ms; with `--verify` it reads both topics once, prints
@@ -64,7 +65,7 @@ async function follow(env: NodeJS.ProcessEnv): Promise<void> {
     newest = stream.sample(atMs);
     if (newest !== null) ring.add(newest);
   }, stop.signal);
-  const asking = [askEveryone(stream, env, stop.signal), followEnds(stream, kafka, stop.signal)];
+  const asking = [askEveryone(stream, kafka, env, stop.signal), followEnds(stream, kafka, stop.signal)];
   await readable(stream, stop.signal);
   const reading = readTopics(readerOf(stream, kafka, stop), stop.signal);
   await Promise.all([ticking, ...asking, reading]);
@@ -116,26 +117,18 @@ function readerOf(stream: ObservedStream, kafka: Kafka, stop: AbortController): 
 
 /** Asks for the ends of both topics: first for what there is to read, then for what must have been read by now. */
 async function followEnds(stream: ObservedStream, kafka: Kafka, signal: AbortSignal): Promise<void> {
-  let admin: Admin | null = null;
+  const askBroker = keptAdmin(kafka);
   let askedMs = 0;
   await poll(
     {
       everyMs: 500,
       timeoutMs: requestTimeoutMs,
-      ask: async () => {
+      ask: () => {
         askedMs = Date.now();
-        if (admin === null) {
-          admin = kafka.admin();
-          await admin.connect();
-        }
-        return topicRanges(admin, Object.values(topics));
+        return askBroker((admin) => topicRanges(admin, Object.values(topics)));
       },
       onAnswer: (ranges) => stream.endsAsked(ranges, askedMs),
-      onSilence: () => {
-        // A connection that lost its peer in silence would not notice for minutes.
-        admin?.disconnect().catch(() => {});
-        admin = null;
-      },
+      onSilence: () => {},
     },
     signal,
   );
@@ -156,17 +149,21 @@ async function everySampleTick(tick: (atMs: number) => void, signal: AbortSignal
 
 async function askEveryone(
   stream: ObservedStream,
+  kafka: Kafka,
   env: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<void> {
   const generators = (env.GENERATOR_URL ?? 'http://generator:9400').split(',');
   const answers = new GeneratorAnswers();
   const driver = env.DRIVER_URL ?? 'http://driver:9402';
-  const urls = {
+  let applicationId = '';
+  const planes = controlPlanesOf({
     masters: (env.MASTER_URLS ?? 'http://spark-master:8080').split(','),
     driverUi: env.DRIVER_UI_URL ?? 'http://driver:4040',
-  };
-  let applicationId = '';
+    zookeepers: (env.ZOOKEEPERS ?? 'zookeeper:2181').split(','),
+    applicationId: () => applicationId,
+    askBroker: keptAdmin(kafka),
+  });
   await Promise.all([
     poll(
       {
@@ -194,16 +191,19 @@ async function askEveryone(
       },
       signal,
     ),
-    poll(
-      {
-        everyMs: 500,
-        timeoutMs: 1_000,
-        ask: (it) => askSpark(urls, applicationId, it),
-        onAnswer: (view) => stream.systemAnswered(view),
-        onSilence: () => stream.systemAnswered(null),
-      },
-      signal,
-    ),
+    ...planes.map(({ source, ask }) => {
+      const view = viewer(source);
+      return poll(
+        {
+          everyMs: 500,
+          timeoutMs: 1_000,
+          ask,
+          onAnswer: (answer) => stream.viewed(view(answer, Date.now())),
+          onSilence: () => stream.silent(source),
+        },
+        signal,
+      );
+    }),
   ]);
 }
 
