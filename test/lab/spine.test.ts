@@ -6,6 +6,8 @@ import t from 'tap';
 import type { ClusterStatus, ScheduleStatus } from '../../crds/status.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import type { RunRecord } from '../../state-machines/contract.ts';
+import { controlPlanes } from '../../state-machines/recovery/control-planes.ts';
+import type { Sample } from '../../state-machines/recovery/sample.ts';
 import {
   controllerJson,
   endController,
@@ -235,6 +237,13 @@ t.test('a crash is injected, verified and measured', { timeout: 400_000 }, async
   t.match(trial.verdict?.recovery, /^(Recovered|Masked)$/);
   t.ok((trial.figures.stall?.ms ?? 0) > 1_000, `stalled ${trial.figures.stall?.ms} ms`);
   t.ok(trial.figures.detection, 'noticed by the system itself');
+  const noticed = trial.noticed!.map(({ source }) => source);
+  for (const plane of ['spark-master', 'spark-driver', 'swarm']) t.ok(noticed.includes(plane), plane);
+  t.match(trial.instants, { det: { source: noticed[0] }, red: {} });
+  t.match(
+    trial.clocks!.map(({ node }) => node).sort(),
+    [1, 2, 3, 4, 5, 6].map((n) => `node${n}`),
+  );
   if (trial.verdict?.recovery === 'Recovered') {
     t.ok(trial.figures.recovery!.ms >= trial.figures.detection!.ms, 'noticed before recovered');
   }
@@ -250,7 +259,12 @@ t.test('a crash is injected, verified and measured', { timeout: 400_000 }, async
       () => Number(askPrometheus([metric])[0]?.data?.result[0]?.value[1]) > 0 || undefined,
     );
   }
-  t.ok(readFileSync(join(state, trial.samples ?? ''), 'utf8').split('\n').length > 100, 'raw rows are kept');
+  const rows = readFileSync(join(state, trial.samples ?? ''), 'utf8')
+    .trim()
+    .split('\n');
+  t.ok(rows.length > 100, 'raw rows are kept');
+  const { views } = JSON.parse(rows.at(-1)!) as Sample;
+  t.same(views.map(({ source }) => source).sort(), [...controlPlanes].sort(), 'every control plane answers');
   await clusterIs('True', 60_000);
 });
 
