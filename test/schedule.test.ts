@@ -773,10 +773,10 @@ t.test('the run of a schedule', async (t) => {
     t.same(lab.metrics.thetas[0], { schedule: name, seconds: calibration!.thetaMs / 1000, begun: 0 });
     t.same(
       lab.metrics.bounds,
-      [
+      Array.from({ length: 2 }, () => [
         ['node2', 0.002],
-        ['node2', 0.002],
-      ],
+        ['node3', 0.003],
+      ]).flat(),
       'the clock error bound is exported',
     );
   });
@@ -1004,6 +1004,7 @@ t.test('a campaign', async (t) => {
         (lab) => void lab.run(renamed(other)),
       ],
       [/^the clock of the controller was set by 2000 ms$/, (lab) => (lab.clockSetMs = 2_000)],
+      [/^the clock of node3 moved by -900 ms against/, (lab) => (lab.clockOffsetMs = -900)],
       [
         /^a task of streaming_kafka, on which the measurement depends, ended$/,
         (lab) => lab.swarm.restartTasks('streaming_kafka'),
@@ -1014,6 +1015,7 @@ t.test('a campaign', async (t) => {
       void lab.clock.sleep(30_000, never).then(() => happen(lab));
       const { trials } = await lab.run(mine);
       t.match(trials[0], { outcome: 'Healed', verdict: { recovery: 'Invalid' }, message: words });
+      t.same(trials[0]?.clocks, [{ node: 'node3', offsetMs: 0, boundMs: 3 }], 'as before the fault');
     }
     const lab = await prepare();
     void lab.clock.sleep(60_000, never).then(() => (lab.settings = { 'streaming.PROFILE': 'fast' }));

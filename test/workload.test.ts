@@ -44,7 +44,7 @@ t.test('the swarm as a control plane', async (t) => {
   swarm.addNode('node2', 'worker');
   const service = {
     ...{ Name: 'a', Labels: {}, Mode: { Replicated: { Replicas: 2 } } },
-    TaskTemplate: { ContainerSpec: { Image: 'any:1' } },
+    ...{ TaskTemplate: { ContainerSpec: { Image: 'any:1' } }, EndpointSpec: { Mode: 'vip' as const } },
   };
   await swarm.gateway.createService(service, never);
 

@@ -32,7 +32,7 @@ export async function boundNodeClock(
     const { stdout } = await node.exec('date +%s%N', [], {}, signal);
     const ns = Number(stdout.trim());
     if (!(ns > 0)) throw new ExecError(node.name, `date answered ${stdout.trim()}`);
-    return ns / 1e6;
+    return Math.round(ns / 1e6);
   };
   return { node: node.name, ...(await boundClock(ask, clock, nodeProbes)) };
 }

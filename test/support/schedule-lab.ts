@@ -9,7 +9,6 @@ import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type {
   CheckpointKind,
-  ClockBound,
   FaultKind,
   Outcome,
   RunRecord,
@@ -108,7 +107,8 @@ export class ScheduleLab {
   readonly interventions = createInterventions(this.clock);
   /** What of the cluster is not as it should be. */
   shortcomings: readonly string[] = [];
-  clocks: () => readonly ClockBound[] = () => [];
+  /** How one node's clock stands to the world's; the others do not answer. */
+  clockOffsetMs = 0;
   settings: Readonly<Record<string, string>> = { 'streaming.PROFILE': 'defaults' };
   /** How far the machine's clock was set since the beginning. */
   clockSetMs = 0;
@@ -189,7 +189,7 @@ export class ScheduleLab {
     const cluster = (): ClusterAccess => ({
       ...{ claims, workload, triggerMs: 1_000, settings: this.settings, interventions: this.interventions },
       shortcomings: async () => this.shortcomings,
-      clocks: async () => this.clocks(),
+      clocks: async () => [{ node: 'node3', offsetMs: this.clockOffsetMs, boundMs: 3 }],
       ...(this.checkpoint && { checkpoint: this.checkpoint }),
       nodeNames: this.nodes.map((node) => node.name),
       nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
