@@ -21,6 +21,8 @@ export interface LabLayout {
   readonly subnet: string;
   /** Swarm labels of each node. */
   readonly nodes: readonly Readonly<Record<string, string>>[];
+  /** As in a manifest; a path when nothing is said. */
+  readonly checkpoint?: object;
 }
 
 export interface ScheduleOutcome {
@@ -77,7 +79,11 @@ export class BenchLab {
   readonly log: string;
   readonly statuses: StatusStores;
 
-  constructor({ workDir, cacheDir }: BenchSite, layout: LabLayout, signal: AbortSignal) {
+  constructor(
+    { workDir, cacheDir }: Pick<BenchSite, 'workDir' | 'cacheDir'>,
+    layout: LabLayout,
+    signal: AbortSignal,
+  ) {
     this.#layout = layout;
     this.#signal = signal;
     const path = (name: string) => join(workDir, `${layout.name}${name}`);
@@ -94,13 +100,13 @@ export class BenchLab {
 
   /** Saves the manifest with these stacks and no others, which may remove all services; the first nodes are the managers. */
   save(stacks: readonly StackEntry[], managers = 1): void {
-    const { name, subnet, nodes } = this.#layout;
+    const { name, subnet, nodes, checkpoint = { path: {} } } = this.#layout;
     const spec = {
       provisioner: { lab: { subnet } },
       nodes: nodes.map((labels, index) => {
         return { name: `node${index + 1}`, role: index < managers ? 'manager' : 'worker', labels };
       }),
-      checkpoint: { path: {} },
+      checkpoint,
       stacks,
     };
     const metadata = { name, annotations: { 'spark-failures.io/allow-prune': 'true' } };
@@ -171,6 +177,19 @@ export class BenchLab {
   /** Runs a command on a node, past everything of ours. */
   onNode(node: number, ...command: readonly string[]): Promise<string> {
     return docker(['exec', this.container(node), ...command], this.#signal);
+  }
+
+  /** `docker OPTIONS CONTAINER COMMAND` on the node, for the running task of a service such as `streaming_kafka`. */
+  async onTask(
+    node: number,
+    service: string,
+    options: readonly string[],
+    command: readonly string[] = [],
+  ): Promise<string> {
+    const named = `label=com.docker.swarm.service.name=${service}`;
+    const id = await this.onNode(node, 'docker', 'ps', '-q', '--filter', named);
+    if (!/^\w+$/.test(id)) throw new Error(`there is no one task of ${service}: ${id}`);
+    return this.onNode(node, 'docker', ...options, id, ...command);
   }
 
   /** The container that is node number `node`, from 1. */

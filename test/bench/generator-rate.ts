@@ -2,12 +2,13 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
-import type { GeneratorFrontier } from '../../compose/streaming/records/frontier.ts';
 import { type BenchLab, type StackEntry, withLab } from './bench-lab.ts';
 import { type BenchSite, type Measure, until } from './bench-site.ts';
 import { median } from './figure.ts';
+import { askFrontier, memoryMb } from './generator-task.ts';
 
 const stackName = 'load';
+const generator = `${stackName}_generator`;
 const recordBytes = 100;
 /** Never reached: it sends what it can, and what is due only grows. */
 const rate = 2_000_000;
@@ -36,7 +37,7 @@ export const measureGeneratorRate: Measure<Name> = (site, signal) =>
       site.progress('generator-rate: a node with a broker and a generator');
       lab.save([saveLoad(site)]);
       await lab.apply();
-      const isSending = async () => (await askFrontier(lab)).acked > 0 || undefined;
+      const isSending = async () => (await askFrontier(lab, node, generator)).acked > 0 || undefined;
       const wait = { what: 'records acknowledged', everyMs: 500, deadlineMs: 180_000 };
       await until(wait, () => isSending().catch(() => undefined), signal);
       const topic = ['--bootstrap-server', bootstrap, '--topic', rivalTopic, '--partitions', `${partitions}`];
@@ -47,12 +48,12 @@ export const measureGeneratorRate: Measure<Name> = (site, signal) =>
       for (let run = 1; run <= n; run++) {
         await sleep(warmMs, undefined, { signal });
         ours.push(await acknowledgedPerSecond(lab, signal));
-        await onContainer(lab, 'generator', ['pause']);
+        await lab.onTask(node, generator, ['pause']);
         theirs.push(await rivalPerSecond(lab));
-        await onContainer(lab, 'generator', ['unpause']);
+        await lab.onTask(node, generator, ['unpause']);
         site.progress(`generator-rate: ${ours.at(-1)} a second, ProducerPerformance ${theirs.at(-1)}`);
       }
-      const [memory, plain] = await memoryMb(lab);
+      const [memory, plain] = await memoryMb(lab, node, generator);
       return {
         'generator-rate': {
           ...{ value: median(ours), unit: 'events/s', n, baseline: median(theirs) },
@@ -71,7 +72,7 @@ export const measureGeneratorRate: Measure<Name> = (site, signal) =>
 function saveLoad({ packageRoot, workDir }: BenchSite): StackEntry {
   const folder = join(packageRoot, 'compose', 'streaming');
   const stack = parse(readFileSync(join(folder, 'stack.yaml'), 'utf8'), { merge: true });
-  const { kafka, generator } = stack.services;
+  const { kafka, generator: load } = stack.services;
   // Its rival runs beside the broker.
   kafka.deploy.resources.limits.memory = '2048M';
   // Octal in the file, and read as the number 644.
@@ -87,25 +88,17 @@ function saveLoad({ packageRoot, workDir }: BenchSite): StackEntry {
   mkdirSync(join(workDir, 'stacks'), { recursive: true });
   writeFileSync(
     path,
-    stringify({ services: { kafka, generator }, networks: stack.networks, volumes, configs }),
+    stringify({ services: { kafka, generator: load }, networks: stack.networks, volumes, configs }),
   );
   const env = { RATE: `${rate}`, RECORD_BYTES: `${recordBytes}`, PARTITIONS: `${partitions}` };
   return { name: stackName, compose: path, env };
 }
 
 async function acknowledgedPerSecond(lab: BenchLab, signal: AbortSignal): Promise<number> {
-  const before = await askFrontier(lab);
+  const before = await askFrontier(lab, node, generator);
   await sleep(windowMs, undefined, { signal });
-  const after = await askFrontier(lab);
+  const after = await askFrontier(lab, node, generator);
   return Math.round(((after.acked - before.acked) * 1000) / (after.atMs - before.atMs));
-}
-
-/** The generator's clock and counts; asked from inside, for nothing of it is published. */
-async function askFrontier(lab: BenchLab): Promise<GeneratorFrontier> {
-  const script = "fetch('http://localhost:9400/frontier').then((it) => it.text()).then(console.log)";
-  return JSON.parse(
-    await onContainer(lab, 'generator', ['exec'], ['node', '-e', script]),
-  ) as GeneratorFrontier;
 }
 
 async function rivalPerSecond(lab: BenchLab): Promise<number> {
@@ -127,27 +120,5 @@ async function rivalPerSecond(lab: BenchLab): Promise<number> {
 function inBroker(lab: BenchLab, [tool, ...args]: readonly [string, ...string[]]): Promise<string> {
   const own = ['KAFKA_OPTS=', 'KAFKA_JMX_OPTS=', 'KAFKA_JVM_PERFORMANCE_OPTS=', 'KAFKA_HEAP_OPTS=-Xmx256m'];
   const options = ['exec', ...own.flatMap((variable) => ['-e', variable])];
-  return onContainer(lab, 'kafka', options, [`/opt/kafka/bin/${tool}`, ...args]);
-}
-
-/** The most that the generator ever had, and what a Node process of the same image has that does nothing. */
-async function memoryMb(lab: BenchLab): Promise<readonly [number, number]> {
-  const peaks = await onContainer(lab, 'generator', ['exec'], ['sh', '-c', 'cat /proc/[0-9]*/status']);
-  const kib = [...peaks.matchAll(/^VmHWM:\s+(\d+) kB$/gm)].map(([, size]) => Number(size));
-  const script = 'console.log(process.memoryUsage.rss())';
-  const plain = await onContainer(lab, 'generator', ['exec'], ['node', '-e', script]);
-  return [(Math.max(...kib) * 1024) / 1e6, Number(plain) / 1e6];
-}
-
-/** `docker OPTIONS CONTAINER COMMAND` on the node, for the running task of a service. */
-async function onContainer(
-  lab: BenchLab,
-  service: string,
-  options: readonly string[],
-  command: readonly string[] = [],
-): Promise<string> {
-  const named = `label=com.docker.swarm.service.name=${stackName}_${service}`;
-  const id = await lab.onNode(node, 'docker', 'ps', '-q', '--filter', named);
-  if (!/^\w+$/.test(id)) throw new Error(`there is no one task of ${service}: ${id}`);
-  return lab.onNode(node, 'docker', ...options, id, ...command);
+  return lab.onTask(node, `${stackName}_kafka`, options, [`/opt/kafka/bin/${tool}`, ...args]);
 }
