@@ -74,12 +74,16 @@ export const trialRecordSchema = z.object({
   noticed: z
     .array(instantSchema)
     .exactOptional()
-    .describe('Each control plane that showed a loss, and when it did first: t_det is the earliest.'),
+    .describe(
+      'Each control plane that showed a loss, and when it did first: t_det is the earliest, but for one that was told to.',
+    ),
   figures,
   recoveryBand: z
-    .array(z.object({ factor: z.number(), ms: z.number().exactOptional() }))
+    .array(z.object({ factor: z.number(), thetaMs: z.number(), ms: z.number().exactOptional() }))
     .exactOptional()
-    .describe('Recovery time for other thresholds: 1.1, 1.25 and 1.5 x p99; no ms when it was not reached.'),
+    .describe(
+      'Recovery time for thresholds of 1.1, 1.25 and 1.5 in place of 1.25; no ms when it was not reached.',
+    ),
   thetaMs: z.number().exactOptional().describe('Threshold of F_visible in force.'),
   calibratedMs: z.number().exactOptional().describe('Length of the calibration that it was computed from.'),
   excursions: z
@@ -120,6 +124,10 @@ export const trialRecordSchema = z.object({
     .record(z.string(), z.string())
     .exactOptional()
     .describe('Every setting that governs detection.'),
+  rowsOffsetMs: z
+    .number()
+    .exactOptional()
+    .describe("The clock that stamps the raw rows, the observer's, minus the controller's, at the fault."),
   samples: z.string().exactOptional().describe('File of the raw rows, NDJSON, below the state directory.'),
   message: z.string().exactOptional().describe('Why it is Invalid, Stuck, Unknown or Refused.'),
 });

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { NodeHandle, Role } from '../provisioners/contract.ts';
+import type { ControlPlane } from './recovery/control-planes.ts';
 import type { Sample } from './recovery/sample.ts';
 
 type FaultLevel = 'state' | 'network' | 'resource';
@@ -158,6 +159,8 @@ export interface FaultKind<P = unknown> {
    * timers, and `slowness`, in which everybody still answers, by nobody once it is over (60 s, 240 s, 60 s).
    */
   readonly death: 'crash' | 'silence' | 'slowness';
+  /** The control plane that carries it out: what that one shows is the order, and not that it has noticed anything. */
+  readonly through?: ControlPlane;
   /** What it may be aimed at; never both tasks and services, which a manifest names in the same way. */
   readonly targets: readonly Aim[];
   /** True when the effect stays by itself (a dead process): there is nothing to hold or undo. */

@@ -36,7 +36,7 @@ export interface Trial {
   readonly runId: string;
   /** Whose claims they are: unique among running trials. */
   readonly owner: string;
-  readonly kind: Pick<FaultKind, 'death'>;
+  readonly kind: Pick<FaultKind, 'death' | 'through'>;
   /** Resolves targets and plans, at the last moment before the fault: tasks move while one waits. Several begin together. */
   readonly plan: (signal: AbortSignal) => Promise<readonly FaultRun[]>;
   /** A control: what is planned is nothing, nothing is done, and it is watched as if that had been held so long. */
@@ -121,7 +121,7 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
       if (trial.phaseMs) await ports.clock.sleep(trial.phaseMs, signal);
       const clock = await ports.workload.clockBound(signal);
       observe = ({ instants }) => ({
-        ...{ rows: feed.rows, death: kind.death, calibration, clock, triggerMs: measure.triggerMs },
+        ...{ rows: feed.rows, calibration, clock, triggerMs: measure.triggerMs, ...kind },
         maxRecoveryMs: measure.maxRecoveryMs,
         instants: { ...instants, effMs: instants.effMs! },
       });

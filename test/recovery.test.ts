@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
+import { dueCount, intendedMs } from '../compose/streaming/records/schedule.ts';
 import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts';
 import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery/calibrate.ts';
 import { type ControlPlaneView, viewer } from '../state-machines/recovery/control-planes.ts';
@@ -20,6 +21,7 @@ import {
 } from '../state-machines/recovery/statistics.ts';
 import { findRecovery, layOut, type Observation } from '../state-machines/recovery/timeline.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
+import { type Commit, lastViolationEnd } from './bench/commit-log.ts';
 import { packageRoot } from './support/examples.ts';
 
 const t0 = 1_700_000_000_000;
@@ -232,10 +234,27 @@ t.test('recovery', async (t) => {
     t.equal(figures.recovery!.errorMs, stepMs + 40 + 1_000 + 5);
     t.equal(instants.rec!.atMs, t0 + effAt + figures.recovery!.ms);
     t.same(
-      recoveryBand.map(({ factor }) => factor),
-      [1.1, 1.25, 1.5],
+      recoveryBand.map(({ factor, thetaMs }) => ({ factor, thetaMs })),
+      // 1.75 s and a gap of 1 s is what is in force: another factor moves that.
+      [1.1, 1.25, 1.5].map((factor) => ({ factor, thetaMs: (factor / 1.25) * 2_750 })),
     );
   });
+
+  t.test(
+    'by a lower threshold ends where that was reached, though it was not watched 30 s longer',
+    async (t) => {
+      const slow = {
+        age: withDips((ms) => (ms < effAt ? 0 : Math.max(0, 40_000 - (ms - effAt)) / 10)),
+        endMs: 130_000,
+      };
+      const whole = judge(slow);
+      const { stopMs } = layOut(observe(slow));
+      const rows = rowsOf(slow).filter(({ atMs }) => atMs <= stopMs + 500);
+      t.same(judge(slow, { rows }).recoveryBand, whole.recoveryBand);
+      const [tight, middle] = whole.recoveryBand.map(({ ms }) => ms!);
+      t.ok(tight! > middle! + 1_000, `${tight} after ${middle}`);
+    },
+  );
 
   t.test('takes in a second dip closer than 30 s, and leaves out one that is farther', async (t) => {
     const two = (secondAt: number) =>
@@ -436,6 +455,9 @@ t.test('recovery', async (t) => {
     t.equal(recovery.figures.detection?.ms, 900);
     t.match(recovery.instants.red, { source: 'spark-master', atMs: t0 + effAt + 61_000 - 100 });
     t.equal(recovery.redundancy, 'restored', 'who was replaced at once is missing in no count');
+    const ordered = judge({ age, views, endMs: 130_000 }, { clock, through: 'kafka' });
+    t.equal(ordered.figures.detection?.ms, 15_000, 'whoever was told to has noticed nothing');
+    t.equal(ordered.noticed.length, 3);
   });
 
   t.test('wants to hear everybody at the end who was heard before the fault', async (t) => {
@@ -650,6 +672,61 @@ t.test('against a job whose commits are known', async (t) => {
     const atOnce = { ...once, speed: Infinity };
     t.equal(judge({ age: ageOfJob(atOnce, endMs), endMs }, own).figures.catchUpPredicted, undefined);
   });
+});
+
+t.test("the recovery told from rows is within its bound of what the job's commit log says", async () => {
+  const schedule = { baseMs: t0, rate: 200, partitions: 2 };
+  const endMs = effAt + 240_000;
+  /** A job that commits about once a second what was due, at most `speed` times as much as comes in. */
+  const commitsOf = (gaps: readonly number[], stallMs: number, speed: number): Commit[] => {
+    const commits: Commit[] = [];
+    let ms = 0;
+    let takenMs = 0;
+    for (let batch = 0; ms < endMs; batch++) {
+      const lastMs = ms;
+      ms += gaps[batch % gaps.length]!;
+      if (lastMs <= effAt && ms > effAt) ms += stallMs;
+      takenMs = Math.min(ms - 800, takenMs + speed * (ms - lastMs - (ms - lastMs > stallMs ? stallMs : 0)));
+      commits.push({
+        atMs: t0 + ms,
+        ends: [0, 1].map((partition) => dueCount(schedule, partition, t0 + takenMs)),
+      });
+    }
+    return commits;
+  };
+  const rowsBy = (commits: readonly Commit[], untilMs: number): Sample[] => {
+    const frontiers = commits.map(({ atMs, ends }) => ({
+      batchAtMs: atMs,
+      visibleMs: Math.min(...ends.map((end, partition) => intendedMs(schedule, partition, end))),
+    }));
+    return rowsOf({ age: () => null, endMs: untilMs }).flatMap((row) => {
+      const newest = frontiers.findLast(({ batchAtMs }) => batchAtMs <= row.atMs);
+      return newest ? [{ ...row, ...newest }] : [];
+    });
+  };
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 800, max: 1_400 }), { minLength: 5, maxLength: 30 }),
+      fc.integer({ min: 5_000, max: 60_000 }),
+      fc.double({ min: 2.5, max: 8, noNaN: true }),
+      (gaps, stallMs, speed) => {
+        const own = calibrate(rowsBy(commitsOf(gaps, 0, speed), effAt));
+        if ('problem' in own) return false;
+        const commits = commitsOf(gaps, stallMs, speed);
+        const rows = rowsBy(commits, endMs);
+        const recovery = judge({ age: () => null, endMs }, { rows, calibration: own });
+        const { thetaMs, figures } = recovery;
+        const truth = lastViolationEnd(commits, schedule, {
+          fromMs: t0 + effAt,
+          thetaMs,
+          gapMs: own.commitGapMs,
+        });
+        const { ms, errorMs } = figures.recovery!;
+        return Math.abs(ms - ((truth ?? t0 + effAt) - t0 - effAt)) <= errorMs;
+      },
+    ),
+    { numRuns: 300 },
+  );
 });
 
 t.test('whatever the signal', async (t) => {

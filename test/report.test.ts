@@ -45,7 +45,7 @@ const trial = (number: number, recoveryMs: number, more: Partial<TrialRecord> = 
     red: instant(40_000),
   },
   figures: { stall: figure(15_200), detection: figure(500, 300), recovery: figure(recoveryMs) },
-  recoveryBand: [1.1, 1.25, 1.5].map((factor) => ({ factor, ms: recoveryMs })),
+  recoveryBand: [1.1, 1.25, 1.5].map((factor) => ({ factor, thetaMs: 2_400 * factor, ms: recoveryMs })),
   verdict: { recovery: 'Recovered', correctness: 'Correct' },
   correctness: { wrong: 0, storedTwice: 0, reemitted: 4 },
   ...more,
@@ -490,7 +490,13 @@ t.test(
 );
 
 t.test('the band of thresholds is drawn for each valid trial', async (t) => {
-  const band = { recoveryBand: [{ factor: 1.1, ms: 30_000 }, { factor: 1.25, ms: 21_000 }, { factor: 1.5 }] };
+  const band = {
+    recoveryBand: [
+      { factor: 1.1, thetaMs: 2_640, ms: 30_000 },
+      { factor: 1.25, thetaMs: 3_000, ms: 21_000 },
+      { factor: 1.5, thetaMs: 3_600 },
+    ],
+  };
   const spec = sensitivityOf(
     reportOf([trial(1, 21_000, band), trial(2, 1, invalid)]).campaigns[0]!.arms[0]!,
   )!;

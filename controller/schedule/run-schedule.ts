@@ -284,9 +284,10 @@ function toTrial(
   const owner = ownerOf(schedule);
   const deaths = plannings.map(({ faultKind }) => faultKind.death);
   const death = (['silence', 'slowness'] as const).find((one) => deaths.includes(one)) ?? 'crash';
+  const through = plannings.map(({ faultKind }) => faultKind.through).find((plane) => plane !== undefined);
   const { swarm, claims, triggerMs } = cluster;
   return {
-    ...{ owner, runId, kind: { death } },
+    ...{ owner, runId, kind: { death, ...(through && { through }) } },
     ...(isControl && {
       control: { holdMs: Math.max(...group.faults.map(({ hold }) => parseDuration(hold))) },
     }),

@@ -65,7 +65,7 @@ export function toTrialRecord(
       thetaMs: recovery.thetaMs,
       verdict: isInvalid ? { ...recovery.verdict, recovery: 'Invalid' as const } : recovery.verdict,
       redundancy: recovery.redundancy,
-      ...(recovery.noticed.length > 0 && { noticed: [...recovery.noticed] }),
+      ...(recovery.rowsOffsetMs !== undefined && { rowsOffsetMs: recovery.rowsOffsetMs }),
       correctness: { ...recovery.correctness },
       ...(!isInvalid && judged(recovery)),
     }),
@@ -82,8 +82,10 @@ export function toTrialRecord(
 }
 
 /** What of a recovery is a result. */
-function judged({ recoveryBand, excursions, afterHeal, smallestStallMs }: Recovery): Partial<TrialRecord> {
+function judged(recovery: Recovery): Partial<TrialRecord> {
+  const { recoveryBand, noticed, excursions, afterHeal, smallestStallMs } = recovery;
   return {
+    ...(noticed.length > 0 && { noticed: [...noticed] }),
     recoveryBand: [...recoveryBand],
     excursions,
     ...(afterHeal && { afterHeal }),

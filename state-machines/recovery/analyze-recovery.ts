@@ -11,7 +11,7 @@ import { findRecovery, layOut, type Observation, type Timeline } from './timelin
 export type Recovery = Required<
   Pick<TrialRecord, 'instants' | 'noticed' | 'figures' | 'recoveryBand' | 'thetaMs' | 'excursions'>
 > &
-  Pick<TrialRecord, 'smallestStallMs' | 'message'> & {
+  Pick<TrialRecord, 'smallestStallMs' | 'message' | 'rowsOffsetMs'> & {
     readonly verdict: TrialVerdict;
     readonly correctness: Readonly<Record<string, number>>;
     readonly redundancy: Redundancy['state'];
@@ -38,7 +38,7 @@ const blindMs = 5_000;
 export function analyzeRecovery(observation: Observation): Recovery {
   const timeline = layOut(observation);
   const { calibration, rows } = observation;
-  const { stopMs, effMs, thetaMs, crossings } = timeline;
+  const { stopMs, thetaMs, crossings } = timeline;
   const watched = rows.filter(({ atMs }) => atMs <= stopMs);
   const redundancy = judgeRedundancy(rows, timeline.orderedMs, observation.clock.offsetMs);
   const before = watched.findLast(({ atMs }) => atMs <= timeline.orderedMs);
@@ -62,12 +62,18 @@ export function analyzeRecovery(observation: Observation): Recovery {
     verdict: { ...verdict, recovery: recoveryVerdict(timeline, redundancy.state) },
     ...instantsOf(observation, measured),
     ...figuresOf(observation, measured),
-    recoveryBand: bandFactors.map((factor) => {
-      const { recMs } = findRecovery(observation, factor);
-      return { factor, ...(recMs !== undefined && { ms: recMs - effMs }) };
-    }),
+    rowsOffsetMs: observation.clock.offsetMs,
+    recoveryBand: bandFactors.map((factor) => recoveryAt(observation, factor)),
     ...(crossings.violations.length === 0 && { smallestStallMs }),
   };
+}
+
+/** By another threshold, as far as it was watched by the one in force: when its last violation ended, if that did. */
+function recoveryAt(observation: Observation, factor: number): Recovery['recoveryBand'][number] {
+  const { thetaMs, watch, crossings, effMs } = findRecovery(observation, factor);
+  const last = crossings.violations.at(-1);
+  const isOver = watch.state === 'clean' || (watch.state === 'watching' && last?.open !== true);
+  return { factor, thetaMs, ...(isOver && { ms: Math.max(0, (last?.toMs ?? effMs) - effMs) }) };
 }
 
 function recoveryVerdict(
@@ -132,7 +138,7 @@ function measure({ rows, calibration }: Observation, timeline: Timeline, redunda
 function instantsOf(observation: Observation, measured: Measured): Pick<Recovery, 'instants' | 'noticed'> {
   const { clock } = observation;
   const { redundancy, firstMs, recMs, samplingMs } = measured;
-  const [det] = redundancy.noticed;
+  const det = detectionOf(observation, redundancy);
   const told = ({ atMs, ...rest }: Instant): Instant => ({ atMs: atMs - clock.offsetMs, ...rest });
   const seen = (atMs: number): Instant => told({ atMs, source: 'samples', resolutionMs: samplingMs });
   return {
@@ -145,6 +151,11 @@ function instantsOf(observation: Observation, measured: Measured): Pick<Recovery
     },
     noticed: redundancy.noticed.map(told),
   };
+}
+
+/** The first to notice; whoever was told to do it has noticed nothing. */
+function detectionOf({ through }: Observation, { noticed }: Redundancy): Instant | undefined {
+  return noticed.find(({ source }) => source !== through);
 }
 
 /** What the controller did and saw itself. */
@@ -160,7 +171,8 @@ function ordersOf({ instants }: Observation): Recovery['instants'] {
 function figuresOf(observation: Observation, measured: Measured): Pick<Recovery, 'figures' | 'afterHeal'> {
   const { instants, calibration, clock } = observation;
   const { effMs, endMs, recMs, firstMs, samplingMs, crossings } = measured;
-  const { noticed, restored } = measured.redundancy;
+  const { restored } = measured.redundancy;
+  const det = detectionOf(observation, measured.redundancy);
   const effErrorMs = (instants.effResolutionMs ?? 0) + clock.boundMs;
   const errorMs = samplingMs + effErrorMs + calibration.commitGapMs;
   const figure = (ms: number): Figure => ({ ms, errorMs });
@@ -173,7 +185,7 @@ function figuresOf(observation: Observation, measured: Measured): Pick<Recovery,
   return {
     figures: {
       stall: stall(measured.stallMs),
-      ...(noticed[0] && { detection: told(noticed[0]) }),
+      ...(det && { detection: told(det) }),
       ...(recMs !== undefined && { recovery: figure(recMs - effMs) }),
       ...(firstMs !== undefined && { firstOutput: figure(firstMs - effMs) }),
       ...(firstMs !== undefined && recMs !== undefined && { catchUp: figure(Math.max(0, recMs - firstMs)) }),

@@ -47,13 +47,14 @@ export function calibrate(rows: readonly Sample[]): Calibration | { readonly pro
 }
 
 /**
- * Theta, above which F_visible is a violation: max(factor x p99, p99 + max(trigger, p99 commit gap)). The second term
- * keeps a fast job's threshold clear of its own batch rhythm.
+ * Theta, above which F_visible is a violation: max(1.25 x p99, p99 + max(trigger, p99 commit gap)). The second term
+ * keeps a fast job's threshold clear of its own batch rhythm. Another `factor` is in place of 1.25, and moves whichever
+ * term is in force in proportion: else the second would hide that a threshold is a choice.
  */
 export function thetaOf(
   { p99Ms, commitGapMs }: Calibration,
   triggerMs: number,
   factor: number = thetaFactor,
 ): number {
-  return Math.max(factor * p99Ms, p99Ms + Math.max(triggerMs, commitGapMs));
+  return (factor / thetaFactor) * Math.max(thetaFactor * p99Ms, p99Ms + Math.max(triggerMs, commitGapMs));
 }

@@ -1,5 +1,6 @@
 import type { FaultKind, RunInstants } from '../contract.ts';
 import { type Calibration, thetaOf } from './calibrate.ts';
+import type { ControlPlane } from './control-planes.ts';
 import type { Sample } from './sample.ts';
 import { type Interval, progressGaps } from './signal.ts';
 import { type Crossings, findCrossings } from './violations.ts';
@@ -16,6 +17,8 @@ export interface Observation {
   readonly triggerMs: number;
   /** T_max. */
   readonly maxRecoveryMs: number;
+  /** The control plane that the fault was given to as an order. */
+  readonly through?: ControlPlane;
   /** Observer's clock minus the controller's, and the bound of that difference's error. */
   readonly clock: { readonly offsetMs: number; readonly boundMs: number };
 }

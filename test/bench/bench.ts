@@ -13,6 +13,7 @@ import { keepFigures } from './known-figures.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
 import { measureOracleSpeed } from './oracle-speed.ts';
+import { measureRecoveryTruth } from './recovery-truth.ts';
 import { measureReportDay } from './report-day.ts';
 import { measureSoak } from './soak.ts';
 import { measureStackConverged } from './stack-converged.ts';
@@ -47,6 +48,10 @@ const measurements: readonly Measurement[] = [
   measurement(['generator-rate', 'generator-memory'], measureGeneratorRate),
   measurement(kindFigures, measureFaultKinds),
   measurement(['barrier-skew-median', 'barrier-skew-max', 'hold-overhead'], measureHolds),
+  measurement(
+    ['recovery-error', 'recovery-bound', 'recovery-outside', 'recovery-verdicts'],
+    measureRecoveryTruth,
+  ),
   measurement(['report-day-time', 'report-day-rss'], measureReportDay, bare),
   measurement(['oracle-rate', 'oracle-rss'], measureOracleSpeed, bare),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),

@@ -14,6 +14,7 @@ export const drainNode: FaultKind<z.output<typeof params>> = {
   params,
   needs: ['systemd'],
   death: 'crash',
+  through: 'swarm',
   targets: ['nodes'],
   instant: false,
   plan(_params, { targets, nodes }) {

@@ -20,6 +20,7 @@ export const demoteManager: FaultKind<z.output<typeof params>> = {
     'Makes workers of the chosen managers, so that the others lose them as members of their quorum, and then managers again.',
   needs: ['systemd'],
   death: 'crash',
+  through: 'swarm',
   plan(_params, { targets, nodes }) {
     const names = nodeNames(demoteManager, targets);
     const manager = otherManager('demoteManager', nodes, names);
@@ -44,6 +45,7 @@ export const leaveSwarm: FaultKind<z.output<typeof params>> = {
     'Lets the chosen nodes leave the swarm by force, which ends their tasks, and then makes them the very same members again.',
   needs: ['systemd', 'docker-unit'],
   death: 'crash',
+  through: 'swarm',
   plan(_params, { targets, nodes }) {
     const names = nodeNames(leaveSwarm, targets);
     const manager = otherManager('leaveSwarm', nodes, names);

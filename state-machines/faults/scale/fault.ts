@@ -13,6 +13,7 @@ export const stopService: FaultKind<z.output<typeof params>> = {
   params,
   needs: ['systemd'],
   death: 'crash',
+  through: 'swarm',
   targets: ['services'],
   instant: false,
   plan(_params, { targets, nodes }) {
