@@ -100,6 +100,8 @@ class World {
   /** Removed clusters, each with the machines that are left of it. */
   readonly removed: (readonly [string, readonly string[]])[] = [];
   readonly changed: string[] = [];
+  /** What provisioners were bound to, in order. */
+  readonly bound: ClusterSpec['spec']['provisioner'][] = [];
   /** The disk of the state directory takes no more. */
   full = false;
   journalFull = false;
@@ -140,7 +142,10 @@ class World {
       statuses: store,
       claimsOf: () => this.claims,
       prepare: () => Promise.resolve(),
-      bindProvisioner: () => this.provisioner,
+      bindProvisioner: ({ spec }) => {
+        this.bound.push(spec.provisioner);
+        return this.provisioner;
+      },
       openEngine: this.provisioner.openEngine,
       loadStack: async ({ name }) => {
         const found = this.stacks.get(name);
@@ -243,6 +248,21 @@ async function convergedWorld(...args: ConstructorParameters<typeof World>): Pro
 }
 
 const ids = ({ steps }: Pick<ClusterPlan, 'steps'>): readonly string[] => steps.map(({ id }) => id);
+
+t.test('a run that began before an edit works on the cluster as it is now', async (t) => {
+  const world = new World();
+  await world.converge();
+  const before = world.stored().resource as ClusterSpec;
+  world.spec = { provisioner: { lab: { memory: '3Gi' } } as ClusterSpec['spec']['provisioner'] };
+  world.generation++;
+  await world.pass();
+  const bound = world.bound.length;
+  await world.reconciler.swarm(before, live);
+  await world.reconciler.nodes(before)('node1');
+  world.reconciler.provisioner(before);
+  t.equal(world.bound.length, bound, 'nobody goes back to the old settings');
+  t.match(world.bound.at(-1), { lab: { memory: '3Gi' } });
+});
 
 t.test('plan of a cluster', async (t) => {
   t.test(

@@ -276,6 +276,24 @@ t.test('a schedule', async (t) => {
     t.equal(world.started.length, 1);
   });
 
+  t.test('whose status nobody can read is not begun again, and the status stays', async (t) => {
+    const world = new Schedules();
+    await world.pass();
+    world.finish('Healed');
+    await settle();
+    world.restart();
+    const { writes } = world.statuses;
+    world.statuses.isUnreadable = true;
+    await t.rejects(world.pass(), { code: 'STATE_UNREADABLE', message: /expected a record; nothing is begun/ });
+    t.equal(world.started.length, 1);
+    t.equal(world.statuses.writes, writes);
+    world.statuses.isUnreadable = false;
+    await world.pass();
+    t.equal(world.started.length, 1, 'it had run');
+    world.statuses.isUnreadable = true;
+    t.same(await world.pass(stored({ deleting: true })), { finalized: true }, 'removed, it goes with it');
+  });
+
   t.test('removed or edited while a pass looks at it is not started', async (t) => {
     const world = new Schedules();
     await t.rejects(world.pass(stored(), AbortSignal.abort(new Error('a newer edit'))), /a newer edit/);

@@ -54,6 +54,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const cluster = clusterOf(stored);
     if (!cluster) return this.#refuse(stored);
     const session = this.#session(cluster);
+    session.use(cluster);
     await session.begin(stored.generation);
     try {
       await this.#deps.prepare(cluster, stored.deleting, signal);
@@ -76,6 +77,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const cluster = clusterOf(stored);
     if (!cluster) throw new TerminalError(`${stored.key} has no manifest that could be planned`);
     const session = this.#session(cluster);
+    session.use(cluster);
     await session.begin(stored.generation);
     return planFor(stored, cluster, await this.#look(stored, cluster, session, signal));
   }
@@ -109,11 +111,11 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     this.#sessions.clear();
   }
 
+  /** Runs of faults know the manifest that they began with, which may be an old one: only passes bring a new one in. */
   #session(cluster: ClusterSpec): ClusterSession {
     const { name } = cluster.metadata;
     const session = this.#sessions.get(name) ?? new ClusterSession(cluster, this.#deps);
     this.#sessions.set(name, session);
-    session.use(cluster);
     return session;
   }
 

@@ -80,6 +80,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
 
   /** Nothing is begun that could not be remembered. */
   async #tellState(resource: StoredResource, error: StateError): Promise<void> {
+    if (error.code === 'STATE_UNREADABLE') return; // what is told would take its place
     const { status, clock } = this.#deps;
     const before = await this.#read(resource);
     const told = withConditions(before, resource.generation, [stateUnusable(error)], clock.now());
@@ -194,8 +195,13 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     return findCondition(status.conditions, 'Stalled') ? { requeueAfterMs: healPollMs } : {};
   }
 
+  /** Throws when it is there and cannot be understood: taken for none, all that it knows of would be injected again. */
   async #read({ name, uid }: StoredResource): Promise<ScheduleStatus> {
-    const { status } = await this.#deps.status.read(name);
+    const { status, unreadable } = await this.#deps.status.read(name);
+    if (unreadable) {
+      const { path, problem } = unreadable;
+      throw new StateError('STATE_UNREADABLE', path, `${problem}; nothing is begun until it is moved away`);
+    }
     return status?.uid === uid ? status : { uid, observedGeneration: 0, conditions: [], trials: [] };
   }
 

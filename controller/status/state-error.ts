@@ -4,6 +4,7 @@ export type StateErrorCode =
   | 'STATE_UNWRITABLE'
   | 'STATE_LOCKED'
   | 'STATE_FOREIGN'
+  | 'STATE_UNREADABLE'
   | 'FLOCK_MISSING';
 
 /** The state directory refused: full, not writable, in use by another process, or written by another version. */

@@ -58,11 +58,14 @@ export function makeSchedule(spec: object = {}, annotations: Record<string, stri
 export class MemoryStatuses implements StatusStore<ScheduleStatus> {
   readonly all = new Map<string, ScheduleStatus>();
   writes = 0;
+  /** What is there is not understood, as that of another version. */
+  isUnreadable = false;
   /** Fails writes, as a full disk does. */
   failure: Error | undefined;
 
-  async read(of: string) {
+  async read(of: string): ReturnType<StatusStore<ScheduleStatus>['read']> {
     const status = this.all.get(of);
+    if (this.isUnreadable) return { unreadable: { path: `${of}.json`, problem: 'spares: expected a record' } };
     return status ? { status } : {};
   }
 
