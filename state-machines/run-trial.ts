@@ -98,6 +98,8 @@ const redundancyLimitMs = 60_000;
 /** How long what an earlier trial or a reset took away is awaited before the gate. */
 const wholeLimitMs = 300_000;
 const tickMs = 500;
+/** A control plane that has answered within so long is heard: one question may time out after a second or two. */
+const heardMs = 3_000;
 
 /**
  * One trial: calibrate unless that was done, gate, phase, fault or nothing, recovery, redundancy. Never rejects: what went
@@ -165,12 +167,13 @@ async function awaitWhole(
 ): Promise<void> {
   const startMs = clock.now();
   for (;;) {
-    const [row] = feed.last(0) ?? [];
+    const rows = feed.recent(heardMs);
+    const row = rows.at(-1);
     const age = row && visibleAge(row);
     const isLate = baseline && (age ?? Infinity) > thetaOf(baseline.calibration, measure.triggerMs);
     const problems = [
       ...((await shortcomings?.()) ?? []),
-      ...missingSpares(row, baseline?.spares),
+      ...missingSpares(rows, baseline?.spares),
       ...(row && isLate ? ['results are late'] : []),
     ];
     if (problems.length === 0) return;
@@ -240,7 +243,7 @@ async function passGate(
     }
     const rows = feed.last(gateMs);
     problems = rows
-      ? [...gateProblems(rows, calibration), ...missingSpares(rows.at(-1), spares)]
+      ? [...gateProblems(rows, calibration), ...missingSpares(feed.recent(heardMs), spares)]
       : ['the observer gives no rows'];
     if (problems.length === 0) return;
   }

@@ -26,7 +26,14 @@ export class SampleFeed {
   last(ms: number): readonly Sample[] | undefined {
     const [first, last] = [this.#rows[0], this.#rows.at(-1)];
     if (!first || !last || last.atMs - first.atMs < ms) return undefined;
-    if (this.#clock.now() - this.#arrivedMs > staleMs) return undefined;
+    const rows = this.recent(ms);
+    return rows.length > 0 ? rows : undefined;
+  }
+
+  /** The rows of the last `ms`, as far as there are any; none when they come no more. */
+  recent(ms: number): readonly Sample[] {
+    const last = this.#rows.at(-1);
+    if (!last || this.#clock.now() - this.#arrivedMs > staleMs) return [];
     return this.#rows.filter(({ atMs }) => atMs >= last.atMs - ms);
   }
 

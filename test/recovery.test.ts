@@ -9,6 +9,7 @@ import { type ControlPlaneView, viewer } from '../state-machines/recovery/contro
 import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
 import { noFindings, type Sample, type Sources } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
+import { missingSpares, sparesOf } from '../state-machines/recovery/spares.ts';
 import {
   controlsAllowClaim,
   holm,
@@ -486,6 +487,26 @@ t.test('recovery', async (t) => {
       'kept',
     );
   });
+
+  t.test(
+    'demands what each control plane told last, and minds no single row without its answer',
+    async (t) => {
+      const views = (ms: number) =>
+        ms === 2_000 ? spark().slice(0, 1) : spark({ executors: ms < 1_000 ? 2 : 3 });
+      const rows = rowsOf({ age: steady, views, endMs: 2_000 });
+      const spares = sparesOf(rows);
+      t.same(spares, {
+        'spark-master': { mastersAlive: 1, workersAlive: 3 },
+        'spark-driver': { executors: 3, cores: 6 },
+      });
+      t.same(missingSpares(rows, spares), []);
+      t.same(missingSpares(rows.slice(-1), spares), ['spark-driver does not answer']);
+      t.same(missingSpares([], spares), ['the observer gives no rows']);
+      const fewer = rowsOf({ age: steady, views: () => spark({ workersAlive: 2 }), endMs: 1_000 });
+      t.same(missingSpares(fewer, spares), ['workersAlive is 2, was 3 at the calibration']);
+      t.equal(sparesOf(rowsOf({ age: steady, views: () => [], endMs: 1_000 })), undefined);
+    },
+  );
 
   t.test('counts whom a control plane has given up, whoever came in his place', async (t) => {
     const view = viewer('spark-driver');

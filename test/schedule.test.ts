@@ -284,7 +284,10 @@ t.test('a schedule', async (t) => {
     world.restart();
     const { writes } = world.statuses;
     world.statuses.isUnreadable = true;
-    await t.rejects(world.pass(), { code: 'STATE_UNREADABLE', message: /expected a record; nothing is begun/ });
+    await t.rejects(world.pass(), {
+      code: 'STATE_UNREADABLE',
+      message: /expected a record; nothing is begun/,
+    });
     t.equal(world.started.length, 1);
     t.equal(world.statuses.writes, writes);
     world.statuses.isUnreadable = false;

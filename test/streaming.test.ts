@@ -10,6 +10,7 @@ import { parse } from 'yaml';
 import { describeFrontier } from '../compose/streaming/generator/describe-frontier.ts';
 import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
 import {
+  askKafka,
   controlPlanesOf,
   readExecutors,
   readMasters,
@@ -1073,6 +1074,23 @@ t.test('what control planes answer', async (t) => {
     members: ['broker 1', 'broker 2', 'events/0 led by 2', 'events/0 in sync on 1', 'events/0 in sync on 2'],
     parts: { brokers: 2, partitionsLed: 1, inSyncReplicas: 2 },
   });
+
+  const broker = (leads: boolean) => ({
+    describeCluster: async () => ({
+      ...{ brokers: [{ nodeId: 1, host: 'kafka', port: 9092 }], controller: 1, clusterId: 'c' },
+    }),
+    fetchTopicMetadata: async () => {
+      // What kafkajs makes of the answer of a broker that knows of no leader.
+      if (!leads) throw new TypeError("Cannot read properties of null (reading 'topicMetadata')");
+      const partitionErrorCode = 0;
+      const partitions = [{ partitionErrorCode, partitionId: 0, leader: 1, replicas: [1], isr: [1] }];
+      return { topics: [{ name: 'events', partitions }] };
+    },
+  });
+  t.same((await askKafka(broker(true))).parts, { brokers: 1, partitionsLed: 1, inSyncReplicas: 1 });
+  t.same((await askKafka(broker(false))).parts, { brokers: 1, partitionsLed: 0, inSyncReplicas: 0 });
+  const gone = { ...broker(false), describeCluster: () => Promise.reject(new Error('no broker answers')) };
+  await t.rejects(askKafka(gone), /no broker answers/, 'who does not answer has lost nothing');
 
   const srvr = (mode: string) =>
     `Zookeeper version: 3.9.5\nZxid: 0x500000003\nMode: ${mode}\nNode count: 7\n`;

@@ -65,7 +65,8 @@ export class MemoryStatuses implements StatusStore<ScheduleStatus> {
 
   async read(of: string): ReturnType<StatusStore<ScheduleStatus>['read']> {
     const status = this.all.get(of);
-    if (this.isUnreadable) return { unreadable: { path: `${of}.json`, problem: 'spares: expected a record' } };
+    if (this.isUnreadable)
+      return { unreadable: { path: `${of}.json`, problem: 'spares: expected a record' } };
     return status ? { status } : {};
   }
 

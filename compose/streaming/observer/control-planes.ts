@@ -117,22 +117,23 @@ export interface PartitionState {
   readonly inSync: readonly number[];
 }
 
-async function askKafka(admin: Admin): Promise<ControlPlaneAnswer> {
-  const { brokers } = await admin.describeCluster();
-  const ids = brokers.map(({ nodeId }) => nodeId);
-  try {
-    const metadata = await admin.fetchTopicMetadata({ topics: Object.values(topics) });
-    const partitions = metadata.topics.flatMap(({ name, partitions }) =>
-      partitions.map(({ partitionId, leader, isr }) => ({
-        ...{ topic: name, partition: partitionId, leader, inSync: isr },
-      })),
-    );
-    return readMetadata(ids, partitions);
-  } catch (error) {
-    // kafkajs tells of no partition when one has no leader.
-    if ((error as { type?: string }).type !== 'LEADER_NOT_AVAILABLE') throw error;
-    return readMetadata(ids, []);
-  }
+/**
+ * kafkajs gives no answer at all when a partition has no leader, nor says why: brokers that answer before and after that
+ * do not lead it, and which others they lead is not known.
+ */
+export async function askKafka(
+  admin: Pick<Admin, 'describeCluster' | 'fetchTopicMetadata'>,
+): Promise<ControlPlaneAnswer> {
+  const brokers = async () => (await admin.describeCluster()).brokers.map(({ nodeId }) => nodeId);
+  const before = await brokers();
+  const metadata = await admin.fetchTopicMetadata({ topics: Object.values(topics) }).catch(() => undefined);
+  if (metadata === undefined) return readMetadata(await brokers(), []);
+  const partitions = metadata.topics.flatMap(({ name, partitions }) =>
+    partitions.map(({ partitionId, leader, isr }) => ({
+      ...{ topic: name, partition: partitionId, leader, inSync: isr },
+    })),
+  );
+  return readMetadata(before, partitions);
 }
 
 /** A partition that another broker leads has lost the one that led it. */
