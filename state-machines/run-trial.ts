@@ -86,6 +86,8 @@ export interface TrialResult {
   /** Targets of those that came in the place of planned ones, and were hurt for them. */
   readonly followed?: readonly string[];
   readonly baseline?: Baseline;
+  /** When the steady time before the fault began. */
+  readonly gateFromMs?: number;
   readonly recovery?: Recovery;
   /** Why there is no recovery to report: the trial is Invalid. */
   readonly problem?: string;
@@ -120,6 +122,7 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
       result = { baseline };
       if (!trial.baseline) await ports.onCalibrated?.(baseline);
       await passGate(feed, measure, { ...baseline, justCalibrated: !trial.baseline }, ports, signal);
+      result = { ...result, gateFromMs: ports.clock.now() - measure.gateMs };
       if (trial.phaseMs) await ports.clock.sleep(trial.phaseMs, signal);
       const clock = await ports.workload.clockBound(signal);
       observe = ({ instants }) => ({

@@ -1046,6 +1046,36 @@ t.test('a campaign', async (t) => {
   });
 
   t.test(
+    'marks what was done from the beginning of its gate on, and a reset of the job by others',
+    async (t) => {
+      const { calibration } = await (await prepare()).run(makeSchedule(shape));
+      const lab = await prepare();
+      void lab.clock.sleep(1_500, never).then(() => lab.interventions.note('the reconciler', 'early'));
+      const { trials } = await lab.run(makeSchedule(shape), never, {
+        seed: 7,
+        trials: [],
+        calibration: calibration!,
+      });
+      t.ok(trials[0]!.phaseMs! > 1_000, `the fault came ${trials[0]!.phaseMs} ms after the gate`);
+      t.match(trials[0]?.message, /early/);
+
+      const both = await prepare();
+      await both.addService('driver', 'node1', 'spark-driver');
+      const target = { services: { matchNames: ['spark-worker-2'] } };
+      const beside = new Promise<ScheduleStatus>((resolve) => {
+        void both.clock
+          .sleep(70_000, never)
+          .then(() => resolve(both.run(makeSchedule({ ...shape, faults: [{ ...crash, target }] }))));
+      });
+      await both.run(renamed(makeSchedule({ ...shape, trials: 2, reset: 'job' })));
+      t.match(
+        (await beside).trials[0]?.message,
+        /FaultSchedule\/other changed the cluster: reset of the job/,
+      );
+    },
+  );
+
+  t.test(
     'restarts the job between its trials when that is asked for, and holds its service meanwhile',
     async (t) => {
       for (const reset of ['none', 'job'] as const) {

@@ -197,7 +197,7 @@ async function runOne(
   const started = { ...identity, samples: samples?.path };
   const { nodes, power, claims, workload, shortcomings } = cluster;
   const witness = witnessTrial({
-    ...{ cluster, settings, owner: ownerOf(run.schedule), gateMs: measurementPlan(run.schedule.spec).gateMs },
+    ...{ cluster, settings, owner: ownerOf(run.schedule) },
     ...{ wallMs: () => clock.now(), monotonicMs: deps.monotonicMs },
   });
   const ports: TrialPorts = {
@@ -285,7 +285,7 @@ function toTrial(
   const deaths = plannings.map(({ faultKind }) => faultKind.death);
   const death = (['silence', 'slowness'] as const).find((one) => deaths.includes(one)) ?? 'crash';
   const through = plannings.map(({ faultKind }) => faultKind.through).find((plane) => plane !== undefined);
-  const { swarm, claims, triggerMs } = cluster;
+  const { swarm, claims, triggerMs, interventions } = cluster;
   return {
     ...{ owner, runId, kind: { death, ...(through && { through }) } },
     ...(isControl && {
@@ -295,7 +295,12 @@ function toTrial(
     ...(baseline && { baseline }),
     ...(phaseMs !== undefined && { phaseMs }),
     ...(spec.reset === 'job' &&
-      !isFirst && { prepare: (signal) => restartJob({ swarm, claims, owner, clock }, signal) }),
+      !isFirst && {
+        async prepare(signal) {
+          const over = interventions.begin(owner, 'reset of the job');
+          await restartJob({ swarm, claims, owner, clock }, signal).finally(over);
+        },
+      }),
   };
 }
 

@@ -21,8 +21,6 @@ export interface WitnessOptions {
   readonly settings: TrialEvidence['settings'];
   /** Whose trial it is, as in claims. */
   readonly owner: string;
-  /** What is done so long before the fault is in its gate. */
-  readonly gateMs: number;
   readonly wallMs: () => number;
   readonly monotonicMs: () => number;
 }
@@ -32,7 +30,6 @@ export function witnessTrial({
   cluster,
   settings,
   owner,
-  gateMs,
   wallMs,
   monotonicMs,
 }: WitnessOptions): TrialWitness {
@@ -54,9 +51,8 @@ export function witnessTrial({
     },
     heard: (bound) => void clocks.push(bound),
     clocks: () => nodeClocks,
-    async testify({ plan = [], run, followed = [] }, signal) {
+    async testify({ plan = [], followed = [], gateFromMs = began.wallMs }, signal) {
       const steps = plan.flatMap((each) => each.steps);
-      const fromMs = (run?.instants.cmdMs ?? began.wallMs) - gateMs;
       // A trial that was judged before it was aborted stays judged.
       if (signal.aborted) return [];
       const [after, nodeClocksAfter] = await Promise.all([bystanders(signal), cluster.clocks(signal)]);
@@ -69,7 +65,7 @@ export function witnessTrial({
         targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
         ...(before && { before }),
         ...(after && { after }),
-        ...{ clocks, settings, interventions: cluster.interventions.since(fromMs, owner) },
+        ...{ clocks, settings, interventions: cluster.interventions.since(gateFromMs, owner) },
         elapsed: { wallMs: wallMs() - began.wallMs, monotonicMs: monotonicMs() - began.monotonicMs },
       });
     },
