@@ -75,10 +75,10 @@ export function ratioOfMedians(
 }
 
 /**
- * Two-sided p-value of the permutation test of "both arms come from one distribution"; it needs no median, so it is told
- * where the ratio is not. The statistic is the difference of mean ranks, ties sharing theirs: censored values tie at the
- * top, which is all that is known of them, whereas a difference of means or medians may be Infinity - Infinity. As or more
- * extreme: a rank sum as far from its expectation as the one seen.
+ * Two-sided p-value of the permutation test of "both arms come from one distribution". The
+ * statistic is the difference of mean ranks, ties sharing theirs: censored values tie at the top, which is all that is
+ * known of them, whereas a difference of means or medians may be Infinity - Infinity. As or more extreme: a rank sum as
+ * far from its expectation as the one seen.
  *
  * All divisions into arms are counted (shift algorithm: Streitberg and Roehmel 1986), so there is no error of sampling; only
  * of more than 200 trials a fixed seed draws some, and the one seen counts among them (Phipson and Smyth 2010).
