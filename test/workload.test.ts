@@ -1,5 +1,7 @@
 import t from 'tap';
+import type { LiveConfig, LiveService } from '../controller/swarm/swarm-types.ts';
 import { boundClock, boundNodeClock } from '../controller/workload/clock-bound.ts';
+import { settingsInForce } from '../controller/workload/settings-in-force.ts';
 import { readSwarm, withSwarmViews } from '../controller/workload/swarm-views.ts';
 import type { NodeHandle } from '../provisioners/contract.ts';
 import type { ControlPlaneView } from '../state-machines/recovery/control-planes.ts';
@@ -36,6 +38,57 @@ t.test('the shortest of several round trips bounds a clock', async (t) => {
   });
   await t.rejects(boundNodeClock(node('1700000000%N\n'), frozen, never), { code: 'EXEC_FAILED' });
 });
+
+t.test(
+  'what governs detection is read from what the swarm holds, and nothing that may be secret',
+  async (t) => {
+    const file = (Name: string, text: string): LiveConfig => ({
+      ...{ ID: Name, Version: { Index: 1 }, CreatedAt: '' },
+      Spec: { Name, Labels: {}, Data: Buffer.from(text).toString('base64') },
+    });
+    const service = (Name: string, Env: readonly string[], named: readonly string[]) =>
+      ({
+        ...{ ID: Name, Version: { Index: 1 }, CreatedAt: '' },
+        Spec: {
+          ...{ Name, Labels: {}, Mode: { Replicated: { Replicas: 1 } }, EndpointSpec: { Mode: 'vip' } },
+          TaskTemplate: {
+            ContainerSpec: {
+              ...{ Image: `${Name}:1`, Env },
+              Configs: named.map((ConfigName) => ({
+                ...{ ConfigID: ConfigName, ConfigName },
+                File: { Name: `/etc/${ConfigName}`, UID: '0', GID: '0', Mode: 0o444 },
+              })),
+            },
+            RestartPolicy: { Delay: 5e9 },
+          },
+        },
+      }) as LiveService;
+    const spark =
+      '# spark.network.timeout  9s\n\nspark.network.timeout   120s\nspark.hadoop.secret.key abc\n';
+    const configs = [
+      file('spark-defaults.conf', spark),
+      file('server.properties', 'broker.session.timeout.ms=9000\n'),
+      file('job.py', 'TRIGGER = 1\n'),
+    ];
+    const names = ['spark-defaults.conf', 'job.py'];
+    const services = [
+      service('driver', ['TRIGGER=1 second', 'PASSWORD=secret', 'RETRIES=3'], names),
+      service('worker', ['RETRIES=4'], names),
+      service('kafka', [], ['server.properties']),
+    ];
+    t.same(settingsInForce(services, configs), {
+      TRIGGER: '1 second',
+      'broker.session.timeout.ms': '9000',
+      'driver RETRIES': '3',
+      'driver image': 'driver:1',
+      'kafka image': 'kafka:1',
+      'restart delay': '5s',
+      'spark.network.timeout': '120s',
+      'worker RETRIES': '4',
+      'worker image': 'worker:1',
+    });
+  },
+);
 
 t.test('the swarm as a control plane', async (t) => {
   const clock = new FakeClock();

@@ -6,6 +6,7 @@ import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { boundNodeClock } from '../workload/clock-bound.ts';
 import { observerWorkload } from '../workload/observer-workload.ts';
+import { readSettings } from '../workload/settings-in-force.ts';
 import { withSwarmViews } from '../workload/swarm-views.ts';
 import { gatherInventory } from './gather-facts.ts';
 import type { Interventions } from './interventions.ts';
@@ -22,8 +23,10 @@ export interface ClusterAccess {
   readonly workload: Workload;
   /** Interval of the job's trigger, ms. */
   readonly triggerMs: number;
-  /** What governs detection and recovery, for the record. */
+  /** What the manifest says that governs detection and recovery, for the record. */
   readonly settings: Readonly<Record<string, string>>;
+  /** The same, and what the manifest leaves to defaults and profiles, as the swarm holds it now. */
+  settingsInForce(signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /** What is done to it, by whomever. */
   readonly interventions: Interventions;
   /** How the nodes' clocks stand to ours; of those that answer. */
@@ -68,6 +71,14 @@ export function clusterAccess({
     return nodes(task.node);
   };
   const observer = observerWorkload({ node: observerNode, clock });
+  const settings = {
+    ...describeCheckpoint(spec),
+    ...Object.fromEntries(
+      spec.stacks.flatMap(({ name, env }) =>
+        Object.entries(env).map(([key, value]) => [`${name}.${key}`, value]),
+      ),
+    ),
+  };
   return {
     nodeNames: spec.nodes.map(({ name }) => name),
     workload: {
@@ -81,14 +92,11 @@ export function clusterAccess({
       return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
     },
     triggerMs: triggerOf(spec),
-    settings: {
-      ...describeCheckpoint(spec),
-      ...Object.fromEntries(
-        spec.stacks.flatMap(({ name, env }) =>
-          Object.entries(env).map(([key, value]) => [`${name}.${key}`, value]),
-        ),
-      ),
-    },
+    settings,
+    settingsInForce: async (signal) => ({
+      ...(await readSettings(await swarm(signal), signal)),
+      ...settings,
+    }),
     ...{ nodes, claims, swarm, interventions, shortcomings },
     ...(spec.checkpoint && { checkpoint: spec.checkpoint.hdfs ? 'hdfs' : 'path' }),
     ...(power && { power }),

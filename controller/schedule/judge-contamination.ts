@@ -24,11 +24,12 @@ export interface TrialEvidence {
   readonly elapsed: { readonly wallMs: number; readonly monotonicMs: number };
   /** Clocks of nodes against ours, before and after, in the order in which they were read. */
   readonly clocks: readonly ClockBound[];
-  /** What governs detection: at the beginning of the campaign, and now. */
-  readonly settings: { readonly campaign: Settings; readonly trial: Settings };
+  /** What governs detection: in the first trial, and now; absent when nobody could be asked. */
+  readonly settings: { readonly campaign?: Settings | undefined; readonly trial?: Settings | undefined };
 }
 
-type Settings = Readonly<Record<string, string>>;
+/** What governs detection and recovery, by name. */
+export type Settings = Readonly<Record<string, string>>;
 
 /** Clocks are read one after another. */
 const readingMs = 100;
@@ -40,17 +41,23 @@ const maxSlew = 500e-6;
  * against it. What the targets themselves and their nodes went through is the fault's own doing.
  */
 export function contaminationOf(evidence: TrialEvidence): readonly string[] {
-  const { interventions, settings } = evidence;
-  const names = new Set([...Object.keys(settings.campaign), ...Object.keys(settings.trial)]);
-  const changed = [...names].filter((name) => settings.campaign[name] !== settings.trial[name]);
+  const { interventions } = evidence;
   return [
     ...new Set([
       ...interventions.map(({ by, what }) => `${by} changed the cluster: ${what}`),
       ...bystandersHurt(evidence),
       ...clockSteps(evidence),
-      ...changed.map((name) => `${name} is not what it was at the beginning of the campaign`),
+      ...settingsChanged(evidence),
     ]),
   ];
+}
+
+function settingsChanged({ settings: { campaign, trial } }: TrialEvidence): readonly string[] {
+  if (!campaign || !trial) return [];
+  const names = new Set([...Object.keys(campaign), ...Object.keys(trial)]);
+  return [...names]
+    .filter((name) => campaign[name] !== trial[name])
+    .map((name) => `${name} is not what it was at the beginning of the campaign`);
 }
 
 function bystandersHurt({ targets, before, after }: TrialEvidence): readonly string[] {

@@ -20,7 +20,7 @@ import type { StatusStore } from '../status/status-store.ts';
 import { restartJob } from '../workload/restart-job.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
-import type { TrialEvidence } from './judge-contamination.ts';
+import type { Settings } from './judge-contamination.ts';
 import { type CampaignTrial, firstOfEach, phaseOf, planCampaign, titleOf } from './plan-campaign.ts';
 import { ownerOf, type Planning, planningsOf, planRuns, planSuccessor } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
@@ -98,12 +98,7 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
         deps.metrics.threshold(run.name, calibration.thetaMs / 1000);
         await keep({ calibration });
       };
-      const { record, result } = await runOne(
-        one,
-        settingsOf(status, cluster),
-        { ...deps, onCalibrated },
-        signal,
-      );
+      const { record, result } = await runOne(one, settingsOf(status), { ...deps, onCalibrated }, signal);
       baseline = result.baseline ?? baseline;
       count(run, record, deps);
       await keep({ trials: [...status.trials, record] });
@@ -126,9 +121,9 @@ function isHopeless({ campaign, trials }: ScheduleStatus): boolean {
   );
 }
 
-/** What governs detection, at the beginning of the campaign and now. */
-function settingsOf({ trials }: ScheduleStatus, { settings }: ClusterAccess): TrialEvidence['settings'] {
-  return { campaign: trials.find((trial) => trial.settings)?.settings ?? settings, trial: settings };
+/** What governed detection in the campaign's first trial that came to its instant. */
+function settingsOf({ trials }: ScheduleStatus): Settings | undefined {
+  return trials.find(({ instants }) => instants.eff)?.settings;
 }
 
 /**
@@ -185,7 +180,7 @@ interface OneTrial {
 
 async function runOne(
   one: OneTrial,
-  settings: TrialEvidence['settings'],
+  campaignSettings: Settings | undefined,
   deps: RunScheduleDeps & Pick<TrialPorts, 'onCalibrated'>,
   signal: AbortSignal,
 ): Promise<{ readonly record: TrialRecord; readonly result: TrialResult }> {
@@ -197,7 +192,7 @@ async function runOne(
   const started = { ...identity, samples: samples?.path };
   const { nodes, power, claims, workload, shortcomings } = cluster;
   const witness = witnessTrial({
-    ...{ cluster, settings, owner: ownerOf(run.schedule) },
+    ...{ cluster, campaignSettings, owner: ownerOf(run.schedule) },
     ...{ wallMs: () => clock.now(), monotonicMs: deps.monotonicMs },
   });
   const ports: TrialPorts = {
@@ -243,7 +238,8 @@ async function runOne(
     const result = await runTrial({ ...trial, plan }, { ...ports, successor }, signal);
     const contamination = result.recovery ? await witness.testify(result, signal) : [];
     const unrun = signal.aborted ? 'Aborted' : 'Refused';
-    const end = { unrun, nowMs: clock.now(), contamination, clocks: witness.clocks() } as const;
+    const seen = { contamination, clocks: witness.clocks(), settings: witness.settings() };
+    const end = { unrun, nowMs: clock.now(), ...seen } as const;
     return { record: toTrialRecord(started, result, end), result };
   } finally {
     over();

@@ -7,6 +7,7 @@ import type { Recovery } from '../../state-machines/recovery/analyze-recovery.ts
 import { thetaOf } from '../../state-machines/recovery/calibrate.ts';
 import { gravest } from '../../state-machines/run-together.ts';
 import type { Baseline, TrialResult } from '../../state-machines/run-trial.ts';
+import type { Settings } from './judge-contamination.ts';
 import { trialSeed } from './plan-campaign.ts';
 
 /** What is known of a trial before it begins. */
@@ -35,18 +36,20 @@ export interface TrialEnd {
   readonly contamination?: readonly string[];
   /** Of the nodes, right before the fault. */
   readonly clocks?: readonly ClockBound[];
+  /** In force right before the fault; those of the manifest when that is not known. */
+  readonly settings?: Settings | undefined;
 }
 
 /** A trial as its status keeps it. One that is Invalid has instants, and no figure that could be taken for a result. */
 export function toTrialRecord(
   started: StartedTrial,
   result: TrialResult,
-  { unrun, nowMs, contamination = [], clocks = [] }: TrialEnd,
+  { unrun, nowMs, contamination = [], clocks = [], settings = started.settings }: TrialEnd,
 ): TrialRecord {
   const { run, recovery, plan, followed = [], problem, baseline } = result;
   const message = [run?.message, problem, recovery?.message, ...contamination].filter(Boolean).join('; ');
   const isInvalid = recovery?.verdict.recovery === 'Invalid' || contamination.length > 0;
-  const { startedMs, samples, settings, ...identity } = started;
+  const { startedMs, samples, settings: _manifest, ...identity } = started;
   const steps = plan?.flatMap((each) => each.steps) ?? [];
   const checkpointHit = [...new Set(plan?.flatMap((each) => each.checkpointHit ?? []))];
   return {

@@ -2,7 +2,7 @@ import type { ClockBound } from '../../state-machines/contract.ts';
 import type { TrialResult } from '../../state-machines/run-trial.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { gatherInventory } from './gather-facts.ts';
-import { type Bystanders, bystandersOf, contaminationOf, type TrialEvidence } from './judge-contamination.ts';
+import { type Bystanders, bystandersOf, contaminationOf, type Settings } from './judge-contamination.ts';
 
 /** Gathers, around one trial, what its contamination is judged from. */
 export interface TrialWitness {
@@ -10,15 +10,21 @@ export interface TrialWitness {
   look(signal: AbortSignal): Promise<void>;
   /** A reading of the observer's clock. */
   heard(bound: ClockBound): void;
-  /** The clocks as they were right before the fault. */
+  /** What governed detection right before the fault; undefined when nobody could be asked. */
+  readonly settings: () => Settings | undefined;
+  /** The clocks as they were then. */
   readonly clocks: () => readonly ClockBound[];
   /** Looks again once the watch is over, and says what speaks against the trial; never rejects. */
   testify(result: TrialResult, signal: AbortSignal): Promise<readonly string[]>;
 }
 
 export interface WitnessOptions {
-  readonly cluster: Pick<ClusterAccess, 'swarm' | 'workload' | 'interventions' | 'clocks'>;
-  readonly settings: TrialEvidence['settings'];
+  readonly cluster: Pick<
+    ClusterAccess,
+    'swarm' | 'workload' | 'interventions' | 'clocks' | 'settingsInForce'
+  >;
+  /** Of the campaign's first trial; absent for that one. */
+  readonly campaignSettings?: Settings | undefined;
   /** Whose trial it is, as in claims. */
   readonly owner: string;
   readonly wallMs: () => number;
@@ -28,7 +34,7 @@ export interface WitnessOptions {
 /** The time of the trial runs from here. Whoever cannot be asked bears no witness: a fault may have taken him. */
 export function witnessTrial({
   cluster,
-  settings,
+  campaignSettings,
   owner,
   wallMs,
   monotonicMs,
@@ -37,6 +43,7 @@ export function witnessTrial({
   const clocks: ClockBound[] = [];
   let before: Bystanders | undefined;
   let nodeClocks: readonly ClockBound[] = [];
+  let settings: Settings | undefined;
   const bystanders = async (signal: AbortSignal) => {
     try {
       return bystandersOf(await gatherInventory(await cluster.swarm(signal), signal));
@@ -46,10 +53,15 @@ export function witnessTrial({
   };
   return {
     async look(signal) {
-      [before, nodeClocks] = await Promise.all([bystanders(signal), cluster.clocks(signal)]);
+      [before, nodeClocks, settings] = await Promise.all([
+        bystanders(signal),
+        cluster.clocks(signal),
+        cluster.settingsInForce(signal).catch(() => undefined),
+      ]);
       clocks.push(...nodeClocks);
     },
     heard: (bound) => void clocks.push(bound),
+    settings: () => settings,
     clocks: () => nodeClocks,
     async testify({ plan = [], followed = [], gateFromMs = began.wallMs }, signal) {
       const steps = plan.flatMap((each) => each.steps);
@@ -65,7 +77,8 @@ export function witnessTrial({
         targets: [...new Set([...steps.map(({ target }) => target), ...followed])],
         ...(before && { before }),
         ...(after && { after }),
-        ...{ clocks, settings, interventions: cluster.interventions.since(gateFromMs, owner) },
+        ...{ clocks, settings: { campaign: campaignSettings, trial: settings } },
+        ...{ interventions: cluster.interventions.since(gateFromMs, owner) },
         elapsed: { wallMs: wallMs() - began.wallMs, monotonicMs: monotonicMs() - began.monotonicMs },
       });
     },

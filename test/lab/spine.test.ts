@@ -239,6 +239,12 @@ t.test('a crash is injected, verified and measured', { timeout: 400_000 }, async
   t.ok(trial.figures.detection, 'noticed by the system itself');
   const noticed = trial.noticed!.map(({ source }) => source);
   for (const plane of ['spark-master', 'spark-driver', 'swarm']) t.ok(noticed.includes(plane), plane);
+  t.match(trial.settings, { TRIGGER: '1 second', 'restart delay': '5s', 'streaming.PROFILE': 'fast' });
+  t.match(
+    trial.settings?.['spark.network.timeout'],
+    /^\d+s$/,
+    "what governs detection, also by the profile's files",
+  );
   t.match(trial.instants, { det: { source: noticed[0] }, red: {} });
   t.match(
     trial.clocks!.map(({ node }) => node).sort(),

@@ -193,6 +193,7 @@ export class ScheduleLab {
     const cluster = (): ClusterAccess => ({
       ...{ claims, workload, triggerMs: 1_000, settings: this.settings, interventions: this.interventions },
       shortcomings: async () => this.shortcomings,
+      settingsInForce: async () => this.settings,
       clocks: async () => [{ node: 'node3', offsetMs: this.clockOffsetMs, boundMs: 3 }],
       ...(this.checkpoint && { checkpoint: this.checkpoint }),
       nodeNames: this.nodes.map((node) => node.name),
