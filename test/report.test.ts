@@ -19,7 +19,13 @@ import { openSampleFile, readSampleFile } from '../controller/workload/sample-fi
 import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../crds/status.ts';
 import type { TrialRecord } from '../crds/trial-record.ts';
-import type { Sample } from '../state-machines/recovery/sample.ts';
+import {
+  type Correctness,
+  errorClasses,
+  findingClasses,
+  noFindings,
+  type Sample,
+} from '../state-machines/recovery/sample.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
 import { runController } from './support/controller-process.ts';
 import { saveCampaign } from './support/saved-campaign.ts';
@@ -118,7 +124,7 @@ t.test('one sentence tells of a fault what came of it, with bounds and beside it
     headline(
       trial(1, 21_300, { ...verdict('Recovered', 'Incorrect'), correctness: { wrong: 3, storedTwice: 1 } }),
     ),
-    `${of}recovered in 21.3 s ± 1.4 s; stall 15.2 s ± 1.4 s; results incorrect: 3 wrong, 1 stored twice`,
+    `${of}recovered in 21.3 s ± 1.4 s; stall 15.2 s ± 1.4 s; results incorrect: 1 stored twice, 3 wrong`,
   );
   t.equal(
     headline(trial(1, 21_300, verdict('RecoveredDegraded', 'Unknown'))),
@@ -137,6 +143,29 @@ t.test('one sentence tells of a fault what came of it, with bounds and beside it
     `${of}no valid trial of 1, so no figure (the observer gave no rows for 11 s)`,
   );
   t.equal(headline(), `${of}no trial yet`);
+});
+
+t.test('every class of error is named, whatever the oracle found', async (t) => {
+  t.same(findingClasses, Object.keys(noFindings));
+  t.same(
+    findingClasses.filter((name) => !errorClasses.includes(name)),
+    ['reemitted', 'unjudged'],
+  );
+  const [head = ''] = renderCsv(reportOf([])).split('\r\n');
+  for (const name of findingClasses) {
+    const column = name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    t.ok(head.split(',').includes(column), column);
+  }
+  for (const name of errorClasses) {
+    const found = { ...verdict('Recovered', 'Incorrect'), correctness: { ...noFindings, [name]: 7 } };
+    t.match(headline(trial(1, 21_300, found)), /results incorrect: 7 \w+/, name);
+    t.match(renderMarkdown(reportOf([trial(1, 21_300, found)])), /\| 7 [a-z ]+ \|/, name);
+  }
+  t.match(
+    headline(trial(1, 21_300, verdict('Recovered', 'Incorrect'))),
+    /results incorrect$/,
+    'a record of a class that is not known here',
+  );
 });
 
 t.test('a target is told as the manifest chooses it', async (t) => {
@@ -410,16 +439,28 @@ t.test('windows show the gravest class to which something was added in them', as
       [10, 'ok'],
     ],
   );
-  const state = (change: object) => {
-    const more = rows.map((row) =>
-      row.atMs <= effMs ? row : { ...row, correctness: { ...rows[0]!.correctness, ...change } },
-    );
-    return drawn(more).checks[1]!.state;
+  /** Of the window after t_eff, and of the one after that. */
+  const states = (before: Partial<Correctness>, after: Partial<Correctness>) => {
+    const more = rows.map((row) => ({
+      ...row,
+      correctness: { ...noFindings, ...before, ...(row.atMs > effMs && after) },
+    }));
+    return drawn(more)
+      .checks.slice(1, 3)
+      .map(({ state }) => state);
   };
+  for (const name of errorClasses) t.match(states({}, { [name]: 1 })[0], /^(wrong|lost|short)$/, name);
   t.same(
-    [state({ storedTwice: 1 }), state({ shortWindows: 1 }), state({ reemitted: 1 })],
+    [{ storedTwice: 1 }, { missingWindows: 1 }, { reemitted: 1 }].map((found) => states({}, found)[0]),
     ['lost', 'short', 'reemitted'],
   );
+  t.same(states({}, { unjudged: 1 }), ['ok', 'ok']);
+  t.same(
+    states({ shortWindows: 1 }, {}),
+    ['ok', 'ok'],
+    'what was given up before says nothing of this trial',
+  );
+  t.same(states({}, { shortWindows: 1 }), ['short', 'ok']);
 });
 
 t.test('the time from t_eff on is cut into pieces without a gap', async (t) => {

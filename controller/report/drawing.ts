@@ -1,5 +1,5 @@
 import { viewOf } from '../../state-machines/recovery/redundancy.ts';
-import type { Correctness, Sample } from '../../state-machines/recovery/sample.ts';
+import { type Correctness, findingClasses, type Sample } from '../../state-machines/recovery/sample.ts';
 import { visibleAge } from '../../state-machines/recovery/signal.ts';
 
 /** A trial's rows, few enough to be drawn; all columns are as long as `x`. */
@@ -257,14 +257,20 @@ function checksOf(buckets: readonly Bucket[], originMs: number): readonly Check[
   });
 }
 
-/** The gravest class to which something was added since the last window; short ones are told as they stand. */
+/** As what each class is shown: a class that is new has to be given a place here. */
+const shownAs: Readonly<Record<keyof Correctness, Exclude<Check['state'], 'unknown'>>> = {
+  ...{ wrong: 'wrong', longWindows: 'wrong', longRecords: 'wrong', conflicting: 'wrong', phantom: 'wrong' },
+  ...{ acknowledgedButAbsent: 'lost', storedTwice: 'lost', outOfOrder: 'lost', altered: 'lost' },
+  ...{ misplaced: 'lost', shortWindows: 'short', shortRecords: 'short', missingWindows: 'short' },
+  ...{ missingRecords: 'short', lateDropped: 'short', reemitted: 'reemitted', unjudged: 'ok' },
+};
+
+/** The gravest class to which something was added since the last window: what was there before is none of this trial. */
 function checkState(before: Sample | undefined, end: Sample | undefined): Check['state'] {
   if (!end || end.visibleMs === null) return 'unknown';
   // The totals are the observer's since its start: the first window has nothing to be compared with.
-  const added = (...names: readonly (keyof Correctness)[]) =>
-    before !== undefined && names.some((name) => end.correctness[name] > before.correctness[name]);
-  if (added('wrong', 'conflicting', 'phantom')) return 'wrong';
-  if (added('acknowledgedButAbsent', 'storedTwice')) return 'lost';
-  if (end.correctness.shortWindows > 0) return 'short';
-  return added('reemitted') ? 'reemitted' : 'ok';
+  if (!before) return 'ok';
+  const added = findingClasses.filter((name) => end.correctness[name] > before.correctness[name]);
+  const states = ['wrong', 'lost', 'short', 'reemitted'] as const;
+  return states.find((state) => added.some((name) => shownAs[name] === state)) ?? 'ok';
 }

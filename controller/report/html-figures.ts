@@ -115,9 +115,9 @@ function phaseBox({ name, fromS, toS }: Phase, { place }: Axis): Html {
 const checkWords: Readonly<Record<Check['state'], string>> = {
   ok: 'as the oracle says',
   reemitted: 'the same result once more (benign)',
-  short: 'a window still lacks records',
-  lost: 'a record lost or stored twice',
-  wrong: 'a result wrong, conflicting or phantom',
+  short: 'a window that lacks records',
+  lost: 'a record lost, stored twice or not as sent',
+  wrong: 'a result wrong, too long, conflicting or phantom',
   unknown: 'no result seen',
 };
 

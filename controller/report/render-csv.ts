@@ -1,21 +1,12 @@
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import { controlPlanes } from '../../state-machines/recovery/control-planes.ts';
+import { findingClasses } from '../../state-machines/recovery/sample.ts';
 import { figureNames, isControl, type Report } from './report.ts';
 
 type Cell = string | number | undefined;
 type Column = readonly [name: string, of: (trial: TrialRecord, schedule: string) => Cell];
 
 const instantNames = ['cmd', 'eff', 'det', 'end', 'first', 'rec', 'red'] as const;
-const errorClasses = [
-  'acknowledgedButAbsent',
-  'storedTwice',
-  'wrong',
-  'conflicting',
-  'reemitted',
-  'phantom',
-  'shortWindows',
-  'shortRecords',
-] as const;
 
 /** The same for every report, so that files of several can be put below each other; units are in the names. */
 const columns: readonly Column[] = [
@@ -60,7 +51,7 @@ const columns: readonly Column[] = [
   ),
   ['excursions', ({ excursions }) => excursions],
   ['smallest_stall_ms', ({ smallestStallMs }) => smallestStallMs],
-  ...errorClasses.map((name): Column => [snake(name), ({ correctness }) => correctness?.[name]]),
+  ...findingClasses.map((name): Column => [snake(name), ({ correctness }) => correctness?.[name]]),
   ['message', ({ message }) => message],
   ['samples', ({ samples }) => samples],
 ];

@@ -1,6 +1,7 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { MeasurementPlan } from '../../crds/presets.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
+import { errorClasses } from '../../state-machines/recovery/sample.ts';
 import type { Arm, Campaign, Spread } from './report.ts';
 
 /** So long a calibration and a gate must be for a claim; what is shorter says so. */
@@ -55,21 +56,15 @@ export function formatProportion({ cameBack, valid }: Pick<Arm, 'cameBack' | 'va
   return `${cameBack.trials} of ${valid} (${percent(cameBack.low)} to ${percent(cameBack.high)} %)`;
 }
 
-/** `3 wrong, 1 storedTwice`; empty when nothing went wrong. */
+/** `1 stored twice, 3 wrong`; empty when nothing went wrong. */
 export function formatErrors(errors: Readonly<Record<string, number>>): string {
-  return Object.entries(errors)
-    .filter(([name, count]) => errorClasses.includes(name) && count > 0)
-    .map(([name, count]) => `${count} ${words(name)}`)
-    .join(', ');
+  return errorClasses.flatMap((name) => (errors[name] ? [`${errors[name]} ${words(name)}`] : [])).join(', ');
 }
 
 /** `acknowledgedButAbsent` as people write it. */
 export function words(camelCase: string): string {
   return camelCase.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
-
-/** Those of the observer's classes that no result may have; re-emissions that are identical are benign. */
-const errorClasses = ['acknowledgedButAbsent', 'storedTwice', 'wrong', 'conflicting', 'phantom'];
 
 type Unfinished = Omit<Arm, 'headline'>;
 
@@ -126,7 +121,8 @@ function results({ verdicts, valid, errors }: Unfinished): string {
     Object.entries(verdicts).reduce((sum, [pair, n]) => sum + (pair.endsWith(`, ${correctness}`) ? n : 0), 0);
   const [incorrect, unknown] = [with_('Incorrect'), with_('Unknown')];
   const of = (n: number) => (valid === 1 ? '' : n === valid ? ' in all' : ` in ${n} of ${valid}`);
-  if (incorrect > 0) return `results incorrect${of(incorrect)}: ${formatErrors(errors)}`;
+  if (incorrect > 0)
+    return [`results incorrect${of(incorrect)}`, formatErrors(errors)].filter(Boolean).join(': ');
   if (unknown > 0) return `correctness of the results unknown${of(unknown)}`;
   return `results correct${of(valid)}`;
 }

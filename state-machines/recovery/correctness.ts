@@ -1,8 +1,5 @@
 import type { TrialVerdict } from '../../crds/trial-record.ts';
-import { type Correctness, noFindings, type Sample } from './sample.ts';
-
-/** Classes that mean nothing bad: the same content once more, and results too old to be judged. */
-const harmless: readonly string[] = ['reemitted', 'unjudged'] satisfies readonly (keyof Correctness)[];
+import { type Correctness, errorClasses, findingClasses, noFindings, type Sample } from './sample.ts';
 
 /** What was added to each class between two rows, and the verdict on it. */
 export interface CorrectnessJudgement {
@@ -19,12 +16,11 @@ export function judgeCorrectness(
   after: Sample | undefined,
 ): CorrectnessJudgement {
   const counts = { ...noFindings };
-  const parts = Object.keys(counts) as (keyof Correctness)[];
-  for (const part of parts) {
+  for (const part of findingClasses) {
     const added = (after?.correctness[part] ?? 0) - (before?.correctness[part] ?? 0);
     counts[part] = Math.max(0, added);
   }
   if (!before || !after) return { verdict: 'Unknown', counts };
-  const isBad = parts.some((part) => counts[part] > 0 && !harmless.includes(part));
+  const isBad = errorClasses.some((part) => counts[part] > 0);
   return { verdict: isBad ? 'Incorrect' : 'Correct', counts };
 }

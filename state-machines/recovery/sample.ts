@@ -103,6 +103,13 @@ export const noFindings: Correctness = {
   ...{ conflicting: 0, reemitted: 0, phantom: 0, unjudged: 0 },
 };
 
+/** All classes, in the order in which they are told. */
+export const findingClasses = Object.keys(noFindings) as readonly (keyof Correctness)[];
+/** The same content once more, and results too old to be judged: nothing bad. */
+const harmless: readonly (keyof Correctness)[] = ['reemitted', 'unjudged'];
+/** Those that no trial may add to: who judges, tells, draws or alerts takes them from here, so that none is forgotten. */
+export const errorClasses = findingClasses.filter((name) => !harmless.includes(name));
+
 /** Classes of the observer's checks that only grow but for what a job replays, by the label under which metrics count them. */
 export const recordClasses = {
   lost: 'acknowledgedButAbsent',
