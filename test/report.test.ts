@@ -541,11 +541,14 @@ t.test('the band of thresholds is drawn for each valid trial', async (t) => {
   const spec = sensitivityOf(
     reportOf([trial(1, 21_000, band), trial(2, 1, invalid)]).campaigns[0]!.arms[0]!,
   )!;
-  t.same(spec.x, [1.1, 1.25, 1.5]);
+  t.equal(spec.xLabel, 'threshold, seconds');
+  t.same(spec.x, [2.64, 3, 3.6]);
   t.same(
     spec.panels[0]!.lines.map(({ values }) => values),
     [[30, 21, null]],
   );
+  const ten = { recoveryBand: [2_000, 10_000].map((thetaMs) => ({ factor: 1.1, thetaMs, ms: 1_000 })) };
+  t.same(sensitivityOf(reportOf([trial(1, 1, ten)]).campaigns[0]!.arms[0]!)!.x, [2, 10]);
 });
 
 const campaign = syntheticCampaign('lab-standard', exampleFaults);

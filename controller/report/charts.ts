@@ -221,26 +221,26 @@ export function ecdfOf(arms: readonly Arm[]): ChartSpec | undefined {
   };
 }
 
-/** Recovery time of each trial for other thresholds: does the answer hang on the factor? */
+/** Recovery time of each trial for other thresholds, the same ones in a campaign: does the answer hang on them? */
 export function sensitivityOf(arm: Arm): ChartSpec | undefined {
   const shown = arm.trials.filter((trial) => isValid(trial) && (trial.recoveryBand ?? []).length > 0);
-  const x = [
-    ...new Set(shown.flatMap(({ recoveryBand = [] }) => recoveryBand.map(({ factor }) => factor))),
-  ].sort();
+  const thetas = shown.flatMap(({ recoveryBand = [] }) => recoveryBand.map(({ thetaMs }) => thetaMs));
+  const x = [...new Set(thetas.map((ms) => round(ms / 1_000)))].sort((a, b) => a - b);
   if (x.length === 0) return undefined;
+  const edge = 0.08 * (x.at(-1)! - x[0]!) || 0.1;
   return {
-    ...{ xLabel: 'threshold, times the baseline p99', x, shades: [], ticks: [] },
-    view: [x[0]! - 0.03, x.at(-1)! + 0.03],
+    ...{ xLabel: 'threshold, seconds', x, shades: [], ticks: [] },
+    view: [x[0]! - edge, x.at(-1)! + edge],
     panels: [
       {
         ...{ title: 'Recovery time by threshold', unit: 's', height: panelHeight.large, levels: [] },
         lines: withMedian(
           x,
           shown.map((trial) => {
-            const at = (factor: number) => trial.recoveryBand?.find((each) => each.factor === factor)?.ms;
+            const at = new Map(trial.recoveryBand?.map(({ thetaMs, ms }) => [round(thetaMs / 1_000), ms]));
             return overlayLine(
               trial,
-              x.map((factor) => (at(factor) === undefined ? null : round(at(factor)! / 1_000))),
+              x.map((theta) => (at.get(theta) === undefined ? null : round(at.get(theta)! / 1_000))),
             );
           }),
         ),
