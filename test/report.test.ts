@@ -551,19 +551,70 @@ t.test('the band of thresholds is drawn for each valid trial', async (t) => {
   t.same(sensitivityOf(reportOf([trial(1, 1, ten)]).campaigns[0]!.arms[0]!)!.x, [2, 10]);
 });
 
+t.test(
+  'a median of thresholds is the one of the tables, and one that was not reached is later',
+  async (t) => {
+    const spread = many.map((one, index) =>
+      trial(index + 1, one.figures.recovery!.ms, {
+        recoveryBand: [
+          { factor: 1.1, thetaMs: 2_640, ...(index < 2 && { ms: 40_000 }) },
+          { factor: 1.25, thetaMs: 3_000, ms: one.figures.recovery!.ms },
+        ],
+      }),
+    );
+    const { median } = reportOf(spread).campaigns[0]!.arms[0]!.figures.recovery;
+    const [panel] = sensitivityOf(reportOf(spread).campaigns[0]!.arms[0]!)!.panels;
+    t.same(panel!.lines.at(-1), {
+      ...{ label: 'median of trials', tone: 'strong', look: 'line', values: [null, median!.ms! / 1_000] },
+    });
+  },
+);
+
 const campaign = syntheticCampaign('lab-standard', exampleFaults);
 const synthetic = buildReport([campaign], origin).campaigns[0]!;
+const drawings = new Map(
+  campaign.status.trials.map(({ runId, instants }) => {
+    const builder = drawingBuilder(0, 400);
+    for (const row of campaign.rows.get(runId)!) builder.add(row);
+    return [runId, builder.build(instants.eff!.atMs)] as const;
+  }),
+);
+
+t.test('the median of an overlay ends with the first trial of which nothing more is known', async (t) => {
+  const arm = synthetic.arms.find(({ fault }) => fault === 'worker-killed')!;
+  const { runId } = arm.trials[4]!;
+  const { x: all, visible, ...rest } = drawings.get(runId)!;
+  const short = all.filter((s) => s < 12);
+  const cut = { ...rest, x: short, visible: visible.slice(0, short.length) };
+  const { x, panels } = overlayOf(arm, new Map([...drawings, [runId, cut]]), calibration)!;
+  const lines = panels[0]!.lines.slice(0, -1);
+  const median = panels[0]!.lines.at(-1)!;
+  t.equal(median.label, 'median of trials');
+  t.same(
+    median.values,
+    x.map((s, index) => {
+      const ages = lines.map(({ values }) => values[index]!).sort((a, b) => a - b);
+      return s > short.at(-1)! ? null : Number(((ages[4]! + ages[5]!) / 2).toFixed(3));
+    }),
+  );
+});
+
+t.test('where no time of recovery is claimed no chart draws a median or a curve', async (t) => {
+  const late = campaign.status.trials.map((one) =>
+    one.kind === 'none' ? { ...one, ...verdict('Recovered') } : one,
+  );
+  const input = { ...campaign, status: { ...campaign.status, trials: late } };
+  const { arms } = buildReport([input], origin).campaigns[0]!;
+  for (const arm of arms) {
+    for (const spec of [overlayOf(arm, drawings, calibration)!, sensitivityOf(arm)!])
+      t.notOk(spec.panels[0]!.lines.some(({ label }) => label.includes('median')));
+  }
+  t.same([...new Set(ecdfOf(arms)!.panels[0]!.lines.map(({ look }) => look))], ['points']);
+});
 
 t.test(
   'the overlay holds every valid trial on one grid, and one that never came back does not squeeze it',
   async (t) => {
-    const drawings = new Map(
-      campaign.status.trials.map(({ runId, instants }) => {
-        const builder = drawingBuilder(0, 400);
-        for (const row of campaign.rows.get(runId)!) builder.add(row);
-        return [runId, builder.build(instants.eff!.atMs)] as const;
-      }),
-    );
     const arm = synthetic.arms.find(({ fault }) => fault === 'broker-killed')!;
     const { x, panels } = overlayOf(arm, drawings, calibration)!;
     t.equal(panels[0]!.lines.length, 11, 'ten trials and their median');

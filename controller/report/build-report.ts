@@ -42,7 +42,7 @@ function buildCampaign({ schedule, status, cluster, isEdited = false }: Campaign
   const arms = [...deeds].map(([fault, deed]) => {
     const own = faulty.filter((trial) => trial.fault === fault);
     const named = { id: `${schedule.metadata.name}/${fault}`, fault, deed };
-    return buildArm(named, own, { isClaimed: controls.allowed, plan });
+    return buildArm({ ...named, isClaimed: controls.allowed }, own, plan);
   });
   const campaign = {
     ...{ schedule, plan, controls, arms, trials, settings: settingsOf(trials) },
@@ -62,9 +62,9 @@ function withoutIdleFigures(trial: TrialRecord): TrialRecord {
 }
 
 function buildArm(
-  named: Pick<Arm, 'id' | 'fault' | 'deed'>,
+  named: Pick<Arm, 'id' | 'fault' | 'deed' | 'isClaimed'>,
   trials: readonly TrialRecord[],
-  { isClaimed, plan }: { readonly isClaimed: boolean; readonly plan: MeasurementPlan },
+  plan: MeasurementPlan,
 ): Arm {
   const valid = trials.filter(isValid);
   const backAndCorrect = valid.filter(
@@ -80,10 +80,10 @@ function buildArm(
     ...(proportion && { cameBack: { ...proportion, trials: backAndCorrect } }),
     errors: summed(valid.map(({ correctness = {} }) => correctness)),
     figures: Object.fromEntries(
-      figureNames.map((name) => [name, spreadOf(name, valid, isClaimed)]),
+      figureNames.map((name) => [name, spreadOf(name, valid, named.isClaimed)]),
     ) as unknown as Arm['figures'],
   };
-  return { ...arm, headline: headlineOf(arm, { isClaimed, plan }) };
+  return { ...arm, headline: headlineOf(arm, plan) };
 }
 
 function spreadOf(name: FigureName, valid: readonly TrialRecord[], isClaimed: boolean): Spread {

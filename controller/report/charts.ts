@@ -1,5 +1,5 @@
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import { quantile } from '../../state-machines/recovery/signal.ts';
+import { fewestForMedian, medianInterval } from '../../state-machines/recovery/statistics.ts';
 import type { ChartSpec, Line } from './chart-spec.ts';
 import type { Drawing } from './drawing.ts';
 import { type Arm, type Campaign, isValid, pointOf } from './report.ts';
@@ -98,7 +98,7 @@ function shadesOf(trial: TrialRecord, lastS: number): ChartSpec['shades'] {
 
 const overlayPoints = 400;
 
-/** F_visible of all valid trials of a fault, aligned at t_eff; of many, their median is what the legend tells. */
+/** F_visible of all valid trials of a fault, aligned at t_eff; of many, their median is what the legend tells, as long as all are known. */
 export function overlayOf(
   arm: Arm,
   drawings: Drawings,
@@ -132,7 +132,7 @@ export function overlayOf(
       {
         ...{ title: 'F_visible of every valid trial', unit: 's', height: panelHeight.large },
         top: 1.08 * Math.max(1, (thetaMs ?? 0) / 1_000, ...peaks),
-        lines: withMedian(x, lines),
+        lines: withMedian(arm, lines, 'unknown'),
         levels: thetaMs === undefined ? [] : [{ at: thetaMs / 1_000, label: 'theta' }],
       },
     ],
@@ -170,20 +170,29 @@ function resampled({ x, visible }: Drawing, from: number, stepS: number, count: 
   });
 }
 
-/** Of six lines or more the median of all at each x; a trial that was not in time there is later than any. */
-function withMedian(x: readonly number[], lines: readonly Line[]): readonly Line[] {
-  if (lines.length < 6) return lines;
-  const values = x.map((_, index) => {
-    const middle = quantile(
-      lines.map((line) => line.values[index] ?? Number.POSITIVE_INFINITY),
-      0.5,
-    );
-    return Number.isFinite(middle) ? middle : null;
+/**
+ * With the median of all at each x, from as many trials on as bear one and where a claim is allowed. One that has no value
+ * there is later than any; or nobody knows, and then there is no median of all.
+ */
+function withMedian(
+  { isClaimed }: Arm,
+  lines: readonly Line[],
+  without: 'late' | 'unknown',
+): readonly Line[] {
+  if (!isClaimed || lines.length < fewestForMedian) return lines;
+  const values = lines[0]!.values.map((_, index) => {
+    const there = lines.map((line) => line.values[index] ?? Number.POSITIVE_INFINITY);
+    const { median } = medianInterval(there)!;
+    const isTold = Number.isFinite(median) && (without === 'late' || there.every(Number.isFinite));
+    return isTold ? round(median) : null;
   });
   return [...lines, { label: 'median of trials', tone: 'strong', look: 'line', values }];
 }
 
-/** The share of valid trials that had recovered by then; below six a fault has points only. Censored ones never arrive. */
+/**
+ * The share of valid trials that had recovered by then; below six, and where no claim is allowed, a fault has points only.
+ * Censored ones never arrive.
+ */
 export function ecdfOf(arms: readonly Arm[]): ChartSpec | undefined {
   const curves = arms.flatMap((arm) => {
     const points = arm.figures.recovery.points.map(({ ms }) => (ms === null ? null : round(ms / 1_000)));
@@ -209,7 +218,7 @@ export function ecdfOf(arms: readonly Arm[]): ChartSpec | undefined {
         },
         lines: curves.map(({ arm, reached, count }, index): Line => {
           const share = (s: number) => round(reached.filter((each) => each <= s).length / count);
-          const isCurve = count >= 6;
+          const isCurve = arm.isClaimed && count >= fewestForMedian;
           return {
             ...{ label: arm.fault, tone: tones[index % tones.length]!, look: isCurve ? 'steps' : 'points' },
             dash: dashes[Math.floor(index / tones.length) % dashes.length]!,
@@ -235,7 +244,7 @@ export function sensitivityOf(arm: Arm): ChartSpec | undefined {
       {
         ...{ title: 'Recovery time by threshold', unit: 's', height: panelHeight.large, levels: [] },
         lines: withMedian(
-          x,
+          arm,
           shown.map((trial) => {
             const at = new Map(trial.recoveryBand?.map(({ thetaMs, ms }) => [round(thetaMs / 1_000), ms]));
             return overlayLine(
@@ -243,6 +252,7 @@ export function sensitivityOf(arm: Arm): ChartSpec | undefined {
               x.map((theta) => (at.get(theta) === undefined ? null : round(at.get(theta)! / 1_000))),
             );
           }),
+          'late',
         ),
       },
     ],

@@ -60,6 +60,8 @@ export interface Arm {
   readonly deed: string;
   readonly headline: string;
   readonly trials: readonly TrialRecord[];
+  /** Whether the controls without a fault let a time of recovery be claimed. */
+  readonly isClaimed: boolean;
   /** Measured, and not Invalid. */
   readonly valid: number;
   /** Valid trials by verdict, `Recovered, Correct`, most frequent first. */

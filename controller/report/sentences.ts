@@ -2,13 +2,12 @@ import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { MeasurementPlan } from '../../crds/presets.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import { errorClasses } from '../../state-machines/recovery/sample.ts';
+import { fewestForMedian } from '../../state-machines/recovery/statistics.ts';
 import type { Arm, Campaign, Spread } from './report.ts';
 
 /** So long a calibration and a gate must be for a claim; what is shorter says so. */
 const claimCalibrationMs = 300_000;
 const claimGateMs = 120_000;
-/** From so many valid trials on a fault has a median. */
-const fewestForMedian = 6;
 
 /** `16.9 s`; `not in time` for what did not happen within the watch. */
 export function formatMs(ms: number | null): string {
@@ -69,11 +68,8 @@ export function words(camelCase: string): string {
 type Unfinished = Omit<Arm, 'headline'>;
 
 /** One sentence on a fault: how it came back, the stall, and whether the results are right, never one without the other. */
-export function headlineOf(
-  arm: Unfinished,
-  { isClaimed, plan }: { readonly isClaimed: boolean; readonly plan: MeasurementPlan },
-): string {
-  return `${arm.deed}: ${arm.valid === 0 ? withoutValid(arm.trials) : told(arm, isClaimed, plan)}`;
+export function headlineOf(arm: Unfinished, plan: MeasurementPlan): string {
+  return `${arm.deed}: ${arm.valid === 0 ? withoutValid(arm.trials) : told(arm, plan)}`;
 }
 
 function withoutValid(trials: readonly TrialRecord[]): string {
@@ -85,20 +81,20 @@ function withoutValid(trials: readonly TrialRecord[]): string {
   return `no valid trial of ${trials.length}, so no figure${reason}`;
 }
 
-function told(arm: Unfinished, isClaimed: boolean, plan: MeasurementPlan): string {
+function told(arm: Unfinished, plan: MeasurementPlan): string {
   const isMasked = Object.keys(arm.verdicts).every((pair) => pair.startsWith('Masked'));
   const stall = !isMasked && arm.figures.stall.points.length > 0 && `stall ${summary(arm.figures.stall)}`;
-  return [returned(arm, isClaimed, plan), stall, results(arm)].filter(Boolean).join('; ');
+  return [returned(arm, plan), stall, results(arm)].filter(Boolean).join('; ');
 }
 
-function returned(arm: Unfinished, isClaimed: boolean, plan: MeasurementPlan): string {
+function returned(arm: Unfinished, plan: MeasurementPlan): string {
   const { recovery } = arm.figures;
   const is = (...verdicts: readonly string[]) =>
     arm.trials.filter(({ verdict }) => verdicts.includes(verdict?.recovery ?? '')).length;
   const [masked, degraded, censored] = [is('Masked'), is('RecoveredDegraded'), is('NotRecovered')];
   const limitText = `within ${plan.maxRecoveryMs / 1000} s`;
   const share = arm.valid === 1 ? '' : ` in ${arm.valid - censored} of ${arm.valid} trials`;
-  if (!isClaimed) return `no recovery time is claimed, because controls without a fault were late, too`;
+  if (!arm.isClaimed) return `no recovery time is claimed, because controls without a fault were late, too`;
   if (censored === arm.valid)
     return `not recovered ${limitText}${arm.valid === 1 ? '' : ` in any of ${arm.valid} trials`}`;
   if (masked === arm.valid) return `masked${share}: ${smallestStall(arm.trials)}`;

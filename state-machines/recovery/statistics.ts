@@ -7,7 +7,7 @@ import { quantile } from './signal.ts';
 // with Infinity among them there is none, and of recovery times it says little.
 
 /** From so many values on a median is told at all: below it the range of all of them covers the median in less than 95 %. */
-const fewestForMedian = 6;
+export const fewestForMedian = 6;
 /** The largest of n values exceeds the p-quantile with probability 1 - p^n (Wilks 1941): 95 % at n = 59 and n = 299. */
 const fewestForP95 = 59;
 const fewestForP99 = 300;
