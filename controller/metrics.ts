@@ -28,7 +28,7 @@ export interface TrialMetrics {
 /** What the observer's stream reports. */
 export interface WorkloadMetrics {
   sample(sample: Sample): void;
-  /** No rows come any more: an age that stands still would look like health. */
+  /** No rows come any more: an age or a total that stands still would look like health. */
   silent(): void;
   clockBound(node: string, seconds: number): void;
 }
@@ -373,11 +373,17 @@ function workloadMetrics(registry: Registry): WorkloadMetrics {
     name: 'sparkfailures_records_total',
     help: 'Records by what became of them, while this process watched',
   });
-  const windows = new Counter({
+  const foundRecords = new Gauge({
+    registers,
+    labelNames: ['state'] as const,
+    name: 'sparkfailures_found_records',
+    help: 'Found by the observer in the topics, by state',
+  });
+  const foundWindows = new Gauge({
     registers,
     labelNames: ['result'] as const,
-    name: 'sparkfailures_windows_total',
-    help: 'Results of windows that differ from the oracle, while this process watched',
+    name: 'sparkfailures_found_windows',
+    help: 'Found by the observer in the topics, by result',
   });
   const behind = new Gauge({
     registers,
@@ -391,22 +397,17 @@ function workloadMetrics(registry: Registry): WorkloadMetrics {
     help: "Bound of the error in the node's clock offset",
   });
   const sent = ['intended', 'acked'] as const;
-  for (const state of [...sent, ...Object.keys(recordClasses)]) records.inc({ state }, 0);
-  for (const result of Object.keys(windowClasses)) windows.inc({ result }, 0);
+  for (const state of sent) records.inc({ state }, 0);
   behind.remove();
   let previous: Sample | undefined;
 
   return {
     sample(sample) {
       for (const state of sent) records.inc({ state }, growth(sample[state], previous?.[state]));
-      for (const [state, part] of Object.entries(recordClasses)) {
-        records.inc({ state }, growth(sample.correctness[part], previous?.correctness[part]));
-      }
-      for (const [result, part] of Object.entries(windowClasses)) {
-        // A total falls when the job replays what conflicted before: nothing began anew.
-        const risen = sample.correctness[part] - (previous ?? sample).correctness[part];
-        windows.inc({ result }, Math.max(0, risen));
-      }
+      for (const [state, part] of Object.entries(recordClasses))
+        foundRecords.set({ state }, sample.correctness[part]);
+      for (const [result, part] of Object.entries(windowClasses))
+        foundWindows.set({ result }, sample.correctness[part]);
       const sides = { acked: sample.ackedMs, committed: sample.committedMs, visible: sample.visibleMs };
       for (const [side, frontierMs] of Object.entries(sides)) {
         if (frontierMs === null) age.remove({ side });
@@ -416,7 +417,7 @@ function workloadMetrics(registry: Registry): WorkloadMetrics {
       previous = sample;
     },
     silent() {
-      age.reset();
+      for (const gauge of [age, foundRecords, foundWindows]) gauge.reset();
       behind.remove();
     },
     clockBound: (node, seconds) => bound.set({ node }, seconds),

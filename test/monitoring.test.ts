@@ -10,7 +10,13 @@ import { observerMetrics } from '../compose/streaming/observer/observer-metrics.
 import type { GeneratorFrontier } from '../compose/streaming/records/frontier.ts';
 import { createMetrics, type Metrics } from '../controller/metrics.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
-import { noFindings, type Sample } from '../state-machines/recovery/sample.ts';
+import {
+  errorClasses,
+  noFindings,
+  recordClasses,
+  type Sample,
+  windowClasses,
+} from '../state-machines/recovery/sample.ts';
 import {
   mayBeEmpty,
   metricsIn,
@@ -329,6 +335,41 @@ t.test('promtool', 'missing' in found ? { skip: found.missing } : {}, async (t) 
     const file = join(work, 'panels.yml');
     await writeFile(file, JSON.stringify({ groups: [{ name: 'panels', rules }] }));
     t.match(passes(t, ['check', 'rules', file]), new RegExp(`${rules.length} rules found`));
+  });
+
+  t.test('hears an alert for every class of error, and for nothing that is harmless', async (t) => {
+    const labels = [
+      ...Object.entries(recordClasses).map(([label, part]) => ['records', 'state', label, part] as const),
+      ...Object.entries(windowClasses).map(([label, part]) => ['windows', 'result', label, part] as const),
+    ];
+    const alerts = { records: 'RecordsLost', windows: 'ResultsWrong' };
+    const errors = labels.filter(([, , , part]) => errorClasses.includes(part));
+    const played = {
+      ...{ rule_files: ['alerts.yml'], evaluation_interval: '5s' },
+      tests: [
+        {
+          interval: '5s',
+          input_series: labels.map(([of, name, label]) => ({
+            series: `sparkfailures_found_${of}{job="observer",${name}="${label}"}`,
+            values: '0x24 1x12',
+          })),
+          promql_expr_test: [
+            {
+              expr: 'count by (alertname, state, result) (ALERTS{alertname=~"RecordsLost|ResultsWrong"})',
+              eval_time: '150s',
+              exp_samples: errors.map(([of, name, label]) => ({
+                labels: `{alertname="${alerts[of]}",${name}="${label}"}`,
+                value: 1,
+              })),
+            },
+          ],
+        },
+      ],
+    };
+    const file = join(work, '/etc/prometheus/rules', 'every-class.yml');
+    await writeFile(file, JSON.stringify(played));
+    passes(t, ['test', 'rules', file]);
+    await rm(file);
   });
 
   t.test('plays to the rules what they are for, and they say what they must', async (t) => {

@@ -1030,7 +1030,7 @@ t.test("a batch's figures come into the row, and stay when the job has nothing t
     'sparkfailures_job_state_rows 1234',
     'sparkfailures_job_batch_dropped_rows 3',
     'sparkfailures_observer_held{of="records"} 5',
-    'sparkfailures_windows_total{result="long"} 0',
+    'sparkfailures_found_windows{result="long"} 0',
   ]) {
     t.match(metrics, line);
   }

@@ -110,7 +110,7 @@ const harmless: readonly (keyof Correctness)[] = ['reemitted', 'unjudged'];
 /** Those that no trial may add to: who judges, tells, draws or alerts takes them from here, so that none is forgotten. */
 export const errorClasses = findingClasses.filter((name) => !harmless.includes(name));
 
-/** Classes of the observer's checks that only grow but for what a job replays, by the label under which metrics count them. */
+/** Classes of records, by the label under which metrics show their totals. */
 export const recordClasses = {
   lost: 'acknowledgedButAbsent',
   duplicated: 'storedTwice',

@@ -1,3 +1,4 @@
+import { errorClasses, windowClasses } from '../../../state-machines/recovery/sample.ts';
 import {
   bands,
   colored,
@@ -15,6 +16,9 @@ import {
 const visibleAge = 'max(sparkfailures_frontier_age_seconds{job="observer",side="visible"})';
 /** Survives a restart of the controller, whose gauges do not. */
 const lastly = (labels: string, metric: string) => `max by (${labels}) (last_over_time(${metric}[$__range]))`;
+const harmlessResults = Object.entries(windowClasses)
+  .flatMap(([label, part]) => (errorClasses.includes(part) ? [] : [label]))
+  .join('|');
 const figure = (name: string) => lastly('schedule, fault', `sparkfailures_last_${name}_seconds`);
 
 const about = {
@@ -55,11 +59,15 @@ export const recovery = dashboard(about, [
     stat({
       ...{ title: 'Losses and errors', width: 6, thresholds: noneAtAll },
       description:
-        'What the observer found since it was started: acknowledged records that the input topic lacks or has twice; ' +
-        'results that are wrong, contradict earlier ones, or belong to no input.',
+        'What the observer finds in the topics: records that the input topic has not as they were sent, or that came ' +
+        'behind the watermark; results that are wrong, have too many or too few records, contradict earlier ones, or ' +
+        'belong to no input.',
       queries: [
-        ['sum by (state) (sparkfailures_records_total{job="observer"})', '{{state}}'],
-        ['sum by (result) (sparkfailures_windows_total{job="observer",result!="reemitted"})', '{{result}}'],
+        ['max by (state) (sparkfailures_found_records{job="observer"})', '{{state}}'],
+        [
+          `max by (result) (sparkfailures_found_windows{job="observer",result!~"${harmlessResults}"})`,
+          '{{result}}',
+        ],
       ],
     }),
   ],

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Registry } from 'prom-client';
+import { Gauge, Registry } from 'prom-client';
 import {
   type BatchProgress,
   type Correctness,
@@ -43,8 +43,8 @@ export function observerMetrics(
       }
     },
   });
-  counter('sparkfailures_records_total', 'state', recordClasses);
-  counter('sparkfailures_windows_total', 'result', windowClasses);
+  totals('sparkfailures_found_records', 'state', recordClasses);
+  totals('sparkfailures_found_windows', 'result', windowClasses);
   new Gauge({
     name: 'sparkfailures_short_records',
     help: 'Records of committed batches that no result counts.',
@@ -77,17 +77,17 @@ export function observerMetrics(
   });
   return registry;
 
-  function counter(name: string, label: string, classes: Readonly<Record<string, keyof Correctness>>): void {
-    new Counter({
+  /** No counters: they fall when a job replays a result, and rise to where they were when the observer starts anew. */
+  function totals(name: string, label: string, classes: Readonly<Record<string, keyof Correctness>>): void {
+    new Gauge({
       name,
-      help: `Found by the observer, by ${label}.`,
+      help: `Found by the observer in the topics, by ${label}.`,
       labelNames: [label],
       registers,
       collect() {
-        this.reset();
         const correctness = newest()?.correctness;
-        for (const [key, part] of Object.entries(classes))
-          this.inc({ [label]: key }, correctness?.[part] ?? 0);
+        if (!correctness) return;
+        for (const [key, part] of Object.entries(classes)) this.set({ [label]: key }, correctness[part]);
       },
     });
   }
