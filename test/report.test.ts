@@ -353,7 +353,10 @@ t.test('CSV keeps what is in a cell: quotes, commas and line breaks are quoted',
   t.match(rest.join(), /,"a ""b"", c\r\nd",/);
   t.match(rest.join(), /,x y,/);
   t.match(rest.join(), /\r\n$/);
-  t.match(head, /^schedule,trial,fault,kind,.*recovery_ms,recovery_error_ms,.*,message,samples$/);
+  t.match(
+    head,
+    /^schedule,trial,fault,kind,.*recovery_ms,recovery_error_ms,.*,message,rows_offset_ms,samples$/,
+  );
 });
 
 const still = { stallMs: 0, speed: 2 };
@@ -706,6 +709,24 @@ t.test('the verb writes each format from a state directory alone, and says what 
     stdout: '',
     stderr: /nothing is known of small/,
   });
+});
+
+t.test("rows are drawn by the controller's clock, though another one stamped them", async (t) => {
+  const dir = t.testdir({ log: '' });
+  const one = [{ ...exampleFaults[0]!, shapes: exampleFaults[0]!.shapes.slice(0, 1) }];
+  const small = syntheticCampaign('small', one, { rowsOffsetMs: 30_000 });
+  const [record] = small.status.trials;
+  t.match(record, { verdict: { recovery: 'Recovered' }, rowsOffsetMs: 30_000 });
+  const manifest = await saveCampaign(small, dir);
+  const { stdout } = await runController(['report', '-f', manifest, '--state', dir], join(dir, 'log'));
+  const charts = JSON.parse(/id="charts">(.*?)<\/script>/s.exec(stdout)![1]!) as Record<string, ChartSpec>;
+  const { x, ticks, panels } = charts['timeline small-1-worker-killed-1']!;
+  const recS = ticks.find(({ label }) => label === 't_rec')!.at;
+  const ageAt = (s: number) => panels[0]!.lines[0]!.values[x.findLastIndex((at) => at <= s)]!;
+  const thetaS = record!.thetaMs! / 1_000;
+  t.ok(ageAt(recS - 0.25) > thetaS, 'late until t_rec');
+  t.ok(ageAt(recS) <= thetaS, 'and not from then on');
+  t.equal(Math.ceil(x[0]!), -60, 'from the first row on');
 });
 
 t.test('rows that are gone cost their chart, not the report', async (t) => {

@@ -10,7 +10,7 @@ import type { TrialRecord } from '../../crds/trial-record.ts';
 import { messageOf } from '../../provisioners/contract.ts';
 import { systemClock } from '../clock.ts';
 import { buildReport } from '../report/build-report.ts';
-import { originOf } from '../report/charts.ts';
+import { rowsOriginOf } from '../report/charts.ts';
 import { type Drawing, drawingBuilder } from '../report/drawing.ts';
 import { renderCsv } from '../report/render-csv.ts';
 import { type PageParts, renderHtml } from '../report/render-html.ts';
@@ -164,7 +164,7 @@ async function readRows(
   buckets: number,
   signal: AbortSignal,
 ): Promise<{ readonly drawing: Drawing; readonly raw: Buffer | undefined }> {
-  const originMs = originOf(trial);
+  const originMs = rowsOriginOf(trial);
   const builder = drawingBuilder(originMs - drawnBeforeMs, buckets);
   const isSmall = (await stat(file)).size <= attachLimits.fileBytes;
   const chunks: Buffer[] = [];

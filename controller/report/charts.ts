@@ -19,9 +19,14 @@ export function secondsAt(trial: TrialRecord, atMs: number): number {
   return (atMs - originOf(trial)) / 1_000;
 }
 
-/** Where x is 0: t_eff, or the start of a trial that never came to it; epoch ms. */
-export function originOf({ instants, startedAt }: TrialRecord): number {
+/** Where x is 0: t_eff, or the start of a trial that never came to it; epoch ms, controller's clock. */
+function originOf({ instants, startedAt }: TrialRecord): number {
   return instants.eff?.atMs ?? Date.parse(startedAt);
+}
+
+/** The same instant by the clock that stamped the trial's rows; a record that does not know it has the controller's. */
+export function rowsOriginOf(trial: TrialRecord): number {
+  return originOf(trial) + (trial.rowsOffsetMs ?? 0);
 }
 
 /** One trial over time: frontiers, rate, lag, membership, with what happened when. */

@@ -53,6 +53,7 @@ const columns: readonly Column[] = [
   ['smallest_stall_ms', ({ smallestStallMs }) => smallestStallMs],
   ...findingClasses.map((name): Column => [snake(name), ({ correctness }) => correctness?.[name]]),
   ['message', ({ message }) => message],
+  ['rows_offset_ms', ({ rowsOffsetMs }) => rowsOffsetMs],
   ['samples', ({ samples }) => samples],
 ];
 

@@ -355,7 +355,7 @@ function dataOf(report: Report, { attached, attachLimit, drawings }: PageParts):
   return html`<p><a download="trials.csv" href="${csv}">trials.csv</a>, one line per trial · <a id="json-link" download="report.json" href="#report">report.json</a>, everything that is told here</p>${
     rows.length > 0 &&
     table(['Trial', 'Rows, below the state directory', 'Count', 'Attached'], rows, 'Raw rows')
-  }<p class="hint">Raw rows are the observer's, one every 250 ms, NDJSON, gzipped, by its own clock; instants are by the controller's. ${attachLimit} Charts keep the least and the most of each bucket of rows.</p>`;
+  }<p class="hint">Raw rows are the observer's, one every 250 ms, NDJSON, gzipped, by its own clock; instants and charts are by the controller's, from which it differed by rows_offset_ms of trials.csv. ${attachLimit} Charts keep the least and the most of each bucket of rows.</p>`;
 }
 
 function wordsSection(): Html {

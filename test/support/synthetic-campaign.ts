@@ -111,11 +111,26 @@ export function* syntheticRows(
   }
 }
 
-/** A campaign with one trial per shape, faults interleaved; only the seed decides. */
+/** The same row from a clock that is ahead, and by which everything in the workload is stamped. */
+function ahead(row: Sample, byMs: number): Sample {
+  return {
+    ...row,
+    ...{ atMs: row.atMs + byMs, ackedMs: row.ackedMs + byMs, batchAtMs: row.batchAtMs! + byMs },
+    ...{ committedMs: row.committedMs! + byMs, visibleMs: row.visibleMs! + byMs },
+    views: row.views.map((view) => ({ ...view, atMs: view.atMs + byMs })),
+    sources: { ...row.sources, generatorSeenMs: row.sources.generatorSeenMs + byMs },
+  };
+}
+
+/** A campaign with one trial per shape, faults interleaved; only the seed decides. The workload's clock may be ahead. */
 export function syntheticCampaign(
   name: string,
   faults: readonly SyntheticFault[],
-  { seed = 42, preset = 'standard' }: { readonly seed?: number; readonly preset?: string } = {},
+  {
+    seed = 42,
+    preset = 'standard',
+    rowsOffsetMs = 0,
+  }: { readonly seed?: number; readonly preset?: string; readonly rowsOffsetMs?: number } = {},
 ): SyntheticCampaign {
   const calibration = calibrate([
     ...syntheticRows({ stallMs: 0, speed: 0 }, seededRandom(seed), [-300_000, -1], startMs),
@@ -132,10 +147,11 @@ export function syntheticCampaign(
     const effMs = atMs;
     const endMs = effMs + 1_000 + watchedMs(shape, fault.death);
     atMs = endMs + 60_000 + gateMs;
-    const own = [...syntheticRows(shape, seededRandom(seed + number), [-gateMs, endMs - effMs], effMs)];
+    const made = syntheticRows(shape, seededRandom(seed + number), [-gateMs, endMs - effMs], effMs);
+    const own = [...made].map((row) => ahead(row, rowsOffsetMs));
     rows.set(runId, own);
     const identity = { number, fault: fault.name, kind: fault.kind, runId, seed: seed + index };
-    return judged(identity, { fault, shape, effMs, rows: own, calibration, endMs });
+    return judged(identity, { fault, shape, effMs, rows: own, rowsOffsetMs, calibration, endMs });
   });
   return {
     rows,
@@ -164,12 +180,13 @@ interface Judged {
   readonly effMs: number;
   readonly endMs: number;
   readonly rows: readonly Sample[];
+  readonly rowsOffsetMs: number;
   readonly calibration: Calibration;
 }
 
 function judged(
   identity: Pick<TrialRecord, 'number' | 'fault' | 'kind' | 'runId' | 'seed'>,
-  { fault, shape, effMs, endMs, rows, calibration }: Judged,
+  { fault, shape, effMs, endMs, rows, rowsOffsetMs, calibration }: Judged,
 ): TrialRecord {
   const { holdMs } = shape;
   const { message, afterHeal, smallestStallMs, ...recovery } = analyzeRecovery({
@@ -178,7 +195,7 @@ function judged(
       ...{ cmdMs: effMs - 130, effMs, effResolutionMs: 85 },
       ...(holdMs !== undefined && { endMs: effMs + holdMs, endResolutionMs: 90 }),
     },
-    clock: { offsetMs: 0, boundMs: 1.5 },
+    clock: { offsetMs: rowsOffsetMs, boundMs: 1.5 },
   });
   return {
     ...identity,
