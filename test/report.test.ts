@@ -210,6 +210,13 @@ t.test('a censored recovery is later than any, and has no number', async (t) => 
   t.match(renderHtml(report, parts), /<i class="dot late"[^>]*title="trial 7: not in time"/);
 });
 
+t.test('what was not in time has no number, for each figure is watched for another time', async (t) => {
+  const lost = { ...verdict('RecoveredDegraded'), redundancy: 'lost' as const };
+  const page = renderHtml(reportOf([trial(1, 21_300, lost)]), parts);
+  t.notMatch(page, /(>|&gt;) 600/);
+  t.match(page, /<span class="tick late"[^>]*>not in time</);
+});
+
 t.test('below six valid trials there are points only', async (t) => {
   const arm = reportOf(many.slice(0, 5)).campaigns[0]!.arms[0]!;
   t.equal(arm.figures.recovery.median, undefined);

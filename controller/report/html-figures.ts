@@ -33,17 +33,16 @@ function niceStep(atLeast: number): number {
   return [1, 2, 5, 10].map((factor) => factor * magnitude).find((step) => step >= atLeast)!;
 }
 
-function axisHtml({ place, ticks, hasLate }: Axis, lateLabel: string): Html {
+function axisHtml({ place, ticks, hasLate }: Axis): Html {
   return html`<div class="row axis"><span class="name"></span><span class="track">${ticks.map(
     (ms, index) =>
       html`<span class="tick${index % 2 === 1 && ' odd'}" style="left:${place(ms)}%">${ms / 1_000}${index === 0 && ' s'}</span>`,
-  )}${hasLate && html`<span class="tick late" style="left:${place(null)}%">${lateLabel}</span>`}</span><span class="value"></span></div>`;
+  )}${hasLate && html`<span class="tick late" style="left:${place(null)}%">${formatMs(null)}</span>`}</span><span class="value"></span></div>`;
 }
 
 /** A row for each: all points with the bounds of their errors, and from six on the median with its interval. */
 export function dotStrip(
   rows: readonly { readonly name: string; readonly spread: Spread; readonly arm: Arm }[],
-  lateLabel: string,
 ): Html {
   const told = rows.flatMap(({ spread }) => [
     ...spread.points,
@@ -52,7 +51,7 @@ export function dotStrip(
   const largest = Math.max(0, ...told.map(({ ms, errorMs }) => (ms ?? 0) + errorMs));
   const hasLate = rows.some(({ spread }) => spread.points.some(({ ms }) => ms === null));
   const axis = axisTo(largest, hasLate);
-  return html`<div class="strip">${rows.map(({ name, spread, arm }) => dotRow(name, spread, arm, axis))}${axisHtml(axis, lateLabel)}</div>`;
+  return html`<div class="strip">${rows.map(({ name, spread, arm }) => dotRow(name, spread, arm, axis))}${axisHtml(axis)}</div>`;
 }
 
 function dotRow(name: string, spread: Spread, arm: Arm, axis: Axis): Html {
@@ -103,7 +102,7 @@ export function phaseBars(arms: readonly Arm[]): Html {
     return html`<div class="row"><span class="name">${arm.fault} <small>${trial.number}</small></span><span class="track">${never}${phases.map((phase) => phaseBox(phase, axis))}</span><span class="value">${told}</span></div>`;
   });
   const names = ['detection', 'stall', 'catch-up', 'redundancy'] as const;
-  return html`<p class="key">${names.map((name) => html`<span><i class="phase ${name}"></i>${name}</span>`)}</p><div class="strip bars">${bars}${axisHtml(axis, '')}</div>`;
+  return html`<p class="key">${names.map((name) => html`<span><i class="phase ${name}"></i>${name}</span>`)}</p><div class="strip bars">${bars}${axisHtml(axis)}</div>`;
 }
 
 function phaseBox({ name, fromS, toS }: Phase, { place }: Axis): Html {

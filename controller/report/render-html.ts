@@ -152,16 +152,12 @@ function recoveryOf({ campaigns }: Report, charts: Map<string, ChartSpec>): Html
   if (arms.every(({ figures }) => figures.recovery.points.length === 0))
     return html`<p class="empty">No valid trial, so there is no recovery time to show.</p>`;
   const rows = arms.map((arm) => ({ arm, name: arm.fault, spread: arm.figures.recovery }));
-  return html`${dotStrip(rows, lateLabelOf(campaigns))}<p class="hint">Every valid trial: a dot with the bound of its error, a triangle where it was not recovered in time (no number), a cross where results were incorrect. The box is the interval of the median.</p>${chart(
+  return html`${dotStrip(rows)}<p class="hint">Every valid trial: a dot with the bound of its error, a triangle where it was not recovered in time (no number), a cross where results were incorrect. The box is the interval of the median.</p>${chart(
     charts,
     'ecdf',
     'Share of valid trials that had recovered by a time',
     ecdfOf(arms),
   )}`;
-}
-
-function lateLabelOf(campaigns: readonly Campaign[]): string {
-  return `> ${Math.max(...campaigns.map(({ plan }) => plan.maxRecoveryMs)) / 1_000}`;
 }
 
 function phasesSection({ campaigns }: Report): Html {
@@ -184,7 +180,7 @@ function faultOf(arm: Arm, campaign: Campaign, parts: PageParts, charts: Map<str
   }));
   const overlay = arm.valid > 1 ? overlayOf(arm, parts.drawings, calibration) : undefined;
   return html`<article class="fault"><h3>${arm.deed} <small>${arm.id}</small></h3>${
-    rows.length > 0 && dotStrip(rows, lateLabelOf([campaign]))
+    rows.length > 0 && dotStrip(rows)
   }${timelines(arm, campaign, parts, charts)}<div class="pair">${chart(
     charts,
     `overlay ${arm.id}`,
