@@ -210,7 +210,7 @@ t.test('what status says is listed as a table, as JSON and as YAML', async (t) =
   t.match((await run('get', 'schedules')).stdout, /\nworker-crash +Complete +Finished +1\n/);
   t.match(
     (await run('get', 'trials', 'worker-crash')).stdout,
-    /\nworker-crash +1 +crash-one-worker +node4\/streaming_spark-worker-1 +Healed +Recovered, Correct +- +18\.0s ±0\.3 +31\.3s ±0\.5 +-\n/,
+    /\nworker-crash +1 +crash-one-worker +node4\/streaming_spark-worker-1 +Healed +Recovered, Correct +- +18\.0 s ± 0\.3 s +31\.3 s ± 0\.5 s +-\n/,
   );
   t.same(await json('get', 'clusters'), [{ name: 'six-nodes', ...clusterStatus }]);
   t.same(parse((await run('get', 'trials', '-o', 'yaml')).stdout), [

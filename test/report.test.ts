@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
 import { demoReport } from '../controller/cli/demo.ts';
+import { formatTrials } from '../controller/cli/get.ts';
 import { buildReport } from '../controller/report/build-report.ts';
 import type { ChartSpec } from '../controller/report/chart-spec.ts';
 import { ecdfOf, overlayOf, phasesOf, sensitivityOf, timelineOf } from '../controller/report/charts.ts';
@@ -206,7 +207,14 @@ t.test('a censored recovery is later than any, and has no number', async (t) => 
   const line = renderCsv(report).split('\r\n')[7]!.split(',');
   const columns = renderCsv(report).split('\r\n')[0]!.split(',');
   t.equal(line[columns.indexOf('recovery_verdict')], 'NotRecovered');
-  t.equal(line[columns.indexOf('recovery_ms')], '');
+  for (const name of ['recovery_ms', 'stall_ms', 'stall_error_ms'])
+    t.equal(line[columns.indexOf(name)], '', name);
+  const lost = { schedule: 's', ...trial(8, 0, { ...late, redundancy: 'lost' }) };
+  t.match(formatTrials([lost]), / NotRecovered, Correct +- +not in time +not in time +not in time$/);
+  t.match(
+    formatTrials([{ ...lost, ...trial(8, 21_300), redundancy: 'kept' }]),
+    / 0\.5 s ± 0\.3 s +15\.2 s ± 1\.4 s +21\.3 s ± 1\.4 s +-$/,
+  );
   t.match(renderHtml(report, parts), /<i class="dot late"[^>]*title="trial 7: not in time"/);
 });
 

@@ -1,5 +1,7 @@
 import type { ClusterStatus, Condition, ScheduleStatus } from '../../crds/status.ts';
-import type { Figure, TrialRecord } from '../../crds/trial-record.ts';
+import type { TrialRecord } from '../../crds/trial-record.ts';
+import { trialFigures } from '../report/report.ts';
+import { formatPoint } from '../report/sentences.ts';
 import { findCondition } from '../status/conditions.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
 import { readState } from './read-state.ts';
@@ -81,17 +83,14 @@ function scheduleState(conditions: readonly Condition[]): readonly [string, stri
 
 /** A row per trial with the figures that people came for; each figure carries its error bound. */
 export function formatTrials(trials: readonly NamedTrial[]): string {
-  const rows = trials.map(({ schedule, number, fault, targets, outcome, verdict, figures }) => [
+  const rows = trials.map(({ schedule, ...trial }) => [
     schedule,
-    `${number}`,
-    fault,
-    targets.join(','),
-    outcome,
-    verdict ? `${verdict.recovery}, ${verdict.correctness}` : '-',
-    formatFigure(figures.detection),
-    formatFigure(figures.stall),
-    formatFigure(figures.recovery),
-    formatFigure(figures.redundancy),
+    `${trial.number}`,
+    trial.fault,
+    trial.targets.join(','),
+    trial.outcome,
+    trial.verdict ? `${trial.verdict.recovery}, ${trial.verdict.correctness}` : '-',
+    ...trialFigures.map((name) => formatPoint(name, trial)),
   ]);
   const head = [
     'SCHEDULE',
@@ -106,10 +105,4 @@ export function formatTrials(trials: readonly NamedTrial[]): string {
     'REDUNDANCY',
   ];
   return formatTable(head, rows);
-}
-
-/** Seconds with the bound of their error; a dash when there is no figure. */
-export function formatFigure(figure: Figure | undefined): string {
-  if (!figure) return '-';
-  return `${(figure.ms / 1000).toFixed(1)}s ±${(figure.errorMs / 1000).toFixed(1)}`;
 }

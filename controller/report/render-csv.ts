@@ -1,7 +1,7 @@
-import type { TrialRecord } from '../../crds/trial-record.ts';
+import type { Figure, TrialRecord } from '../../crds/trial-record.ts';
 import { controlPlanes } from '../../state-machines/recovery/control-planes.ts';
 import { findingClasses } from '../../state-machines/recovery/sample.ts';
-import { figureNames, isControl, type Report } from './report.ts';
+import { type FigureName, figureNames, isControl, pointOf, type Report } from './report.ts';
 
 type Cell = string | number | undefined;
 type Column = readonly [name: string, of: (trial: TrialRecord, schedule: string) => Cell];
@@ -36,8 +36,8 @@ const columns: readonly Column[] = [
     ],
   ),
   ...figureNames.flatMap((name): Column[] => [
-    [`${snake(name)}_ms`, ({ figures }) => figures[name]?.ms],
-    [`${snake(name)}_error_ms`, ({ figures }) => figures[name]?.errorMs],
+    [`${snake(name)}_ms`, (trial) => seen(name, trial)?.ms],
+    [`${snake(name)}_error_ms`, (trial) => seen(name, trial)?.errorMs],
   ]),
   ['catch_up_predicted_ms', ({ figures }) => figures.catchUpPredicted?.ms],
   ['recovery_after_heal_ms', ({ afterHeal }) => afterHeal?.recovery?.ms],
@@ -58,8 +58,8 @@ const columns: readonly Column[] = [
 ];
 
 /**
- * One line per trial (RFC 4180, CRLF, a header). What is not there is empty: a censored recovery has no number, its
- * verdict says NotRecovered; an Invalid trial has no figures at all.
+ * One line per trial (RFC 4180, CRLF, a header). What is not there is empty: a censored figure has no number, the
+ * verdict says NotRecovered, or redundancy_state lost; an Invalid trial has no figures at all.
  */
 export function renderCsv({ campaigns }: Report): string {
   const lines = campaigns.flatMap(({ schedule, trials }) =>
@@ -68,6 +68,11 @@ export function renderCsv({ campaigns }: Report): string {
   return [columns.map(([name]) => name), ...lines]
     .map((cells) => `${cells.map(quoted).join(',')}\r\n`)
     .join('');
+}
+
+/** What is censored has no number, though the record may have how long it was watched. */
+function seen(name: FigureName, trial: TrialRecord): Figure | undefined {
+  return pointOf(name, trial)?.ms === null ? undefined : trial.figures[name];
 }
 
 function quoted(cell: Cell): string {

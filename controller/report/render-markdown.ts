@@ -1,6 +1,6 @@
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import { type Arm, type Campaign, type Comparison, type FigureName, pointOf, type Report } from './report.ts';
-import { formatBounded, formatErrors, formatProportion, formatSpread, plural } from './sentences.ts';
+import { type Arm, type Campaign, type Comparison, type Report, trialFigures } from './report.ts';
+import { formatErrors, formatPoint, formatProportion, formatSpread, plural } from './sentences.ts';
 
 /** What goes into a README or a pull request: sentences first, then tables; ends in one line break. */
 export function renderMarkdown({ campaigns, comparisons, versions, writtenAt }: Report): string {
@@ -88,14 +88,10 @@ export const trialHead = [
 /** A trial's row; why it is Invalid, Stuck or Refused stands in the last cell. */
 export function trialCells(trial: TrialRecord): readonly string[] {
   const { number, fault, targets, outcome, verdict, message = '' } = trial;
-  const told = (name: FigureName) => {
-    const point = pointOf(name, trial);
-    return point ? formatBounded(point) : '';
-  };
   return [
     ...[`${number}`, fault, targets.join(', '), outcome],
     verdict ? `${verdict.recovery}, ${verdict.correctness}` : '',
-    ...(['detection', 'stall', 'recovery', 'redundancy'] as const).map(told),
+    ...trialFigures.map((name) => formatPoint(name, trial)),
     message,
   ];
 }

@@ -84,6 +84,9 @@ export const figureNames = [
 ] as const;
 export type FigureName = (typeof figureNames)[number];
 
+/** Those that a table of trials has room for, in the order of its columns. */
+export const trialFigures = ['detection', 'stall', 'recovery', 'redundancy'] as const;
+
 /** One figure of one trial. */
 export interface Point {
   readonly trial: number;

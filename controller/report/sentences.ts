@@ -3,7 +3,7 @@ import type { MeasurementPlan } from '../../crds/presets.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import { errorClasses } from '../../state-machines/recovery/sample.ts';
 import { fewestForMedian } from '../../state-machines/recovery/statistics.ts';
-import type { Arm, Campaign, Spread } from './report.ts';
+import { type Arm, type Campaign, type FigureName, pointOf, type Spread } from './report.ts';
 
 /** So long a calibration and a gate must be for a claim; what is shorter says so. */
 const claimCalibrationMs = 300_000;
@@ -23,6 +23,12 @@ export function formatBounded({
   readonly errorMs: number;
 }): string {
   return ms === null ? formatMs(ms) : `${formatMs(ms)} ± ${seconds(errorMs)} s`;
+}
+
+/** One figure of a trial, in a cell: a dash where there is none. */
+export function formatPoint(name: FigureName, trial: TrialRecord): string {
+  const point = pointOf(name, trial);
+  return point ? formatBounded(point) : '-';
 }
 
 /** A median with its interval, or all points in rising order, with the largest bound; empty when there is none. */

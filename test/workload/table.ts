@@ -1,4 +1,4 @@
-import { formatFigure } from '../../controller/cli/get.ts';
+import { formatBounded, formatPoint } from '../../controller/report/sentences.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 
 /** One kind against the job, as it is kept. */
@@ -28,18 +28,17 @@ export function table(trials: readonly KindTrial[]): string {
     'redundancy',
   ];
   const rows = trials.map(({ trial, hold, managers }) => {
-    const { kind, targets, outcome, verdict, figures, afterHeal, redundancy } = trial;
+    const back = formatPoint('redundancy', trial);
+    const { kind, targets, outcome, verdict, afterHeal, redundancy } = trial;
     return [
       `${kind}${managers > 1 ? ` (${managers} managers)` : ''}`,
       targets.join(', '),
       hold ?? 'instant',
       outcome,
       verdict ? `${verdict.recovery}, ${verdict.correctness}` : '-',
-      formatFigure(figures.detection),
-      formatFigure(figures.stall),
-      formatFigure(figures.recovery),
-      formatFigure(afterHeal?.recovery),
-      figures.redundancy ? formatFigure(figures.redundancy) : (redundancy ?? '-'),
+      ...(['detection', 'stall', 'recovery'] as const).map((name) => formatPoint(name, trial)),
+      afterHeal?.recovery ? formatBounded(afterHeal.recovery) : '-',
+      back === '-' && redundancy ? redundancy : back,
     ];
   });
   const messages = trials.flatMap(({ trial: { kind, message } }) =>
