@@ -185,7 +185,9 @@ t.test('a target is told as the manifest chooses it', async (t) => {
 });
 
 t.test('an Invalid trial is named with its reason, and no format gives it a number', async (t) => {
-  const report = reportOf([trial(1, 77_777, invalid), trial(2, 21_300)]);
+  const seen = { noticed: [{ ...instant(77_777), source: 'kafka' }], excursions: 77_777 };
+  const lost = { ...invalid, ...seen, redundancy: 'lost' as const };
+  const report = reportOf([trial(1, 77_777, lost), trial(2, 21_300)]);
   for (const text of [
     renderCsv(report),
     renderMarkdown(report),
@@ -193,8 +195,9 @@ t.test('an Invalid trial is named with its reason, and no format gives it a numb
     JSON.stringify(renderJson(report)),
   ]) {
     t.ok(text.includes('the observer gave no rows for 11 s'));
-    t.notOk(/77[.]?[78]/.test(text.replaceAll(/data:[^"]*/g, '')));
+    t.notOk(/77[.]?[78]|not in time|lost|77777/.test(text.replaceAll(/data:[^"]*/g, '')));
   }
+  t.notMatch(formatTrials([{ schedule: 's', ...trial(1, 0, { ...lost, figures: {} }) }]), 'not in time');
   t.equal(report.campaigns[0]!.arms[0]!.valid, 1);
 });
 

@@ -56,7 +56,8 @@ function buildCampaign({ schedule, status, cluster, isEdited = false }: Campaign
 /** An Invalid trial is told with its reason and what was done in it, never with a number of what came of that. */
 function withoutIdleFigures(trial: TrialRecord): TrialRecord {
   if (trial.verdict?.recovery !== 'Invalid') return trial;
-  const { recoveryBand, afterHeal, smallestStallMs, correctness, ...rest } = trial;
+  const { recoveryBand, afterHeal, smallestStallMs, excursions, ...told } = trial;
+  const { correctness, redundancy, noticed, ...rest } = told;
   const { det, first, rec, red, ...instants } = trial.instants;
   return { ...rest, instants, figures: {} };
 }

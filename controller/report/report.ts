@@ -139,6 +139,7 @@ export function pointOf(name: FigureName, trial: TrialRecord): Point | undefined
 
 /** Whether the watch ended before it did: nobody knows when. */
 function isLate(name: FigureName, { verdict, redundancy, figures }: TrialRecord): boolean {
+  if (verdict?.recovery === 'Invalid') return false;
   if (name === 'redundancy') return redundancy === 'lost';
   if (verdict?.recovery !== 'NotRecovered' || name === 'detection') return false;
   // What never began to come again was still stalled.
