@@ -19,7 +19,7 @@ export interface TrialMetrics {
   runEnded(fault: string, outcome: Outcome): void;
   /** Theta, by which the schedule's trials are judged. */
   threshold(schedule: string, seconds: number): void;
-  /** A measured trial: its verdict always counts, its figures only where they exist. */
+  /** A trial that was judged: its verdict always counts, its figures only where they exist. One that was not is ignored. */
   trialEnded(schedule: string, trial: Pick<TrialRecord, 'fault' | 'figures' | 'verdict'>): void;
   /** Faults that are in force, or may be, without a run that will heal them. */
   orphaned(faults: number): void;
@@ -217,7 +217,12 @@ function trialMetrics(registry: Registry): TrialMetrics {
   );
   const newest = byFigure(
     ([name, help]) =>
-      new Gauge({ registers, labelNames, name: `sparkfailures_last_${name}`, help: `${help}; newest` }),
+      new Gauge({
+        registers,
+        labelNames,
+        name: `sparkfailures_last_${name}`,
+        help: `${help}; newest trial, NaN without`,
+      }),
   );
   const active = new Gauge({
     registers,
@@ -291,12 +296,13 @@ function trialMetrics(registry: Registry): TrialMetrics {
     runEnded: (fault, outcome) => runs.inc({ fault, outcome }),
     threshold: (schedule, seconds) => theta.set({ schedule }, seconds),
     trialEnded(schedule, { fault, figures, verdict }) {
-      if (verdict) trials.inc({ schedule, fault, verdict: verdict.recovery });
+      if (!verdict) return;
+      trials.inc({ schedule, fault, verdict: verdict.recovery });
       for (const figure of FIGURE_NAMES) {
         const measured = figures[figure];
-        if (!measured) continue;
-        histograms[figure].observe({ schedule, fault }, measured.ms / 1000);
-        newest[figure].set({ schedule, fault }, measured.ms / 1000);
+        if (measured) histograms[figure].observe({ schedule, fault }, measured.ms / 1000);
+        // All of one trial. Not removed: who looks back over a restart of ours would find the one before.
+        newest[figure].set({ schedule, fault }, measured ? measured.ms / 1000 : Number.NaN);
       }
     },
     orphaned: (faults) => orphans.set(faults),

@@ -108,13 +108,35 @@ t.test('metrics', async (t) => {
     const labels = 'schedule="s",fault="f"';
     t.equal(seen.get(`sparkfailures_recovery_time_seconds_sum{${labels}}`), 31);
     t.equal(seen.get(`sparkfailures_recovery_time_seconds_count{${labels}}`), 1);
-    t.equal(seen.get(`sparkfailures_last_recovery_time_seconds{${labels}}`), 31);
-    t.equal(seen.get(`sparkfailures_last_stall_seconds{${labels}}`), 18);
-    t.equal(seen.get(`sparkfailures_last_detection_time_seconds{${labels}}`), undefined);
     t.equal(seen.get(`sparkfailures_trials_total{${labels},verdict="Recovered"}`), 1);
     t.equal(seen.get(`sparkfailures_trials_total{${labels},verdict="NotRecovered"}`), 1);
     t.equal(seen.get('sparkfailures_fault_runs_total{fault="f",outcome="Healed"}'), 1);
     t.equal(seen.get('sparkfailures_fault_phase_duration_seconds_count{fault="f",phase="inject"}'), 1);
+  });
+
+  t.test('the newest figures are all of one trial', async (t) => {
+    const metrics = createMetrics();
+    const labels = 'schedule="s",fault="f"';
+    const names = ['recovery_time', 'detection_time', 'stall', 'catch_up', 'redundancy_restored'];
+    const newest = async () => {
+      const seen = await scrape(metrics);
+      return names.map((name) => seen.get(`sparkfailures_last_${name}_seconds{${labels}}`));
+    };
+    const figure = (ms: number) => ({ ms, errorMs: 500 });
+    const ended = (
+      figures: Parameters<typeof metrics.trials.trialEnded>[1]['figures'],
+      recovery?: 'Masked',
+    ) =>
+      metrics.trials.trialEnded('s', {
+        ...{ fault: 'f', figures },
+        ...(recovery && { verdict: { recovery, correctness: 'Correct' } }),
+      });
+    ended({ recovery: figure(31_000), stall: figure(18_000), catchUp: figure(9_000) }, 'Masked');
+    t.same(await newest(), [31, NaN, 18, 9, NaN]);
+    ended({ detection: figure(400), recovery: figure(0) }, 'Masked');
+    t.same(await newest(), [0, 0.4, NaN, NaN, NaN]);
+    ended({});
+    t.same(await newest(), [0, 0.4, NaN, NaN, NaN], 'one that was not judged is none');
   });
 
   t.test('the series of a fault go when its schedule no longer has it', async (t) => {

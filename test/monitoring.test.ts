@@ -23,6 +23,7 @@ import {
   panelQueries,
   queriesWithAnswer,
   readRules,
+  rulesFolder,
 } from './support/monitoring-queries.ts';
 import { findPromtool, type Promtool } from './support/promtool.ts';
 
@@ -116,7 +117,9 @@ function eventfulMetrics(): Metrics {
   metrics.trials.phaseEnded('f', 'inject', 0.08);
   const figure = { ms: 1000, errorMs: 1 };
   const figures = { recovery: figure, stall: figure, detection: figure, catchUp: figure, redundancy: figure };
-  metrics.trials.trialEnded('s', { fault: 'f', figures });
+  const verdict = { recovery: 'Recovered', correctness: 'Correct' } as const;
+  metrics.trials.trialEnded('s', { fault: 'f', figures, verdict });
+  metrics.trials.trialEnded('s', { fault: 'f', figures: {}, verdict });
   metrics.clusters.clusterReady('c', true);
   const nodes = { desired: 6, ready: 6, managers: 1, unreachable: [] };
   metrics.clusters.clusterSeen('c', nodes, [{ service: 'app_web', desired: 1, running: 1 }]);
@@ -313,6 +316,15 @@ t.test('promtool', 'missing' in found ? { skip: found.missing } : {}, async (t) 
     return `${stdout}${stderr}`;
   };
 
+  /** One test at steps of 5 s, of these rules. */
+  const play = async (t: Test, rules: string, test: object) => {
+    const [groups, played] = [join(work, 'groups.yml'), join(work, 'played.yml')];
+    await writeFile(groups, rules);
+    const tests = [{ interval: '5s', ...test }];
+    await writeFile(played, JSON.stringify({ rule_files: [groups], evaluation_interval: '5s', tests }));
+    passes(t, ['test', 'rules', played]);
+  };
+
   t.test('has nothing to say about the metrics of any program of ours', async (t) => {
     for (const [name, text] of ownTexts) {
       t.ok(text.includes('sparkfailures_'), name);
@@ -344,32 +356,37 @@ t.test('promtool', 'missing' in found ? { skip: found.missing } : {}, async (t) 
     ];
     const alerts = { records: 'RecordsLost', windows: 'ResultsWrong' };
     const errors = labels.filter(([, , , part]) => errorClasses.includes(part));
-    const played = {
-      ...{ rule_files: ['alerts.yml'], evaluation_interval: '5s' },
-      tests: [
+    await play(t, await readFile(join(rulesFolder, 'alerts.yml'), 'utf8'), {
+      input_series: labels.map(([of, name, label]) => ({
+        series: `sparkfailures_found_${of}{job="observer",${name}="${label}"}`,
+        values: '0x24 1x12',
+      })),
+      promql_expr_test: [
         {
-          interval: '5s',
-          input_series: labels.map(([of, name, label]) => ({
-            series: `sparkfailures_found_${of}{job="observer",${name}="${label}"}`,
-            values: '0x24 1x12',
+          expr: 'count by (alertname, state, result) (ALERTS{alertname=~"RecordsLost|ResultsWrong"})',
+          eval_time: '150s',
+          exp_samples: errors.map(([of, name, label]) => ({
+            labels: `{alertname="${alerts[of]}",${name}="${label}"}`,
+            value: 1,
           })),
-          promql_expr_test: [
-            {
-              expr: 'count by (alertname, state, result) (ALERTS{alertname=~"RecordsLost|ResultsWrong"})',
-              eval_time: '150s',
-              exp_samples: errors.map(([of, name, label]) => ({
-                labels: `{alertname="${alerts[of]}",${name}="${label}"}`,
-                value: 1,
-              })),
-            },
-          ],
         },
       ],
-    };
-    const file = join(work, '/etc/prometheus/rules', 'every-class.yml');
-    await writeFile(file, JSON.stringify(played));
-    passes(t, ['test', 'rules', file]);
-    await rm(file);
+    });
+  });
+
+  t.test('shows of the newest trial what it has, also when the controller is gone', async (t) => {
+    const labels = '{schedule="s",fault="f"}';
+    const { expr } = panelQueries.find(({ where }) => where === 'sf-recovery: Last figures, recovery')!;
+    // In a series promtool knows no NaN.
+    const rule = { record: 'sparkfailures_last_recovery_time_seconds', expr: 'figure / (figure > bool 0)' };
+    await play(t, JSON.stringify({ groups: [{ name: 'controller', rules: [rule] }] }), {
+      input_series: [{ series: `figure${labels}`, values: '31x12 0x12 4x12 stale' }],
+      promql_expr_test: [
+        { expr, eval_time: '50s', exp_samples: [{ labels, value: 31 }] },
+        { expr, eval_time: '110s', exp_samples: [] },
+        { expr, eval_time: '300s', exp_samples: [{ labels, value: 4 }] },
+      ],
+    });
   });
 
   t.test('plays to the rules what they are for, and they say what they must', async (t) => {

@@ -14,8 +14,9 @@ import {
 } from './build-dashboard.ts';
 
 const visibleAge = 'max(sparkfailures_frontier_age_seconds{job="observer",side="visible"})';
-/** Survives a restart of the controller, whose gauges do not. */
-const lastly = (labels: string, metric: string) => `max by (${labels}) (last_over_time(${metric}[$__range]))`;
+/** Survives a restart of the controller, whose gauges do not; what the newest trial did not have is NaN, and left out. */
+const lastly = (labels: string, metric: string) =>
+  `max by (${labels}) (last_over_time(${metric}[$__range]) >= 0)`;
 const harmlessResults = Object.entries(windowClasses)
   .flatMap(([label, part]) => (errorClasses.includes(part) ? [] : [label]))
   .join('|');
@@ -128,7 +129,7 @@ export const recovery = dashboard(about, [
     table({
       ...{ title: 'Last figures', width: 16, unit: 's', by: ['schedule', 'fault'] },
       description:
-        'The newest figures of each fault in the time that is shown. Their error bounds are in the trial records.',
+        'The figures of the newest trial of each fault in the time that is shown. Their error bounds are in the trial records.',
       queries: [
         [figure('detection_time'), 'detection'],
         [figure('stall'), 'stall'],
