@@ -297,11 +297,27 @@ t.test(
   async (t) => {
     const input = (name: string, factor: number) => ({
       schedule: schedule(name),
-      status: status(many.map((one) => trial(one.number, factor * one.figures.recovery!.ms))),
+      status: status(
+        many.map((one) => ({
+          ...trial(one.number, factor * one.figures.recovery!.ms),
+          samples: `${name}.ndjson`,
+        })),
+      ),
     });
     const report = buildReport([input('defaults', 3), input('fast', 1)], origin);
     t.match(report.comparisons, [{ first: 'defaults/crash', second: 'fast/crash', ratio: 1 / 3 }]);
     t.equal(report.comparisons[0]!.pValue, report.comparisons[0]!.adjusted);
+    const curves = ecdfOf(report.campaigns.flatMap(({ arms }) => arms))!.panels[0]!.lines;
+    t.same(
+      curves.map(({ label }) => label),
+      ['defaults/crash', 'fast/crash'],
+    );
+    const page = renderHtml(report, parts);
+    for (const id of ['comparison', 'recovery', 'phases', 'data']) {
+      const [, text = ''] = page.split(`<section id="${id}">`);
+      for (const name of ['defaults', 'fast'])
+        t.match(text.split('</section>')[0], new RegExp(`>${name}(/crash|<| \\d)`), `${id}: ${name}`);
+    }
     t.match(
       renderMarkdown(report),
       /fast\/crash takes 0\.33 times the median recovery of defaults\/crash; p = 0\.00\d by/,

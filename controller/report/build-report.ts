@@ -27,11 +27,14 @@ import { headlineOf, notesOf } from './sentences.ts';
 
 /** Reads schedules and their status into what a reader is told. */
 export function buildReport(inputs: readonly CampaignInput[], origin: ReportOrigin): Report {
-  const campaigns = inputs.map(buildCampaign);
+  const campaigns = inputs.map((input) => buildCampaign(input, inputs.length > 1));
   return { ...origin, campaigns, comparisons: compare(campaigns) };
 }
 
-function buildCampaign({ schedule, status, cluster, isEdited = false }: CampaignInput): Campaign {
+function buildCampaign(
+  { schedule, status, cluster, isEdited = false }: CampaignInput,
+  isOneOfSeveral: boolean,
+): Campaign {
   const trials = status.trials.map(withoutIdleFigures);
   const controls = controlsAllowClaim(trials.filter(isControl));
   const plan = measurementPlan(schedule.spec);
@@ -41,8 +44,9 @@ function buildCampaign({ schedule, status, cluster, isEdited = false }: Campaign
   for (const { name, faults } of faultGroups(schedule.spec)) deeds.set(name, deedOf(faults));
   const arms = [...deeds].map(([fault, deed]) => {
     const own = faulty.filter((trial) => trial.fault === fault);
-    const named = { id: `${schedule.metadata.name}/${fault}`, fault, deed };
-    return buildArm({ ...named, isClaimed: controls.allowed }, own, plan);
+    const id = `${schedule.metadata.name}/${fault}`;
+    const named = { id, fault, label: isOneOfSeveral ? id : fault, deed, isClaimed: controls.allowed };
+    return buildArm(named, own, plan);
   });
   const campaign = {
     ...{ schedule, plan, controls, arms, trials, settings: settingsOf(trials) },
@@ -63,7 +67,7 @@ function withoutIdleFigures(trial: TrialRecord): TrialRecord {
 }
 
 function buildArm(
-  named: Pick<Arm, 'id' | 'fault' | 'deed' | 'isClaimed'>,
+  named: Pick<Arm, 'id' | 'fault' | 'label' | 'deed' | 'isClaimed'>,
   trials: readonly TrialRecord[],
   plan: MeasurementPlan,
 ): Arm {

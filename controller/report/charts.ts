@@ -225,7 +225,7 @@ export function ecdfOf(arms: readonly Arm[]): ChartSpec | undefined {
           const share = (s: number) => round(reached.filter((each) => each <= s).length / count);
           const isCurve = arm.isClaimed && count >= fewestForMedian;
           return {
-            ...{ label: arm.fault, tone: tones[index % tones.length]!, look: isCurve ? 'steps' : 'points' },
+            ...{ label: arm.label, tone: tones[index % tones.length]!, look: isCurve ? 'steps' : 'points' },
             dash: dashes[Math.floor(index / tones.length) % dashes.length]!,
             values: x.map((s) => (isCurve || reached.includes(s) ? share(s) : null)),
           };

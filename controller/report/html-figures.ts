@@ -99,7 +99,7 @@ export function phaseBars(arms: readonly Arm[]): Html {
     const never = recovery === 'NotRecovered' && html`<i class="never"></i>`;
     const told =
       recovery === 'NotRecovered' || recovery === 'Masked' ? words(recovery).trim() : formatMs(end);
-    return html`<div class="row"><span class="name">${arm.fault} <small>${trial.number}</small></span><span class="track">${never}${phases.map((phase) => phaseBox(phase, axis))}</span><span class="value">${told}</span></div>`;
+    return html`<div class="row"><span class="name">${arm.label} <small>${trial.number}</small></span><span class="track">${never}${phases.map((phase) => phaseBox(phase, axis))}</span><span class="value">${told}</span></div>`;
   });
   const names = ['detection', 'stall', 'catch-up', 'redundancy'] as const;
   return html`<p class="key">${names.map((name) => html`<span><i class="phase ${name}"></i>${name}</span>`)}</p><div class="strip bars">${bars}${axisHtml(axis)}</div>`;

@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Instant, TrialRecord } from '../../crds/trial-record.ts';
 import type { ChartSpec } from './chart-spec.ts';
@@ -136,7 +137,7 @@ function table(head: readonly string[], rows: readonly (readonly (string | Html)
 function comparisonOf({ campaigns, comparisons }: Report): Html {
   const rows = campaigns.flatMap(({ arms }) =>
     arms.map((arm) => [
-      campaigns.length > 1 ? arm.id : arm.fault,
+      arm.label,
       ...armCells(arm).slice(1, -comparedFigures.length),
       ...comparedFigures.map((name) => spreadCell(arm.figures[name])),
     ]),
@@ -151,7 +152,7 @@ function recoveryOf({ campaigns }: Report, charts: Map<string, ChartSpec>): Html
   const arms = campaigns.flatMap((campaign) => campaign.arms);
   if (arms.every(({ figures }) => figures.recovery.points.length === 0))
     return html`<p class="empty">No valid trial, so there is no recovery time to show.</p>`;
-  const rows = arms.map((arm) => ({ arm, name: arm.fault, spread: arm.figures.recovery }));
+  const rows = arms.map((arm) => ({ arm, name: arm.label, spread: arm.figures.recovery }));
   return html`${dotStrip(rows)}<p class="hint">Every valid trial: a dot with the bound of its error, a triangle where it was not recovered in time (no number), a cross where results were incorrect. The box is the interval of the median.</p>${chart(
     charts,
     'ecdf',
@@ -271,12 +272,17 @@ function trialsOf({ campaigns }: Report): Html {
   const rows = campaigns.flatMap(({ trials, schedule }) =>
     trials.map((trial) => {
       const [number, ...cells] = trialCells(trial);
-      return [campaigns.length > 1 ? `${schedule.metadata.name} ${number}` : number!, ...cells];
+      return [nameOf(number!, schedule, campaigns), ...cells];
     }),
   );
   return rows.length === 0
     ? html`<p class="empty">No trial has run.</p>`
     : table(trialHead, rows, 'Every trial, in the order in which they ran');
+}
+
+/** A trial's number, which several schedules have. */
+function nameOf(number: string, { metadata }: FaultSchedule, campaigns: readonly Campaign[]): string {
+  return campaigns.length > 1 ? `${metadata.name} ${number}` : number;
 }
 
 function settingsOf({ campaigns, versions, images }: Report): Html {
@@ -330,7 +336,7 @@ function asText(name: string, value: number): string {
 
 function dataOf(report: Report, { attached, attachLimit, drawings }: PageParts): Html {
   const csv = `data:text/csv;charset=utf-8;base64,${Buffer.from(renderCsv(report)).toString('base64')}`;
-  const rows = report.campaigns.flatMap(({ trials }) =>
+  const rows = report.campaigns.flatMap(({ trials, schedule }) =>
     trials.flatMap((trial): (string | Html)[][] => {
       if (trial.samples === undefined) return [];
       const bytes = attached.get(trial.runId);
@@ -340,7 +346,7 @@ function dataOf(report: Report, { attached, attachLimit, drawings }: PageParts):
       const count = drawings.get(trial.runId)?.rows;
       return [
         [
-          `${trial.number}`,
+          nameOf(`${trial.number}`, schedule, report.campaigns),
           trial.samples,
           count === undefined ? '' : `${count}`,
           link ?? (count === undefined ? 'not there' : 'too large'),

@@ -56,6 +56,8 @@ export interface Arm {
   /** `schedule/fault`: unique in a report. */
   readonly id: string;
   readonly fault: string;
+  /** What it is called beside others: its fault, or its id where the report is about several schedules. */
+  readonly label: string;
   /** What is done to what: `killContainer of spark-worker`. */
   readonly deed: string;
   readonly headline: string;
