@@ -13,7 +13,7 @@ import { type Drawing, drawingBuilder } from '../controller/report/drawing.ts';
 import { renderCsv } from '../controller/report/render-csv.ts';
 import { type PageParts, renderHtml } from '../controller/report/render-html.ts';
 import { renderJson } from '../controller/report/render-json.ts';
-import { renderMarkdown } from '../controller/report/render-markdown.ts';
+import { armCells, renderMarkdown } from '../controller/report/render-markdown.ts';
 import type { Report } from '../controller/report/report.ts';
 import { resourceKinds } from '../controller/resource-kinds.ts';
 import { openSampleFile, readSampleFile } from '../controller/workload/sample-file.ts';
@@ -237,6 +237,23 @@ t.test('below six valid trials there are points only', async (t) => {
   );
   t.match(renderMarkdown(reportOf(many.slice(0, 5))), /20\.0, 22\.0, 24\.0, 26\.0, 31\.0 s ± 1\.4 s/);
   t.match(notes(many.slice(0, 5)).join(), /fewer than 6 valid trials has points only/);
+});
+
+t.test('a figure that only some trials have says of how many it speaks', async (t) => {
+  const { detection: _, ...unnoticed } = trial(1, 1).figures;
+  const ten = Array.from({ length: 10 }, (_each, index) =>
+    trial(index + 1, 20_000, index < 4 ? { figures: unnoticed } : {}),
+  );
+  const told = '0\\.5 s \\[0\\.5 to 0\\.5\\] ± 0\\.3 s';
+  const cell = (trials: readonly TrialRecord[]) => armCells(reportOf(trials).campaigns[0]!.arms[0]!)[5]!;
+  t.match(cell(ten), new RegExp(`^${told} \\(6 of 10 trials\\)$`));
+  t.match(cell(ten.slice(4)), new RegExp(`^${told}$`));
+  t.equal(cell(ten.slice(2, 6)), '0.5, 0.5 s ± 0.3 s (2 of 4 trials)');
+  t.equal(cell(ten.slice(2, 5)), '0.5 s ± 0.3 s (1 of 3 trials)');
+  const page = renderHtml(reportOf(ten), parts);
+  t.match(page, /\[0\.5 to 0\.5\] \(6 of 10 trials\)<\/small>/, 'in the table of all faults');
+  t.match(page, />0\.5 s \[0\.5 to 0\.5\] ± 0\.3 s \(6 of 10 trials\)</, 'beside its points');
+  t.match(renderHtml(reportOf(ten.slice(0, 9)), parts), />5 points \(5 of 9 trials\)</);
 });
 
 t.test('a campaign says what limits its claim', async (t) => {

@@ -99,7 +99,7 @@ function spreadOf(name: FigureName, valid: readonly TrialRecord[], isClaimed: bo
   const interval = isClaimed || isOfSystem ? medianInterval(values) : undefined;
   const finite = (ms: number) => (Number.isFinite(ms) ? ms : null);
   return {
-    points,
+    ...{ points, trials: valid.length },
     errorMs: points.reduce((most, { errorMs }) => Math.max(most, errorMs), 0),
     ...(interval && {
       median: {

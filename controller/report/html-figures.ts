@@ -2,7 +2,15 @@ import { type Phase, phasesOf } from './charts.ts';
 import type { Check } from './drawing.ts';
 import { type Html, html } from './html-text.ts';
 import { type Arm, isValid, pointOf, type Spread } from './report.ts';
-import { formatBounded, formatInterval, formatMs, formatSpread, plural, words } from './sentences.ts';
+import {
+  formatBounded,
+  formatInterval,
+  formatMs,
+  formatShare,
+  formatSpread,
+  plural,
+  words,
+} from './sentences.ts';
 
 // Figures of boxes, placed in per cent: sharp at every width, on paper, and without a script.
 
@@ -72,7 +80,7 @@ function dotRow(name: string, spread: Spread, arm: Arm, axis: Axis): Html {
     median &&
     html`<i class="interval" style="left:${axis.place(median.lowMs)}%;width:${Number((axis.place(median.highMs) - axis.place(median.lowMs)).toFixed(2))}%" title="${Math.round(1000 * median.coverage) / 10} % interval of the median"></i><i class="median" style="left:${axis.place(median.ms)}%" title="median ${formatMs(median.ms)}"></i>`;
   const value = formatSpread(spread) || (arm.valid === 0 ? 'no valid trial' : 'not seen');
-  return html`<div class="row"><span class="name">${name}</span><span class="track">${axis.hasLate && html`<i class="limit" style="left:${lateAt}%"></i>`}${interval}${dots}</span><span class="value">${points.length > 3 && !median ? plural(points.length, 'point') : value}</span></div>`;
+  return html`<div class="row"><span class="name">${name}</span><span class="track">${axis.hasLate && html`<i class="limit" style="left:${lateAt}%"></i>`}${interval}${dots}</span><span class="value">${points.length > 3 && !median ? `${plural(points.length, 'point')}${formatShare(spread)}` : value}</span></div>`;
 }
 
 function dotClass({ trials }: Arm, number: number, ms: number | null): string {
@@ -136,5 +144,5 @@ export function checkStrip(checks: readonly Check[], [from, to]: readonly [numbe
 export function spreadCell(spread: Spread): Html {
   const { median, errorMs } = spread;
   if (!median) return html`${formatSpread(spread)}`;
-  return html`<span class="figure">${formatBounded({ ms: median.ms, errorMs })}<small>${formatInterval(median)}</small></span>`;
+  return html`<span class="figure">${formatBounded({ ms: median.ms, errorMs })}<small>${formatInterval(median)}${formatShare(spread)}</small></span>`;
 }

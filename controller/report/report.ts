@@ -99,7 +99,10 @@ export interface Point {
 
 /** One figure over the trials of an arm. */
 export interface Spread {
+  /** Of a trial in which it did not happen, as of one that nobody noticed, there is none. */
   readonly points: readonly Point[];
+  /** Valid trials, with a point or without. */
+  readonly trials: number;
   /** Largest bound of a single trial's error. */
   readonly errorMs: number;
   /** From six points on, and only where a claim is allowed; null: not within the watch. */

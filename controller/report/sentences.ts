@@ -32,8 +32,16 @@ export function formatPoint(name: FigureName, trial: TrialRecord): string {
 }
 
 /** A median with its interval, or all points in rising order, with the largest bound; empty when there is none. */
-export function formatSpread({ points, median, errorMs }: Spread): string {
-  if (points.length === 0) return '';
+export function formatSpread(spread: Spread): string {
+  return spread.points.length === 0 ? '' : `${valuesOf(spread)}${formatShare(spread)}`;
+}
+
+/** ` (6 of 10 trials)`: of how many a figure speaks, where that is not all of them. */
+export function formatShare({ points, trials }: Spread): string {
+  return points.length === trials ? '' : ` (${points.length} of ${plural(trials, 'trial')})`;
+}
+
+function valuesOf({ points, median, errorMs }: Spread): string {
   const [only] = points;
   if (points.length === 1) return formatBounded(only!);
   const bound = `± ${seconds(errorMs)} s`;
@@ -130,9 +138,10 @@ function results({ verdicts, valid, errors }: Unfinished): string {
 }
 
 /** A spread in a sentence: the median with its interval, or from the least to the largest. */
-function summary({ points, median, errorMs }: Spread): string {
+function summary(spread: Spread): string {
+  const { points, median, errorMs } = spread;
   const finite = points.flatMap(({ ms }) => ms ?? []).sort((a, b) => a - b);
-  if (median) return formatSpread({ points, median, errorMs });
+  if (median) return formatSpread(spread);
   if (finite.length === 0) return 'that had not ended when the watch did';
   if (finite.length === 1) return formatBounded({ ms: finite[0]!, errorMs });
   return `${seconds(finite[0]!)} to ${seconds(finite.at(-1)!)} s ± ${seconds(errorMs)} s`;
