@@ -811,6 +811,13 @@ t.test(
     await saveCampaign({ ...campaign, schedule: schedule('worker-crash') }, stateDir);
     t.equal(await demoReport(context), join(stateDir, 'report.html'));
     t.match(await readFile(join(stateDir, 'report.html'), 'utf8'), /<title>worker-crash: recovery report/);
+    writeFileSync(join(stateDir, 'status', 'FaultSchedule', 'other.json'), '{');
+    t.equal(
+      await demoReport(context),
+      join(stateDir, 'report.html'),
+      'which a file of others does not forbid',
+    );
+    t.match(notes.at(-1), /other\.json: /);
     t.match(await demoReport({ ...context, packageRoot: join(stateDir, 'nowhere') }), /^not written: /);
   },
 );

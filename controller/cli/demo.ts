@@ -15,7 +15,7 @@ import { answer, type CliContext, type ExitCode } from './cli-context.ts';
 import { formatTrials, trialsOf } from './get.ts';
 import { readFiles } from './read-files.ts';
 import { readState } from './read-state.ts';
-import { report } from './report.ts';
+import { writeReport } from './report.ts';
 import { type ServeOptions, workInOperator } from './watch.ts';
 
 const secondsOf = (sinceMs: number) => `${Math.round((Date.now() - sinceMs) / 1000)} s`;
@@ -92,8 +92,8 @@ async function closing(
 export async function demoReport(context: CliContext): Promise<string> {
   const out = join(context.stateDir, 'report.html');
   try {
-    const code = await report(context, { ...demoFiles(context), format: 'html', out });
-    return code === 0 ? out : 'not written';
+    const { isWritten } = await writeReport(context, { ...demoFiles(context), format: 'html', out });
+    return isWritten ? out : 'not written';
   } catch (error) {
     return `not written: ${messageOf(error)}`;
   }

@@ -43,16 +43,26 @@ export interface ReportOptions extends FileOptions {
  * Ends with 1 when a schedule has never run, or a file cannot be read.
  */
 export async function report(context: CliContext, options: ReportOptions): Promise<ExitCode> {
-  const { inputs, problems } = await readCampaigns(context, options);
-  for (const problem of problems) context.note(problem);
-  if (inputs.length === 0) return 1;
-  const text = await write(context, options.format, inputs);
-  if (options.out === undefined) context.print(text.trimEnd());
-  else await writeFile(options.out, text);
-  return problems.length > 0 ? 1 : 0;
+  const { isWritten, problems } = await writeReport(context, options);
+  return isWritten && problems.length === 0 ? 0 : 1;
 }
 
-async function write(
+/** The same for who needs to know whether there is a report, though something asked for may not be in it. */
+export async function writeReport(
+  context: CliContext,
+  options: ReportOptions,
+): Promise<{ readonly isWritten: boolean; readonly problems: readonly string[] }> {
+  const { inputs, problems } = await readCampaigns(context, options);
+  for (const problem of problems) context.note(problem);
+  const isWritten = inputs.length > 0;
+  if (!isWritten) return { isWritten, problems };
+  const text = await render(context, options.format, inputs);
+  if (options.out === undefined) context.print(text.trimEnd());
+  else await writeFile(options.out, text);
+  return { isWritten, problems };
+}
+
+async function render(
   context: CliContext,
   format: ReportFormat,
   inputs: readonly CampaignInput[],
