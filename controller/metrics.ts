@@ -299,7 +299,9 @@ function trialMetrics(registry: Registry): TrialMetrics {
       if (!verdict) return;
       trials.inc({ schedule, fault, verdict: verdict.recovery });
       for (const figure of FIGURE_NAMES) {
-        const measured = figures[figure];
+        // A stall that nobody saw the end of is no figure.
+        const isCensored = figure === 'stall' && verdict.recovery === 'NotRecovered';
+        const measured = isCensored ? undefined : figures[figure];
         if (measured) histograms[figure].observe({ schedule, fault }, measured.ms / 1000);
         // All of one trial. Not removed: who looks back over a restart of ours would find the one before.
         newest[figure].set({ schedule, fault }, measured ? measured.ms / 1000 : Number.NaN);

@@ -106,7 +106,9 @@ function returned(arm: Unfinished, plan: MeasurementPlan): string {
   const is = (...verdicts: readonly string[]) =>
     arm.trials.filter(({ verdict }) => verdicts.includes(verdict?.recovery ?? '')).length;
   const [masked, degraded, censored] = [is('Masked'), is('RecoveredDegraded'), is('NotRecovered')];
-  const limitText = `within ${plan.maxRecoveryMs / 1000} s`;
+  // T_max runs from the end of a fault that is held.
+  const isHeld = arm.trials.some(({ instants }) => instants.end !== undefined);
+  const limitText = `within ${plan.maxRecoveryMs / 1000} s${isHeld ? ' of its end' : ''}`;
   const share = arm.valid === 1 ? '' : ` in ${arm.valid - censored} of ${arm.valid} trials`;
   if (!arm.isClaimed) return `no recovery time is claimed, because controls without a fault were late, too`;
   if (censored === arm.valid)

@@ -44,7 +44,10 @@ export function analyzeRecovery(observation: Observation): Recovery {
   const before = watched.findLast(({ atMs }) => atMs <= timeline.orderedMs);
   const correctness = judgeCorrectness(before, watched.at(-1));
   const excursions = crossings.excursions.length;
-  const judged = { thetaMs, excursions, correctness: correctness.counts, redundancy: redundancy.state };
+  const judged = {
+    ...{ thetaMs, excursions, correctness: correctness.counts, redundancy: redundancy.state },
+    rowsOffsetMs: observation.clock.offsetMs,
+  };
   const verdict = { correctness: correctness.verdict };
   const invalid = invalidity(observation, timeline);
   if (invalid) {
@@ -62,7 +65,6 @@ export function analyzeRecovery(observation: Observation): Recovery {
     verdict: { ...verdict, recovery: recoveryVerdict(timeline, redundancy.state) },
     ...instantsOf(observation, measured),
     ...figuresOf(observation, measured),
-    rowsOffsetMs: observation.clock.offsetMs,
     recoveryBand: bandFactors.map((factor) => recoveryAt(observation, factor)),
     ...(crossings.violations.length === 0 && { smallestStallMs }),
   };
