@@ -108,7 +108,10 @@ t.test('metrics', async (t) => {
     const labels = 'schedule="s",fault="f"';
     t.equal(seen.get(`sparkfailures_recovery_time_seconds_sum{${labels}}`), 31);
     t.equal(seen.get(`sparkfailures_recovery_time_seconds_count{${labels}}`), 1);
-    t.notOk(seen.get(`sparkfailures_stall_seconds_sum{${labels}}`)! > 500, 'nobody saw the end of that stall');
+    t.notOk(
+      seen.get(`sparkfailures_stall_seconds_sum{${labels}}`)! > 500,
+      'nobody saw the end of that stall',
+    );
     t.equal(seen.get(`sparkfailures_trials_total{${labels},verdict="Recovered"}`), 1);
     t.equal(seen.get(`sparkfailures_trials_total{${labels},verdict="NotRecovered"}`), 1);
     t.equal(seen.get('sparkfailures_fault_runs_total{fault="f",outcome="Healed"}'), 1);

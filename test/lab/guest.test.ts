@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import type { Target, TaskTarget } from '../../state-machines/contract.ts';
 import { delay } from '../../state-machines/faults/netem/fault.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
 import { healNode, scanOrphans } from '../../state-machines/scan-orphans.ts';
+import { packageRoot } from '../support/examples.ts';
 import { openGuest } from '../support/guest.ts';
 
 // What the kernel of a lab's machines may lack, in a virtual machine: packets that are late, lost, doubled, turned or
@@ -129,6 +132,27 @@ await t.test(
     });
     t.equal(result.outcome, 'Healed', result.message ?? 'no message');
     t.equal(await guest.on('node1', 'grep -c spark-failures /proc/self/mountinfo || true'), '0');
+  },
+);
+
+await t.test(
+  'a container of which only the dead are left is gone, though nobody has asked how they ended',
+  async (t) => {
+    const gone = readFileSync(join(packageRoot, 'state-machines/dead-man/gone.sh'), 'utf8');
+    const asleep = `
+    mkdir "/sys/fs/cgroup/$1"
+    (echo 0 >"/sys/fs/cgroup/$1/cgroup.procs"; exec sleep 60) & child=$!
+    sleep 1
+    echo "alive: $(sh -c "$2" gone "$1")"
+    kill -9 "$child"
+    sleep 1
+    echo "state: $(sed 's/.*) //' "/proc/$child/stat" | cut -c1) in $(cut -d/ -f2 "/proc/$child/cgroup")"
+    echo "dead: $(sh -c "$2" gone "$1")"
+    wait "$child" || rmdir "/sys/fs/cgroup/$1"`;
+    t.equal(
+      await guest.on('node1', asleep, 'a'.repeat(64), gone),
+      [...['alive: ', `state: Z in ${'a'.repeat(64)}`, `dead: ${'a'.repeat(64)}`]].join('\n'),
+    );
   },
 );
 
