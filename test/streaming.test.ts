@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { getEventListeners } from 'node:events';
 import { mkdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
@@ -8,6 +9,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { parse } from 'yaml';
 import { describeFrontier } from '../compose/streaming/generator/describe-frontier.ts';
+import { readTopics } from '../compose/streaming/kafka/read-topics.ts';
 import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
 import {
   askKafka,
@@ -54,6 +56,7 @@ import {
 import { controlPlanes } from '../state-machines/recovery/control-planes.ts';
 import type { Correctness } from '../state-machines/recovery/sample.ts';
 import { shellcheck } from './contracts/fault-kind.ts';
+import { type FakeConsumer, fakeKafka } from './support/fake-kafka.ts';
 import {
   observeStream,
   type Restart,
@@ -981,6 +984,61 @@ t.test('gaps are remembered one by one only as far as memory allows', async (t) 
   t.equal(log.held().gaps, 1_000);
   log.append(9_997, 0);
   t.same([log.absent(), log.outOfOrder, log.storedTwice], [4_998, 1, 0]);
+});
+
+// ---- reading both topics
+
+/** Reads the input topic, of one partition, through consumers that do what `onRun` says. */
+async function readBy(
+  onRun: (consumer: FakeConsumer, stop: AbortController) => void,
+  nextOffset: () => number = () => 0,
+) {
+  const stop = new AbortController();
+  const { kafka, consumers } = fakeKafka((consumer) => onRun(consumer, stop));
+  const interruptions: unknown[] = [];
+  await readTopics(
+    {
+      ...{ kafka, groupPrefix: 'test', topics: ['events'], onBatch: () => {} },
+      nextOffsets: () => [{ topic: 'events', partition: 0, offset: nextOffset() }],
+      onInterrupted: (error) => interruptions.push(error),
+    },
+    stop.signal,
+  );
+  return { consumers, interruptions };
+}
+
+t.test('a reader goes on where it is however often its group is joined anew', async (t) => {
+  let next = 5;
+  const { consumers, interruptions } = await readBy(
+    (consumer, stop) => {
+      next = 900;
+      consumer.join();
+      stop.abort();
+    },
+    () => next,
+  );
+  t.same(
+    consumers.map(({ seeks }) => seeks),
+    [
+      [
+        ['events', 0, 5],
+        ['events', 0, 900],
+      ],
+    ],
+    'before the first record is fetched, and not at the beginning of the topic the second time',
+  );
+  t.same(interruptions, []);
+});
+
+t.test('a reader that has lost its connections keeps nothing of them', async (t) => {
+  const listeners: number[] = [];
+  const { interruptions } = await readBy((consumer, stop) => {
+    listeners.push(getEventListeners(stop.signal, 'abort').length);
+    if (listeners.length < 5) consumer.crash(new Error('the broker is away'));
+    else stop.abort();
+  });
+  t.equal(interruptions.length, 4);
+  t.same(listeners, [1, 1, 1, 1, 1], 'that of the connection it has');
 });
 
 // ---- the job's own figures

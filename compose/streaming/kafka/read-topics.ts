@@ -46,7 +46,7 @@ export interface TopicReader {
   readonly kafka: Kafka;
   readonly groupPrefix: string;
   readonly topics: readonly string[];
-  /** Where to go on, asked at each (re)connection: nothing is committed to Kafka. */
+  /** Where to go on, asked whenever the group was joined: nothing is committed to Kafka. */
   readonly nextOffsets: () => readonly (TopicPartition & { readonly offset: number })[];
   readonly onBatch: (batch: ReadBatch) => void;
   /** Asked after each batch: which partitions to leave alone for now. Nobody waits when it is absent. */
@@ -84,10 +84,19 @@ async function readUntilCrash(reader: TopicReader, signal: AbortSignal): Promise
     maxWaitTimeInMs: 100,
     retry: { retries: 1, initialRetryTime: 100, maxRetryTime: 500, restartOnFailure: async () => false },
   });
+  // kafkajs joins anew by itself when a leader or its membership is lost, and then reads from the beginning of the topics:
+  // nothing is committed. Before the join is told there is nothing to seek in, and after it records are fetched at once.
+  consumer.on(consumer.events.GROUP_JOIN, () => {
+    for (const { topic, partition, offset } of reader.nextOffsets()) {
+      consumer.seek({ topic, partition, offset: String(offset) });
+    }
+  });
+  let end = () => {};
   const ended = new Promise<void>((resolve, reject) => {
     consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    end = resolve;
   });
+  signal.addEventListener('abort', end, { once: true });
   // A crash before anybody awaits it is no unhandled rejection.
   ended.catch(() => {});
   try {
@@ -100,13 +109,11 @@ async function readUntilCrash(reader: TopicReader, signal: AbortSignal): Promise
         if (reader.ahead) holdBack(consumer, reader.ahead());
       },
     });
-    // `run` resolves although it could not join: then there is nothing to seek in.
-    await Promise.race([ended, Promise.resolve()]);
-    for (const { topic, partition, offset } of reader.nextOffsets()) {
-      consumer.seek({ topic, partition, offset: String(offset) });
-    }
+    // `run` resolves although it could not join: then a crash has been told.
     await ended;
   } finally {
+    // The signal outlives many connections, and would keep each of them.
+    signal.removeEventListener('abort', end);
     await consumer.disconnect().catch(() => {});
   }
 }
