@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { parse } from 'yaml';
 import { describeFrontier } from '../compose/streaming/generator/describe-frontier.ts';
-import { readTopics } from '../compose/streaming/kafka/read-topics.ts';
+import { type ReadRecord, readTopics } from '../compose/streaming/kafka/read-topics.ts';
 import { ResultsCheck } from '../compose/streaming/observer/check-results.ts';
 import {
   askKafka,
@@ -379,7 +379,6 @@ function observedStream() {
     ...stored.map((end, partition) => ({ topic: 'events', partition, begin: 0, end })),
     { topic: 'results', partition: 0, begin: 0, end: resultsEnd },
   ];
-  const stamps = { firstStampMs: schedule.baseMs, lastStampMs: schedule.baseMs + 3_600_000 };
   stream.endsAsked(ends(), schedule.baseMs - 1);
   return {
     stream,
@@ -393,20 +392,22 @@ function observedStream() {
       for (; stored[partition]! < upTo; stored[partition]!++) {
         const seq = stored[partition]!;
         const dueMs = intendedMs(schedule, partition, seq);
-        records.push({ offset: seq, value: recordValue(catalogue, partition, seq, dueMs) });
+        records.push({
+          offset: seq,
+          value: recordValue(catalogue, partition, seq, dueMs),
+          stampMs: dueMs,
+        });
       }
-      stream.batchRead({ topic: 'events', partition, records, endOffset: upTo, ...stamps }, nowMs);
+      stream.batchRead({ topic: 'events', partition, records, endOffset: upTo }, nowMs);
     },
     count(partition: number, upTo: number, nowMs: number) {
       const records = Array.from({ length: upTo }, (_, seq) => storedAt(partition, seq));
       const values = [...resultsOf(records).values()].map((result) => ({
         offset: resultsEnd++,
         value: Buffer.from(JSON.stringify(result)),
+        stampMs: nowMs,
       }));
-      stream.batchRead(
-        { topic: 'results', partition: 0, records: values, endOffset: resultsEnd, ...stamps },
-        nowMs,
-      );
+      stream.batchRead({ topic: 'results', partition: 0, records: values, endOffset: resultsEnd }, nowMs);
     },
     commit(batchId: number, ends: readonly number[], nowMs: number) {
       const endOffsets = new Map(ends.map((end, partition) => [partition, end]));
@@ -614,13 +615,13 @@ const storing =
 const keptBack =
   (bySeqs: number): Mutation =>
   ({ partition, seq }) => {
-    let kept: Sent | undefined;
+    let putKept = () => {};
     return {
       store: (sent, store) => {
-        if (sent.partition === partition && sent.seq === seq) kept = sent;
-        else store(sent.partition, sent.value);
-        if (!kept || sent.partition !== partition || sent.seq !== seq + bySeqs) return;
-        store(partition, kept.value);
+        const put = () => store(sent.partition, sent.value);
+        if (sent.partition === partition && sent.seq === seq) putKept = put;
+        else put();
+        if (sent.partition === partition && sent.seq === seq + bySeqs) putKept();
       },
     };
   };
@@ -649,6 +650,9 @@ const moved = ({ value }: Sent) =>
     value.toString().replace(/(\d),(\d+)$/, (_all, digit, ms) => `${(Number(digit) % 5) + 1},${ms}`),
   );
 
+const atAnotherTime = ({ value }: Sent) =>
+  Buffer.from(value.toString().replace(/\d$/, (digit) => `${(Number(digit) + 1) % 10}`));
+
 /** Each with what must be found; `the end`: what counting finds at the end. */
 const mutations: Readonly<Record<string, readonly [Mutation, Partial<Correctness> | 'the end']>> = {
   'a record lost by the broker': [storing(() => undefined), { acknowledgedButAbsent: 1 }],
@@ -660,6 +664,10 @@ const mutations: Readonly<Record<string, readonly [Mutation, Partial<Correctness
     { storedTwice: 1 },
   ],
   'a record altered': [storing((sent, store) => store(sent.partition, moved(sent))), { altered: 1 }],
+  "a record's time altered": [
+    storing((sent, store) => store(sent.partition, atAnotherTime(sent))),
+    { altered: 1 },
+  ],
   'a record made unreadable': [
     storing(({ partition }, store) => store(partition, Buffer.from('what is this?'))),
     { altered: 1, acknowledgedButAbsent: 1 },
@@ -857,8 +865,8 @@ t.test('a topic that is shorter than what was read of it ends the observer', asy
     () =>
       observer.batchRead(
         {
-          ...{ topic: 'events', partition: 0, endOffset: 1, firstStampMs: 0, lastStampMs: 0 },
-          records: [{ offset: 0, value: value!.value }],
+          ...{ topic: 'events', partition: 0, endOffset: 1 },
+          records: [{ offset: 0, ...value! }],
         },
         0,
       ),
@@ -906,25 +914,29 @@ t.test('hours make it no larger, and a stalled job only by what is uncounted', a
   const state = new Map<string, WindowResult>();
   const pending = new Set<string>();
   const most = { before: 0, stalled: 0, after: 0, cells: 0, times: 0, early: 0, commits: 0 };
-  const put = (topic: string, partition: number, values: readonly Buffer[], atMs: number) => {
+  const put = (
+    topic: string,
+    partition: number,
+    values: readonly Omit<ReadRecord, 'offset'>[],
+    atMs: number,
+  ) => {
     const index = topic === 'events' ? partition : 3;
-    const records = values.map((value) => ({ offset: stored[index]!++, value }));
-    const stamps = { firstStampMs: atMs, lastStampMs: atMs };
-    if (values.length > 0)
-      oracle.batchRead({ topic, partition, records, endOffset: stored[index]!, ...stamps }, atMs);
+    const records = values.map((value) => ({ offset: stored[index]!++, ...value }));
+    if (values.length > 0) oracle.batchRead({ topic, partition, records, endOffset: stored[index]! }, atMs);
   };
   for (let second = 0; second < hours * 3_600; second++) {
     const atMs = plan.baseMs + second * 1_000;
     for (const partition of parts) {
-      const values: Buffer[] = [];
+      const values: Omit<ReadRecord, 'offset'>[] = [];
       for (let seq = stored[partition]!; seq < dueCount(plan, partition, atMs); seq++) {
-        const value = recordValue(catalogue, partition, seq, intendedMs(plan, partition, seq));
+        const stampMs = intendedMs(plan, partition, seq);
+        const value = recordValue(catalogue, partition, seq, stampMs);
         const record = parseRecord(value)!;
         const key = cellKey(record.product, windowStartMs(record.intendedMs));
         const totals = addRecord(state.get(key) ?? noRecords, record);
         state.set(key, { windowMs: windowStartMs(record.intendedMs), product: record.product, ...totals });
         pending.add(key);
-        values.push(value);
+        values.push({ value, stampMs });
       }
       put('events', partition, values, atMs);
     }
@@ -933,7 +945,7 @@ t.test('hours make it no larger, and a stalled job only by what is uncounted', a
       put(
         'results',
         0,
-        [...pending].map((key) => Buffer.from(JSON.stringify(state.get(key)))),
+        [...pending].map((key) => ({ value: Buffer.from(JSON.stringify(state.get(key))), stampMs: atMs })),
         atMs,
       );
       for (const [key, { windowMs }] of state) if (windowMs < atMs - 10_000) state.delete(key);

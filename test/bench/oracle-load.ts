@@ -1,5 +1,5 @@
 import { topics } from '../../compose/streaming/kafka/kafka-client.ts';
-import type { ReadBatch } from '../../compose/streaming/kafka/read-topics.ts';
+import type { ReadBatch, ReadRecord, TopicPartition } from '../../compose/streaming/kafka/read-topics.ts';
 import { Oracle } from '../../compose/streaming/observer/oracle.ts';
 import {
   type Catalogue,
@@ -21,6 +21,8 @@ import type { OracleCost } from './oracle-speed.ts';
 // One process that verifies a workload second by second, as fast as it can: `node oracle-load.js check|read SECONDS`. Records
 // and results are made beforehand, each second anew, as they come from Kafka: parts of one buffer per answer. `read` only
 // reads the same bytes and their checksums. Prints what it cost as JSON.
+
+type StampedValue = Omit<ReadRecord, 'offset'>;
 
 const catalogue: Catalogue = { seed: 1, partitions: 6, products: 50 };
 const schedule = { baseMs: 1_700_000_000_000, rate: 150_000, partitions: catalogue.partitions };
@@ -53,21 +55,24 @@ function batchesOf(second: number): readonly ReadBatch[] {
     while (ends[partition]! < due) {
       const begin = ends[partition]!;
       const end = Math.min(due, begin + batchRecords);
-      const values: Buffer[] = [];
+      const values: StampedValue[] = [];
       for (let seq = begin; seq < end; seq++) {
-        const value = recordValue(catalogue, partition, seq, intendedMs(schedule, partition, seq));
-        values.push(value);
+        const stampMs = intendedMs(schedule, partition, seq);
+        const value = recordValue(catalogue, partition, seq, stampMs);
+        values.push({ value, stampMs });
         changed.add(count(value));
       }
       ends[partition] = end;
-      batches.push(toBatch(topics.events, { partition, begin, stampMs: untilMs }, values));
+      batches.push(toBatch({ topic: topics.events, partition }, begin, values));
     }
   }
-  const results = [...changed].map((key) => Buffer.from(JSON.stringify(counted.get(key))));
+  const results = [...changed].map((key) => {
+    return { value: Buffer.from(JSON.stringify(counted.get(key))), stampMs: untilMs };
+  });
   for (const key of counted.keys()) if (!changed.has(key)) counted.delete(key);
   const begin = ends[6]!;
   ends[6] = begin + results.length;
-  return [...batches, toBatch(topics.results, { partition: 0, begin, stampMs: untilMs }, results)];
+  return [...batches, toBatch({ topic: topics.results, partition: 0 }, begin, results)];
 }
 
 function count(value: Buffer): string {
@@ -79,19 +84,14 @@ function count(value: Buffer): string {
   return key;
 }
 
-function toBatch(
-  topic: string,
-  { partition, begin, stampMs }: { partition: number; begin: number; stampMs: number },
-  values: readonly Buffer[],
-): ReadBatch {
-  const answer = Buffer.concat(values);
+function toBatch(place: TopicPartition, begin: number, values: readonly StampedValue[]): ReadBatch {
+  const answer = Buffer.concat(values.map(({ value }) => value));
   let at = 0;
-  const records = values.map(({ length }, index) => {
+  const records = values.map(({ value: { length }, stampMs }, index) => {
     at += length;
-    return { offset: begin + index, value: answer.subarray(at - length, at) };
+    return { offset: begin + index, value: answer.subarray(at - length, at), stampMs };
   });
-  const stamps = { firstStampMs: stampMs, lastStampMs: stampMs };
-  return { topic, partition, records, endOffset: begin + values.length, ...stamps };
+  return { ...place, records, endOffset: begin + values.length };
 }
 
 /** The records' sum of checksums: nobody may leave the work out. */

@@ -216,8 +216,7 @@ export function brokerAt(
       if (slice.length === 0) return undefined;
       return {
         ...{ topic, partition, endOffset: end },
-        ...{ firstStampMs: slice[0]!.stampMs, lastStampMs: slice.at(-1)!.stampMs },
-        records: slice.map(({ value }, index) => ({ offset: from + index, value })),
+        records: slice.map(({ value, stampMs }, index) => ({ offset: from + index, value, stampMs })),
       };
     },
   };

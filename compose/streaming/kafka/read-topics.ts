@@ -8,17 +8,19 @@ export interface TopicPartition {
   readonly partition: number;
 }
 
+/** A record as it lies in its partition. */
+export interface ReadRecord {
+  readonly offset: number;
+  readonly value: Buffer;
+  /** What the topic has stamped it with; epoch ms. */
+  readonly stampMs: number;
+}
+
 /** A run of records of one partition, in offset order; at least one. */
 export interface ReadBatch extends TopicPartition {
-  readonly records: readonly {
-    readonly offset: number;
-    readonly value: Buffer;
-  }[];
+  readonly records: readonly ReadRecord[];
   /** The end of the partition when the broker answered: the offset that the next record will get. */
   readonly endOffset: number;
-  /** What the topic has stamped the first and the last record with; epoch ms. */
-  readonly firstStampMs: number;
-  readonly lastStampMs: number;
 }
 
 /** What a topic holds of a partition: from the first offset that was not removed yet to the one that comes next. */
@@ -141,11 +143,10 @@ function toBatch({ batch }: EachBatchPayload): ReadBatch {
     topic,
     partition,
     endOffset: Number(batch.highWatermark),
-    firstStampMs: Number(messages[0]?.timestamp),
-    lastStampMs: Number(messages.at(-1)?.timestamp),
-    records: messages.map(({ offset, value }) => ({
+    records: messages.map(({ offset, value, timestamp }) => ({
       offset: Number(offset),
       value: value ?? Buffer.alloc(0),
+      stampMs: Number(timestamp),
     })),
   };
 }

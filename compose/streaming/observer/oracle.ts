@@ -1,9 +1,9 @@
 import type { Correctness } from '../../../state-machines/recovery/sample.ts';
 import { topics } from '../kafka/kafka-client.ts';
-import type { PartitionRange, ReadBatch, TopicPartition } from '../kafka/read-topics.ts';
+import type { PartitionRange, ReadBatch, ReadRecord, TopicPartition } from '../kafka/read-topics.ts';
 import { type Catalogue, RecordReader } from '../records/record.ts';
 import { parseResult, windowMs, windowStartMs } from '../records/window.ts';
-import { type Commit, keepMs, ResultsCheck, type Seen } from './check-results.ts';
+import { type Commit, keepMs, ResultsCheck } from './check-results.ts';
 import { InputLog } from './input-log.ts';
 
 /** How far one partition of either topic has been read. */
@@ -19,19 +19,12 @@ interface Place extends TopicPartition {
   asked: { readonly end: number; readonly atMs: number } | null;
 }
 
-interface StampedRecord {
-  readonly value: Buffer;
-  readonly offset: number;
-  /** No record here has a later time. */
-  readonly latestMs: number;
-}
-
 /** The topic holds less than was read of it: it was made anew, or its broker has lost records. */
 export class TopicCutError extends Error {
   readonly code = 'TOPIC_CUT';
 }
 
-/** A record's time is its stamp in the input topic; one later by so much than the newest stamp is none. */
+/** A record's time is its stamp in the input topic; one that is later by so much would make all else old. */
 const farMs = 60_000;
 /** Commits that wait for their results to be read: a newer one speaks for older ones, but for their watermark. */
 const maximumCommits = 1_000;
@@ -48,7 +41,7 @@ const aheadMs = 60_000;
 export class Oracle {
   readonly logs: readonly InputLog[];
   readonly check = new ResultsCheck();
-  /** What the generator's records are drawn from; without it nothing is found altered. */
+  /** What the generator's records are drawn from; without it only times are found altered. */
   catalogue: Catalogue | null = null;
   private readonly places: readonly Place[];
   private readonly followsJob: boolean;
@@ -97,17 +90,17 @@ export class Oracle {
     const { records } = batch;
     const skip = records.findIndex(({ offset }) => offset >= place.next);
     if (skip < 0) return;
-    const first = records[skip]!.offset;
+    const first = records[skip]!;
     const unread = place.stampMs === Number.NEGATIVE_INFINITY;
-    if (first > place.next || (unread && first > 0)) this.beginsAt(place, first, batch.firstStampMs);
+    if (first.offset > place.next || (unread && first.offset > 0)) this.beginsAt(place, first);
     for (let index = skip; index < records.length; index++) {
-      const { offset, value } = records[index]!;
-      if (batch.topic !== topics.events) this.resultRead(value, { atMs: nowMs, stampMs: batch.lastStampMs });
-      else
-        this.recordRead(this.logs[batch.partition]!, { value, offset, latestMs: batch.lastStampMs + farMs });
+      const record = records[index]!;
+      if (batch.topic === topics.events) this.recordRead(this.logs[batch.partition]!, record);
+      else this.resultRead(record, nowMs);
     }
-    place.next = records.at(-1)!.offset + 1;
-    place.stampMs = batch.lastStampMs;
+    const last = records.at(-1)!;
+    place.next = last.offset + 1;
+    place.stampMs = last.stampMs;
     drain(place);
     if (batch.topic === topics.events) this.forget(this.logs[batch.partition]!);
     this.settle();
@@ -199,11 +192,11 @@ export class Oracle {
     }
   }
 
-  private recordRead(log: InputLog, { value, offset, latestMs }: StampedRecord): void {
+  private recordRead(log: InputLog, { value, offset, stampMs }: ReadRecord): void {
     const { reader, check, catalogue } = this;
     // A cell keeps amounts in 32 bits, the generator's are far smaller; and a time far ahead would make all else old.
     const isOurs = reader.read(value) && reader.cents * reader.quantity < 2 ** 32;
-    if (!isOurs || reader.intendedMs > latestMs) {
+    if (!isOurs || reader.intendedMs > stampMs + farMs) {
       this.altered++;
       log.skip();
       return;
@@ -212,7 +205,9 @@ export class Oracle {
     if (intendedMs > this.newestMs) this.newestMs = intendedMs;
     if (intendedMs < this.oldestMs) this.oldestMs = intendedMs;
     const product = check.addRecord(reader, value, log.partition, offset);
-    const genuine = catalogue === null || reader.isGenuine(catalogue, product.index);
+    // The topic's stamp tells the time, not the schedule: that of records from before a change of the rate nobody knows.
+    const drawn = catalogue === null || reader.isGenuine(catalogue, product.index);
+    const genuine = drawn && intendedMs === stampMs;
     if (!genuine) this.altered++;
     else if (partition !== log.partition) this.misplaced++;
     // The number of an altered record is only believed where it is the one that was expected.
@@ -220,17 +215,17 @@ export class Oracle {
     else log.skip();
   }
 
-  private resultRead(value: Buffer, seen: Seen): void {
+  private resultRead({ value, stampMs }: ReadRecord, atMs: number): void {
     const result = parseResult(value);
     if (result === null) this.foreignResults++;
-    else this.check.addResult(result, seen);
+    else this.check.addResult(result, { atMs, stampMs });
   }
 
   /**
    * A partition's older records were removed. Of windows that had begun when its first one was stamped, records or
    * results may be among them.
    */
-  private beginsAt(place: Place, offset: number, stampMs: number): void {
+  private beginsAt(place: Place, { offset, stampMs }: ReadRecord): void {
     if (place.topic === topics.events) this.logs[place.partition]!.beginAt(offset);
     this.check.judgeSince(windowStartMs(stampMs) + windowMs);
   }

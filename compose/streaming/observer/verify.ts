@@ -69,7 +69,9 @@ export async function verifyTopics(
       acknowledgedButAbsent:
         'a gap in the numbers counts; what was lost behind the last record only the generator knows',
       lateDropped: 'the watermark is not in the topics: such records count as short or missing',
-      ...(catalogue === null && { altered: 'what the records were drawn from was not told' }),
+      ...(catalogue === null && {
+        altered: 'what the records were drawn from was not told: only their times were compared',
+      }),
     },
   };
 }

@@ -186,7 +186,7 @@ export class RecordReader {
     return true;
   }
 
-  /** Whether the record read last is the generator's for its number; `product` is the number of its product. */
+  /** Whether the record read last is the generator's for its number, but for its time; `product` is the number of its product. */
   isGenuine(catalogue: Catalogue, product: number): boolean {
     const { partition, seq, cents, quantity } = this;
     const bits = bitsOf(catalogue, partition, seq);
