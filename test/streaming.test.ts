@@ -796,6 +796,36 @@ t.test(
   },
 );
 
+t.test('nothing is called right that the job has not counted for a minute', async (t) => {
+  const verdictOf = async (mutation: Partial<Simulation>) => {
+    const stream = simulateStream({ ...workload, seconds: 100, ...mutation });
+    const { verdict, pendingRecords } = await verifyTopics(sourceOf(stream), catalogue);
+    return { verdict, pendingRecords };
+  };
+  const { baseMs } = workload.schedule;
+  t.same(
+    await verdictOf({ emit: () => {} }),
+    { verdict: 'Unknown', pendingRecords: 100 * 30 + 1 },
+    'a job that never began',
+  );
+  t.match(
+    await verdictOf({ times: (partition) => (partition === 1 ? 0 : 1) }),
+    { verdict: 'Unknown', pendingRecords: 100 * 10 },
+    'a partition that the job does not know',
+  );
+  const stopped = (atS: number) =>
+    ({
+      restart: { atMs: baseMs + atS * 1_000, downMs: 3_600_000, from: 'checkpoint', state: 'kept' },
+    }) as const;
+  t.match(await verdictOf(stopped(30)), { verdict: 'Unknown' }, 'a job that stands');
+  t.match(await verdictOf(stopped(50)), { verdict: 'Correct' }, 'what is newer may still be counted');
+  t.match(
+    await verdictOf({ ...stopped(30), emit: (result, emit) => emit({ ...result, sum: result.sum + 1 }) }),
+    { verdict: 'Incorrect' },
+    'an error is one, whatever else is not known',
+  );
+});
+
 // ---- a new observer, and a long life
 
 t.test(

@@ -17,8 +17,8 @@ import { SampleRing } from './sample-ring.ts';
 import { kafkaSource, verifyTopics } from './verify.ts';
 
 // Follows the workload and serves a row of what it knows every 250 ms; with `--verify` it reads both topics once, prints
-// a verdict as JSON and ends: 0 when nothing is wrong, 1 when something is, 2 when it could not be told. SEED, PRODUCTS
-// and PARTITIONS are the generator's.
+// a verdict as JSON and ends: 0 when it is Correct, 1 when it is Incorrect, 2 when it is Unknown or there is none. SEED,
+// PRODUCTS and PARTITIONS are the generator's.
 
 const log = pino({ name: 'observer' });
 const httpPort = 9401;
@@ -26,6 +26,7 @@ const sampleMs = 250;
 const keepMs = 20 * 60_000;
 /** The broker shares our machine: a silence of so long is a broken connection. */
 const requestTimeoutMs = 3_000;
+const exitCodes = { Correct: 0, Incorrect: 1, Unknown: 2 } as const;
 
 const asked = process.argv.includes('--verify') ? verify : follow;
 asked(process.env).catch((error: unknown) => {
@@ -39,7 +40,7 @@ async function verify(env: NodeJS.ProcessEnv): Promise<void> {
   const verdict = await verifyTopics(await kafkaSource(kafkaOf(env), stop.signal), catalogue);
   stop.abort(null);
   process.stdout.write(`${JSON.stringify(verdict, null, 2)}\n`);
-  process.exitCode = verdict.verdict === 'Correct' ? 0 : 1;
+  process.exitCode = exitCodes[verdict.verdict];
 }
 
 async function follow(env: NodeJS.ProcessEnv): Promise<void> {

@@ -148,6 +148,12 @@ export class Oracle {
     return unfinished.filter(({ stampMs }) => stampMs > slowestMs + aheadMs);
   }
 
+  /** True when a record that no result counts is older than the newest one by more than this. */
+  hasPending(olderMs: number): boolean {
+    for (const timeMs of this.check.uncounted()) if (timeMs < this.newestMs - olderMs) return true;
+    return false;
+  }
+
   /** Intended time from which on records and windows are judged, epoch ms; null before the first record. */
   judgedSinceMs(): number | null {
     if (this.oldestMs === Number.POSITIVE_INFINITY) return null;

@@ -8,7 +8,8 @@ import { Oracle } from './oracle.ts';
 
 /** What the two topics say by themselves, without generator and job. */
 export interface OfflineVerdict {
-  readonly verdict: 'Correct' | 'Incorrect';
+  /** `Unknown`: nothing is wrong so far, but records are pending that are not new. */
+  readonly verdict: 'Correct' | 'Incorrect' | 'Unknown';
   readonly correctness: Correctness;
   /** Intended time from which on records and windows were judged, epoch ms; null when there are none. */
   readonly countedSinceMs: number | null;
@@ -31,11 +32,13 @@ export interface TopicSource {
 
 /** The results of one batch are not written at one instant. */
 const batchWrittenMs = 10_000;
+/** A record that is older than the newest one by so much is not pending because it has only just come: no trigger is so long. */
+const newMs = 60_000;
 
 /**
  * The oracle's two checks of the topics from their beginning to their end now. Short and missing are judged up to the
  * last record of a partition that any result counts, for a batch takes a partition's records in order: what lies behind
- * it may still be counted. `catalogue`: what the generator drew the records from; null: nobody knows.
+ * it may still be counted, and when some of it is old nobody knows whether it will be. `catalogue`: what the generator drew the records from; null: nobody knows.
  */
 export async function verifyTopics(
   source: TopicSource,
@@ -60,11 +63,11 @@ export async function verifyTopics(
   const sum = (of: (log: Oracle['logs'][number]) => number) =>
     oracle.logs.reduce((total, log) => total + of(log), 0);
   return {
-    verdict: isRight(correctness) ? 'Correct' : 'Incorrect',
+    verdict: verdictOf(oracle, correctness),
     correctness,
     countedSinceMs: oracle.judgedSinceMs(),
     records: sum(({ nextOffset, begin }) => nextOffset - begin),
-    pendingRecords: sum(({ partition, nextOffset }) => nextOffset - (counted.get(partition) ?? 0)),
+    pendingRecords: sum(({ partition, nextOffset, begin }) => nextOffset - (counted.get(partition) ?? begin)),
     undecided: {
       acknowledgedButAbsent:
         'a gap in the numbers counts; what was lost behind the last record only the generator knows',
@@ -74,6 +77,11 @@ export async function verifyTopics(
       }),
     },
   };
+}
+
+function verdictOf(oracle: Oracle, correctness: Correctness): OfflineVerdict['verdict'] {
+  if (!isRight(correctness)) return 'Incorrect';
+  return oracle.hasPending(newMs) ? 'Unknown' : 'Correct';
 }
 
 function isRight({ reemitted, unjudged, ...errors }: Correctness): boolean {
