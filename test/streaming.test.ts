@@ -382,10 +382,11 @@ function observedStream() {
   stream.endsAsked(ends(), schedule.baseMs - 1);
   return {
     stream,
-    generatorAt(atMs: number, acked: readonly number[]) {
+    /** `seenMs`: when one of several generators answered last that says nothing now. */
+    generatorAt(atMs: number, acked: readonly number[], seenMs = atMs) {
       const ledgers = acked.map((count) => openLedger(count));
       const known = { schedule, catalogue, startedMs: schedule.baseMs - 1_000, atMs };
-      stream.generatorAnswered(describeFrontier(ledgers, known), atMs);
+      stream.generatorAnswered({ frontier: describeFrontier(ledgers, known), seenMs }, atMs);
     },
     store(partition: number, upTo: number, nowMs: number) {
       const records = [];
@@ -477,6 +478,21 @@ t.test('ages go on when the generator is silent', async (t) => {
   t.equal(row.ackedMs, intendedMs(schedule, 0, 50));
   t.equal(row.generatorBehindMs, row.atMs - row.ackedMs);
   t.equal(row.intended, 30 * 40 + 1);
+});
+
+t.test('what was acknowledged just now is not lost because another generator is silent', async (t) => {
+  const feed = observedStream();
+  const { baseMs } = schedule;
+  feed.generatorAt(baseMs, [0, 0, 0]);
+  t.ok(feed.stream.sample(baseMs + 250));
+  feed.store(0, 40, baseMs + 2_000);
+  feed.generatorAt(baseMs + 2_100, [50, 0, 0], baseMs + 1_000);
+  feed.drain(baseMs + 2_000);
+  const row = feed.stream.sample(baseMs + 2_250)!;
+  t.equal(row.correctness.acknowledgedButAbsent, 0, 'the broker was asked before');
+  t.equal(row.sources.generatorSeenMs, baseMs + 1_000, 'it is as old as the oldest answer');
+  feed.drain(baseMs + 2_500);
+  t.equal(feed.stream.sample(baseMs + 2_750)!.correctness.acknowledgedButAbsent, 10, 'and then after');
 });
 
 t.test('what a committed batch did not count is short once its results must have been read', async (t) => {

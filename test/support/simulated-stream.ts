@@ -235,10 +235,8 @@ export function observeStream(
     const ledgers = stream.acked.map((times) =>
       openLedger(times.filter((atMs) => atMs <= nowMs - 100).length),
     );
-    observer.generatorAnswered(
-      describeFrontier(ledgers, { schedule, catalogue, startedMs: schedule.baseMs, atMs: nowMs }),
-      nowMs,
-    );
+    const known = { schedule, catalogue, startedMs: schedule.baseMs, atMs: nowMs };
+    observer.generatorAnswered({ frontier: describeFrontier(ledgers, known), seenMs: nowMs }, nowMs);
     if (nowMs % 500 === 0) observer.endsAsked(brokerAt(stream, nowMs).ranges(), nowMs);
     const commit = stream.commits.findLast(({ atMs }) => atMs <= nowMs);
     if (commit) {

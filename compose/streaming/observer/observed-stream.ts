@@ -2,6 +2,7 @@ import type { ControlPlane, ControlPlaneView } from '../../../state-machines/rec
 import type { BatchProgress, Sample } from '../../../state-machines/recovery/sample.ts';
 import type { PartitionRange, ReadBatch, TopicPartition } from '../kafka/read-topics.ts';
 import type { GeneratorFrontier } from '../records/frontier.ts';
+import type { JoinedAnswer } from './ask-generators.ts';
 import { ackedFrontier, committedFrontier, intendedRecords, visibleFrontier } from './frontiers.ts';
 import type { JobProgress } from './job-progress.ts';
 import { Oracle } from './oracle.ts';
@@ -16,7 +17,9 @@ export class ObservedStream {
   private readonly startedMs: number;
   private oracle: Oracle | null = null;
   private generator: GeneratorFrontier | null = null;
+  /** When the one that is silent longest, and the one that is not, answered last. */
   private generatorSeenMs = Number.NEGATIVE_INFINITY;
+  private generatorToldMs = Number.NEGATIVE_INFINITY;
   private progress: JobProgress | null = null;
   private batchAtMs: number | null = null;
   private batch: BatchProgress | null = null;
@@ -28,9 +31,11 @@ export class ObservedStream {
     this.startedMs = startedMs;
   }
 
-  generatorAnswered(frontier: GeneratorFrontier, nowMs: number): void {
+  /** At `nowMs` one of the generators at least has answered; what the silent ones said is part of it. */
+  generatorAnswered({ frontier, seenMs }: JoinedAnswer, nowMs: number): void {
     this.generator = frontier;
-    this.generatorSeenMs = nowMs;
+    this.generatorSeenMs = seenMs;
+    this.generatorToldMs = nowMs;
     this.tellOracle();
   }
 
@@ -139,7 +144,7 @@ export class ObservedStream {
     const { catalogue, schedule, perPartition } = generator;
     oracle.catalogue = { ...catalogue, partitions: schedule.partitions };
     for (const { partition, ackedSeq } of perPartition) {
-      oracle.logs[partition]?.acknowledged(ackedSeq, this.generatorSeenMs);
+      oracle.logs[partition]?.acknowledged(ackedSeq, this.generatorToldMs);
     }
   }
 }

@@ -173,7 +173,7 @@ async function askEveryone(
         ask: (it) => askGenerators(generators, it),
         onAnswer: (frontiers) => {
           const joined = answers.add(frontiers, Date.now());
-          if (joined !== null) stream.generatorAnswered(joined.frontier, joined.seenMs);
+          if (joined !== null) stream.generatorAnswered(joined, Date.now());
         },
         onSilence: () => {},
       },
