@@ -31,6 +31,7 @@ import {
   writeBatch,
 } from '../compose/streaming/generator/record-batch.ts';
 import { resume } from '../compose/streaming/generator/resume.ts';
+import { readTopicEnds } from '../compose/streaming/generator/topic-ends.ts';
 import { json, serveRoutes } from '../compose/streaming/http-routes.ts';
 import { askGenerators, GeneratorAnswers } from '../compose/streaming/observer/ask-generators.ts';
 import { joinFrontiers, partitionsOf } from '../compose/streaming/records/frontier.ts';
@@ -51,6 +52,7 @@ import {
   stretchesOf,
 } from '../compose/streaming/records/schedule.ts';
 import { FakeBroker } from './support/fake-broker.ts';
+import { type FakeConsumer, fakeKafka } from './support/fake-kafka.ts';
 
 const catalogue: Catalogue = { seed: 1, partitions: 3, products: 7 };
 const schedule: Schedule = { baseMs: 1_700_000_000_000, rate: 30, partitions: 3 };
@@ -373,6 +375,33 @@ t.test('what was acknowledged and is not in the topic is told, and not sent agai
   }).perPartition;
   t.same(frontier!.absent, resumed.ledgers[1]!.absent, 'and everybody can read it');
 });
+
+t.test(
+  "the newest record of each partition is where a generator goes on, unless it is nobody's",
+  async (t) => {
+    const stop = new AbortController();
+    const tooLong = setTimeout(() => stop.abort(new Error('still reading')), 5_000);
+    t.teardown(() => clearTimeout(tooLong));
+    const endsOf = (newest: Buffer) => {
+      const at = { topic: 'events', stampMs: schedule.baseMs };
+      const deliver = async (consumer: FakeConsumer) => {
+        await consumer.deliver({ ...at, partition: 0, from: 6, values: [recordValue(catalogue, 0, 6, 5)] });
+        await consumer.deliver({ ...at, partition: 1, from: 2, values: [newest] });
+      };
+      const onRun = (consumer: FakeConsumer) => setImmediate(() => void deliver(consumer));
+      const { kafka } = fakeKafka(onRun, { events: [7, 3, 0] });
+      return readTopicEnds(kafka, stop.signal);
+    };
+    t.same(await endsOf(recordValue(catalogue, 1, 2, 4)), {
+      ends: [
+        { partition: 0, seq: 6, intendedMs: 5 },
+        { partition: 1, seq: 2, intendedMs: 4 },
+      ],
+      expired: [],
+    });
+    await t.rejects(endsOf(Buffer.from('what is this?')), { code: 'FOREIGN_RECORD', message: /partition 1/ });
+  },
+);
 
 t.test('a rate that changes goes on from the ledger, which alone knows when it began', async (t) => {
   const ramp = await parseRate('ramp:30..60/10m', noFile);

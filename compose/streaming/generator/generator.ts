@@ -15,7 +15,7 @@ import { PartitionSender } from './partition-sender.ts';
 import { readSettings, type Settings } from './read-settings.ts';
 import { recordsPerBatch } from './record-batch.ts';
 import { type Resumed, resume } from './resume.ts';
-import { createTopics, hasInput, readTopicEnds } from './topic-ends.ts';
+import { createTopics, ForeignRecordError, hasInput, readTopicEnds } from './topic-ends.ts';
 
 const log = pino({ name: 'generator' });
 const httpPort = 9400;
@@ -136,6 +136,7 @@ async function untilItWorks<T>(what: string, attempt: () => Promise<T>, signal: 
       return await attempt();
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof ForeignRecordError) throw error;
       if (attempts === 1) log.info({ what, reason: String(error) }, 'waiting for kafka');
     }
     await sleep(300, undefined, { signal });

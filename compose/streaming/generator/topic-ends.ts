@@ -37,7 +37,12 @@ export interface TopicEnds {
   readonly expired: readonly number[];
 }
 
-/** All that the topic can tell a restarted generator. */
+/** The topic ends with a record of somebody else: asking again would tell the same. */
+export class ForeignRecordError extends Error {
+  readonly code = 'FOREIGN_RECORD';
+}
+
+/** All that the topic can tell a restarted generator; rejects with a ForeignRecordError where the newest record is none of ours. */
 export async function readTopicEnds(kafka: Kafka, signal: AbortSignal): Promise<TopicEnds> {
   const { newest, expired } = await newestOffsets(kafka);
   const ends = new Map<number, PartitionEnd>();
@@ -55,14 +60,19 @@ export async function readTopicEnds(kafka: Kafka, signal: AbortSignal): Promise<
         const last = records.find((it) => it.offset === wanted?.offset);
         if (last === undefined) return;
         const record = parseRecord(last.value);
-        if (record === null) throw new Error(`the newest record of partition ${partition} is none of ours`);
+        if (record === null) {
+          // Thrown here it would only end the connection, and the next one would read the same.
+          enough.abort(new ForeignRecordError(`the newest record of partition ${partition} is none of ours`));
+          return;
+        }
         ends.set(partition, { partition, seq: record.seq, intendedMs: record.intendedMs });
-        if (ends.size === newest.length) enough.abort();
+        if (ends.size === newest.length) enough.abort(null);
       },
     },
     AbortSignal.any([signal, enough.signal]),
   );
   signal.throwIfAborted();
+  if (enough.signal.reason instanceof ForeignRecordError) throw enough.signal.reason;
   return { ends: [...ends.values()], expired };
 }
 
