@@ -24,7 +24,7 @@ import { type JobProgress, readProgress } from '../compose/streaming/observer/jo
 import { ObservedStream } from '../compose/streaming/observer/observed-stream.ts';
 import { observerMetrics } from '../compose/streaming/observer/observer-metrics.ts';
 import { Oracle } from '../compose/streaming/observer/oracle.ts';
-import { verifyTopics } from '../compose/streaming/observer/verify.ts';
+import { kafkaSource, verifyTopics } from '../compose/streaming/observer/verify.ts';
 import {
   acknowledge,
   attemptEnded,
@@ -1097,6 +1097,20 @@ t.test('a reader that has lost its connections keeps nothing of them', async (t)
   });
   t.equal(interruptions.length, 4);
   t.same(listeners, [1, 1, 1, 1, 1], 'that of the connection it has');
+});
+
+t.test('who reads both topics once gives up when the broker stays away', async (t) => {
+  const held = { events: [3], results: [1] };
+  const { kafka, consumers } = fakeKafka(
+    (consumer) => setImmediate(() => consumer.crash(new Error('no broker'))),
+    held,
+  );
+  const stop = new AbortController();
+  const source = await kafkaSource(kafka, stop.signal);
+  const tooLong = setTimeout(() => stop.abort(new Error('still reading')), 10_000);
+  await t.rejects(verifyTopics(source, catalogue), { message: /gave up/, cause: { message: 'no broker' } });
+  clearTimeout(tooLong);
+  t.ok(consumers.length > 5, `not at once: ${consumers.length} attempts`);
 });
 
 // ---- the job's own figures

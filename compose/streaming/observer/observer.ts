@@ -37,10 +37,14 @@ asked(process.env).catch((error: unknown) => {
 async function verify(env: NodeJS.ProcessEnv): Promise<void> {
   const catalogue = env.SEED === undefined ? null : readCatalogue(env);
   const stop = untilStopped();
-  const verdict = await verifyTopics(await kafkaSource(kafkaOf(env), stop.signal), catalogue);
-  stop.abort(null);
-  process.stdout.write(`${JSON.stringify(verdict, null, 2)}\n`);
-  process.exitCode = exitCodes[verdict.verdict];
+  try {
+    const verdict = await verifyTopics(await kafkaSource(kafkaOf(env), stop.signal), catalogue);
+    process.stdout.write(`${JSON.stringify(verdict, null, 2)}\n`);
+    process.exitCode = exitCodes[verdict.verdict];
+  } finally {
+    // A connection that is left open would keep the process.
+    stop.abort(null);
+  }
 }
 
 async function follow(env: NodeJS.ProcessEnv): Promise<void> {

@@ -6,6 +6,9 @@ import { type PartitionRange, type ReadBatch, readTopics, topicRanges } from '..
 import type { Catalogue } from '../records/record.ts';
 import { Oracle } from './oracle.ts';
 
+/** Interruptions without a record in between after which the broker will not come back; each takes a quarter of a second at least. */
+const mostInterruptions = 10;
+
 /** What the two topics say by themselves, without generator and job. */
 export interface OfflineVerdict {
   /** `Unknown`: nothing is wrong so far, but records are pending that are not new. */
@@ -88,7 +91,7 @@ function isRight({ reemitted, unjudged, ...errors }: Correctness): boolean {
   return Object.values(errors).every((count) => count === 0);
 }
 
-/** The topics of a broker; gives up when the signal says so. */
+/** The topics of a broker; gives up when the signal says so, and when the broker stays away. */
 export async function kafkaSource(kafka: Kafka, signal: AbortSignal): Promise<TopicSource> {
   const admin = kafka.admin();
   await admin.connect();
@@ -109,6 +112,7 @@ async function readThrough(kafka: Kafka, oracle: Oracle, signal: AbortSignal): P
     if (oracle.hasReadAsked()) enough.abort(null);
   };
   endWhenRead();
+  let interruptions = 0;
   await readTopics(
     {
       kafka,
@@ -116,8 +120,13 @@ async function readThrough(kafka: Kafka, oracle: Oracle, signal: AbortSignal): P
       topics: Object.values(topics),
       nextOffsets: () => oracle.nextOffsets(),
       ahead: () => oracle.ahead(),
-      onInterrupted: () => {},
+      onInterrupted: (error) => {
+        interruptions++;
+        if (interruptions < mostInterruptions) return;
+        enough.abort(new Error(`gave up after ${interruptions} interruptions in a row`, { cause: error }));
+      },
       onBatch: (batch: ReadBatch) => {
+        interruptions = 0;
         try {
           oracle.batchRead(batch, Date.now());
         } catch (error) {
