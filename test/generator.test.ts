@@ -581,8 +581,10 @@ t.test('sequence numbers follow from the place of a record, and begin again afte
 
 t.test('only what never left or was refused is certainly not stored', async (t) => {
   t.ok(certainlyNotStored(new NotSentError('no connection')));
-  t.ok(certainlyNotStored(new KafkaRefusal(6)));
-  t.ok(certainlyNotStored(new KafkaRefusal(19)));
+  t.ok(certainlyNotStored(new KafkaRefusal(10)), 'too large');
+  t.ok(certainlyNotStored(new KafkaRefusal(19)), 'too few replicas to append at all');
+  t.notOk(certainlyNotStored(new KafkaRefusal(6)), 'appended, and then another one led');
+  t.notOk(certainlyNotStored(new KafkaRefusal(3)), 'appended, and then the replica was taken away');
   t.notOk(certainlyNotStored(new KafkaRefusal(7)), 'timed out at the broker: some replicas may have it');
   t.notOk(certainlyNotStored(new KafkaRefusal(20)), 'appended, and then too few replicas');
   t.notOk(certainlyNotStored(Object.assign(new Error('reset'), { code: 'ECONNRESET' })));

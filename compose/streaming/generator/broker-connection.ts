@@ -127,14 +127,11 @@ const forgottenTypes = new Set([
   'INVALID_PRODUCER_EPOCH',
 ]);
 
-/** Refusals by a broker that has stored nothing. */
-const definiteTypes = new Set([
-  'NOT_LEADER_FOR_PARTITION',
-  'UNKNOWN_TOPIC_OR_PARTITION',
-  'LEADER_NOT_AVAILABLE',
-  'MESSAGE_TOO_LARGE',
-  'NOT_ENOUGH_REPLICAS',
-]);
+/**
+ * Refusals by a broker that has stored nothing. That it does not lead, or does not know the partition, is none: a leader
+ * that has appended the records answers so, too, when it loses its place while it waits for its followers.
+ */
+const definiteTypes = new Set(['LEADER_NOT_AVAILABLE', 'MESSAGE_TOO_LARGE', 'NOT_ENOUGH_REPLICAS']);
 
 /** True when an attempt certainly stored nothing; in doubt false. */
 export function certainlyNotStored(error: unknown): boolean {
