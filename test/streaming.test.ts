@@ -920,6 +920,57 @@ t.test('a topic that is shorter than what was read of it ends the observer', asy
   );
 });
 
+/** An oracle of one partition of each topic, of which the broker has said that they end there. */
+function smallOracle(ends: { readonly events: number; readonly results: number }) {
+  const plan: Schedule = { ...schedule, partitions: 1 };
+  const one: Catalogue = { seed: 1, partitions: 1, products: 1 };
+  const places = (['events', 'results'] as const).map((topic) => ({ topic, partition: 0 }));
+  const oracle = new Oracle(places.map((it) => ({ ...it, begin: 0, end: ends[it.topic] })));
+  const record = (seq: number, stampMs: number) => recordValue(one, 0, seq, stampMs);
+  const timeOf = (seq: number) => intendedMs(plan, 0, seq);
+  return {
+    oracle,
+    timeOf,
+    /** Reads records of the input, by their numbers; at `endOffset` it ends now. */
+    input(seqs: readonly number[], endOffset: number) {
+      const records = seqs.map((seq) => ({
+        ...{ offset: seq, stampMs: timeOf(seq), value: record(seq, timeOf(seq)) },
+      }));
+      oracle.batchRead({ topic: 'events', partition: 0, records, endOffset }, 0);
+    },
+    /** Reads a result of the first `count` records. */
+    result(
+      count: number,
+      { offset, endOffset, stampMs }: { offset: number; endOffset: number; stampMs: number },
+    ) {
+      const counted = Array.from({ length: count }, (_, seq) => parseRecord(record(seq, timeOf(seq)))!);
+      const [total] = resultsOf(counted).values();
+      const records = [{ offset, stampMs, value: Buffer.from(JSON.stringify(total)) }];
+      oracle.batchRead({ topic: 'results', partition: 0, records, endOffset }, 0);
+    },
+  };
+}
+
+t.test('who has caught up once keeps nobody waiting when records come late', async (t) => {
+  const { oracle, input, result, timeOf } = smallOracle({ events: 1, results: 1 });
+  input([0], 1);
+  result(1, { offset: 0, endOffset: 1, stampMs: timeOf(1) });
+  t.ok(oracle.isAtEnd());
+  input([1], 5_000);
+  result(2, { offset: 1, endOffset: 3, stampMs: timeOf(1) + 600_000 });
+  t.same(oracle.ahead(), [], 'the broker was away for ten minutes, and what it counts now is news');
+});
+
+t.test('a result may be ahead of an input that was read to where it was said to end', async (t) => {
+  const { oracle, input, result, timeOf } = smallOracle({ events: 10, results: 2 });
+  const upTo = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index);
+  input(upTo(0, 10), 10);
+  result(12, { offset: 0, endOffset: 2, stampMs: timeOf(12) });
+  t.same(found(oracle.correctness()), {}, 'it has grown meanwhile');
+  input(upTo(10, 12), 12);
+  t.same(found(oracle.correctness()), {});
+});
+
 t.test('a long history is read at one pace: no more is held than while it happened', async (t) => {
   const stream = simulateStream({ ...workload, seconds: 1_200 });
   for (const seed of [1, 2]) {

@@ -141,8 +141,9 @@ export class Oracle {
     return this.places.every(({ asked }) => asked === null);
   }
 
-  /** Who should wait, because others with more to read are far behind. */
+  /** Who should wait, because others with more to read are far behind; that is for a history, and what comes after it is news. */
   ahead(): readonly TopicPartition[] {
+    if (this.caughtUp) return [];
     const unfinished = this.places.filter(({ next, end }) => next < end);
     const slowestMs = Math.min(...unfinished.map(({ stampMs }) => stampMs));
     return unfinished.filter(({ stampMs }) => stampMs > slowestMs + aheadMs);
@@ -243,12 +244,13 @@ export class Oracle {
 
   /**
    * In a history, results stamped before this speak of nothing that was not read: a record is not stored before its time,
-   * and the clocks of generator and broker do not differ by a minute. Who has caught up knows better: when it was read.
+   * and the clocks of generator and broker do not differ by a minute. A partition that was read to its end may have grown
+   * since, so it counts like the others. Who has caught up knows better: when it was read.
    */
   private historyReadMs(): number {
     if (this.caughtUp) return Number.NEGATIVE_INFINITY;
-    const unread = this.places.filter(({ topic, next, end }) => topic === topics.events && next < end);
-    return Math.min(...unread.map(({ stampMs }) => stampMs)) - aheadMs;
+    const input = this.places.filter(({ topic }) => topic === topics.events);
+    return Math.min(...input.map(({ stampMs }) => stampMs)) - aheadMs;
   }
 
   private drainedMs(topic: string, partition?: number): number {
