@@ -53,7 +53,8 @@ export interface Sources {
   readonly generatorSeenMs: number;
   /**
    * Intended time from which on the totals of `correctness` count, in whole windows: they are made from the topics, so a
-   * new observer finds the same ones, unless older records were removed meanwhile. Null before the first record.
+   * new observer finds the same ones, unless older records were removed meanwhile; but the watermarks of batches before
+   * its start it does not know, so what was `lateDropped` then is short or missing now. Null before the first record.
    */
   readonly countedSinceMs: number | null;
 }

@@ -143,6 +143,7 @@ export class ResultsCheck {
       for (const cell of window.cells) {
         if (cell === undefined) continue;
         const from = before.get(cell.partition);
+        // With the first commit it hears of, an observer does not know which batch took what: such records it calls lacking.
         if (from === undefined) continue;
         // The batch took these records from the topic when their window was closed already.
         const end = endOffsets.get(cell.partition) ?? 0;
