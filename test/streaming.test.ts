@@ -24,6 +24,7 @@ import { type JobProgress, readProgress } from '../compose/streaming/observer/jo
 import { ObservedStream } from '../compose/streaming/observer/observed-stream.ts';
 import { observerMetrics } from '../compose/streaming/observer/observer-metrics.ts';
 import { Oracle } from '../compose/streaming/observer/oracle.ts';
+import { poll } from '../compose/streaming/observer/poll.ts';
 import { kafkaSource, verifyTopics } from '../compose/streaming/observer/verify.ts';
 import {
   acknowledge,
@@ -1313,6 +1314,54 @@ t.test('a control plane is asked by what it speaks, and one of several is enough
   const server = `127.0.0.1:${port}`;
   t.match(await asked([nobody, server]), { parts: { serversServing: 1, leaders: 1 } });
   await t.rejects(asked([nobody]), AggregateError);
+});
+
+t.test(
+  'silence is told in time by who is asked without a signal, and nobody is asked twice at once',
+  async (t) => {
+    const stop = new AbortController();
+    const said: string[] = [];
+    let asked = 0;
+    let endFirst = (_answer: string) => {};
+    const polling = poll(
+      {
+        ...{ everyMs: 1, timeoutMs: 20 },
+        ask: () => {
+          asked++;
+          if (asked > 1) return Promise.resolve('second');
+          return new Promise<string>((resolve) => {
+            endFirst = resolve;
+          });
+        },
+        onAnswer: (answer, askedMs) => {
+          said.push(answer);
+          t.ok(Math.abs(Date.now() - askedMs) < 1_000);
+          stop.abort();
+        },
+        onSilence: () => said.push('silence'),
+      },
+      stop.signal,
+    );
+    while (said.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    t.same([said, asked], [['silence'], 1], 'though the first question is still open');
+    endFirst('first');
+    await polling;
+    t.same(said, ['silence', 'second'], 'an answer that takes longer is none');
+  },
+);
+
+t.test('an end of polling waits for nobody', async (t) => {
+  const stop = new AbortController();
+  const polling = poll(
+    {
+      ...{ everyMs: 1, timeoutMs: 10_000, ask: () => new Promise(() => {}) },
+      onAnswer: () => {},
+      onSilence: () => t.fail('it was not silent for long'),
+    },
+    stop.signal,
+  );
+  stop.abort();
+  await polling;
 });
 
 t.test('both profiles set the same settings', async (t) => {
