@@ -28,7 +28,7 @@ import { packageRoot } from './support/examples.ts';
 const t0 = 1_700_000_000_000;
 const stepMs = 250;
 /** What the control planes say at one instant. */
-type Views = readonly Omit<ControlPlaneView, 'atMs'>[];
+type Views = readonly Omit<ControlPlaneView, 'askedMs' | 'atMs'>[];
 
 /** Spark's, when so much is alive and nobody was ever replaced. */
 function spark({ workersAlive = 3, executors = 3 } = {}): Views {
@@ -42,6 +42,8 @@ interface Signal {
   /** F_visible at `ms` since the start; null: nothing visible. */
   readonly age: (ms: number) => number | null;
   readonly views?: (ms: number) => Views;
+  /** How long a control plane takes to answer. */
+  readonly answerMs?: number;
   readonly wrong?: (ms: number) => number;
   readonly behind?: (ms: number) => number;
   readonly sources?: (ms: number) => Partial<Sources>;
@@ -53,6 +55,7 @@ interface Signal {
 function rowsOf({
   age,
   views = () => spark(),
+  answerMs = 0,
   wrong = () => 0,
   behind = () => 0,
   sources = () => ({}),
@@ -75,7 +78,7 @@ function rowsOf({
       batchId: Math.floor(ms / 1_000),
       batchAtMs: t0 + Math.floor(ms / 1_000) * 1_000,
       batch: null,
-      views: views(ms).map((view) => ({ ...view, atMs })),
+      views: views(ms).map((view) => ({ ...view, askedMs: atMs - answerMs, atMs })),
       correctness: { ...noFindings, wrong: wrong(ms), shortWindows: 1, shortRecords: 9 },
       sources: {
         ...{ observerStartedMs: t0, generatorStartedMs: t0, generatorSeenMs: atMs, countedSinceMs: t0 },
@@ -461,6 +464,21 @@ t.test('recovery', async (t) => {
     t.equal(ordered.noticed.length, 3);
   });
 
+  t.test('may have been noticed since the answer before was asked for, not since it came', async (t) => {
+    const lost = (ms: number) => ms >= effAt + 2_000 && ms < effAt + 15_000;
+    const views = (ms: number): Views => [
+      ...spark({ executors: lost(ms) ? 2 : 3 }),
+      { source: 'swarm', parts: { nodesReady: lost(ms) ? 5 : 6 }, losses: 0 },
+    ];
+    const signal = { age: withDips(dip(effAt, 10_000)), views, answerMs: 180, endMs: 130_000 };
+    const recovery = judge(signal, { clock: { offsetMs: 100, boundMs: 5 } });
+    t.same(
+      recovery.noticed.map(({ resolutionMs }) => resolutionMs),
+      [stepMs + 180, stepMs + 180],
+    );
+    t.equal(recovery.instants.red?.resolutionMs, stepMs + 180);
+  });
+
   t.test('wants to hear everybody at the end who was heard before the fault', async (t) => {
     const zookeeper = { source: 'zookeeper', parts: { serversServing: 1 }, losses: 0 } as const;
     const heard = (when: (ms: number) => boolean) =>
@@ -511,7 +529,7 @@ t.test('recovery', async (t) => {
   t.test('counts whom a control plane has given up, whoever came in his place', async (t) => {
     const view = viewer('spark-driver');
     const losses = ([['a', 'b'], ['a', 'b', 'c'], ['a', 'd', 'c'], [], ['a']] as const).map(
-      (members, at) => view({ members, parts: {} }, at).losses,
+      (members, at) => view({ members, parts: {} }, { askedMs: at, atMs: at }).losses,
     );
     t.same(losses, [0, 0, 1, 4, 4]);
   });

@@ -950,7 +950,8 @@ function makeWorkload({ clock, nodes }: World, stallMs: number): Workload {
         if (nodes[0]!.calls.includes('inject.sh')) stalledUntilMs ??= atMs + stallMs;
         const commitMs = Math.floor(atMs / 1_000) * 1_000;
         if (atMs >= (stalledUntilMs ?? 0)) visibleMs = commitMs - 1_000;
-        const views = [{ source: 'spark-driver', atMs, parts: { executors: 3 }, losses: 0 }] as const;
+        const times = { askedMs: atMs, atMs };
+        const views = [{ source: 'spark-driver', ...times, parts: { executors: 3 }, losses: 0 }] as const;
         yield {
           ...{ atMs, ackedMs: atMs, committedMs: visibleMs, visibleMs, intended: atMs, acked: atMs },
           ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs, views },

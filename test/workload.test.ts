@@ -129,6 +129,7 @@ t.test('the swarm as a control plane', async (t) => {
     await clock.advance(2_000);
     t.match(views.at(-1), { parts: { tasksRunning: 2 }, losses: 0 });
     t.ok(clock.now() - views.at(-1)!.atMs <= 500);
+    t.ok(views.at(-1)!.askedMs <= views.at(-1)!.atMs);
     swarm.restartTasks('a');
     await clock.advance(1_000);
     t.match(views.at(-1), { parts: { tasksRunning: 2 }, losses: 2 }, 'who was replaced is lost');

@@ -30,7 +30,9 @@ export async function* withSwarmViews(
     for (;;) {
       try {
         const within = AbortSignal.any([until, AbortSignal.timeout(timeoutMs)]);
-        newest = view(await askSwarm(await swarm(within), within), clock.now());
+        const askedMs = clock.now();
+        const answer = await askSwarm(await swarm(within), within);
+        newest = view(answer, { askedMs, atMs: clock.now() });
       } catch {
         // That nobody can be asked is not what the swarm has noticed.
         newest = undefined;

@@ -6,6 +6,8 @@ export type ControlPlane = (typeof controlPlanes)[number];
 /** One answer of a control plane. */
 export interface ControlPlaneView {
   readonly source: ControlPlane;
+  /** When it was asked; what it says is true of an instant between the two. */
+  readonly askedMs: number;
   /** When it answered, epoch ms: by the controller's clock for the swarm, which the controller asks, else the observer's. */
   readonly atMs: number;
   /** What it can lose, counted, by a name that no other control plane uses: workersAlive, inSyncReplicas. */
@@ -24,13 +26,15 @@ export interface ControlPlaneAnswer {
 }
 
 /** Makes views of answers, given in order; who did not answer has lost nobody. */
-export function viewer(source: ControlPlane): (answer: ControlPlaneAnswer, atMs: number) => ControlPlaneView {
+export function viewer(
+  source: ControlPlane,
+): (answer: ControlPlaneAnswer, times: Pick<ControlPlaneView, 'askedMs' | 'atMs'>) => ControlPlaneView {
   let known: readonly string[] = [];
   let losses = 0;
-  return ({ members, parts }, atMs) => {
+  return ({ members, parts }, { askedMs, atMs }) => {
     const present = new Set(members);
     losses += known.filter((member) => !present.has(member)).length;
     known = members;
-    return { source, atMs, parts, losses };
+    return { source, askedMs, atMs, parts, losses };
   };
 }

@@ -6,7 +6,7 @@ import type { Sample } from './sample.ts';
 export interface Redundancy {
   /** `kept`: never seen below what it was; `unknown`: not everybody who was heard before could be asked at the end. */
   readonly state: 'kept' | 'restored' | 'lost' | 'unknown';
-  /** When each control plane first showed a loss, the first one first; resolution: since its answer before. */
+  /** When each control plane first showed a loss, the first one first; resolution: since it was asked for the answer before. */
   readonly noticed: readonly Instant[];
   /** From when on everything was as before, to the end of the rows; as the last control plane says. */
   readonly restored?: Instant;
@@ -53,7 +53,8 @@ function viewsOf(
     const view = viewOf(row, source);
     if (view === undefined || view.atMs === last) continue;
     last = view.atMs;
-    views.push(shiftMs === 0 ? view : { ...view, atMs: view.atMs + shiftMs });
+    const shifted = { askedMs: view.askedMs + shiftMs, atMs: view.atMs + shiftMs };
+    views.push(shiftMs === 0 ? view : { ...view, ...shifted });
   }
   return views;
 }
@@ -73,7 +74,8 @@ function fateOf(views: readonly ControlPlaneView[], orderedMs: number, isHeard: 
   const seen = (index: number): Instant => ({
     atMs: after[index]!.atMs,
     source: before.source,
-    resolutionMs: after[index]!.atMs - (after[index - 1] ?? before).atMs,
+    // What the answer before was made from may be as old as its question.
+    resolutionMs: after[index]!.atMs - (after[index - 1] ?? before).askedMs,
   });
   const isWhole = ({ parts }: ControlPlaneView) =>
     Object.entries(before.parts).every(([part, count]) => (parts[part] ?? 0) >= count);

@@ -62,12 +62,13 @@ export const measureAnalyzeDay: Measure<Name> = async (site, signal) => {
 
 /** A whole system's answers. */
 function viewsAt(atMs: number): Sample['views'] {
+  const times = { askedMs: atMs, atMs };
   return [
-    { source: 'spark-master', atMs, parts: { mastersAlive: 1, workersAlive: 3 }, losses: 0 },
-    { source: 'spark-driver', atMs, parts: { executors: 3, cores: 6 }, losses: 0 },
-    { source: 'kafka', atMs, parts: { brokers: 1, partitionsLed: 12, inSyncReplicas: 12 }, losses: 0 },
-    { source: 'zookeeper', atMs, parts: { serversServing: 1, leaders: 1 }, losses: 0 },
-    { source: 'swarm', atMs, parts: { nodesReady: 6, managersReachable: 1, tasksRunning: 9 }, losses: 0 },
+    { source: 'spark-master', ...times, parts: { mastersAlive: 1, workersAlive: 3 }, losses: 0 },
+    { source: 'spark-driver', ...times, parts: { executors: 3, cores: 6 }, losses: 0 },
+    { source: 'kafka', ...times, parts: { brokers: 1, partitionsLed: 12, inSyncReplicas: 12 }, losses: 0 },
+    { source: 'zookeeper', ...times, parts: { serversServing: 1, leaders: 1 }, losses: 0 },
+    { source: 'swarm', ...times, parts: { nodesReady: 6, managersReachable: 1, tasksRunning: 9 }, losses: 0 },
   ];
 }
 

@@ -269,10 +269,13 @@ export function steadyJob(clock: FakeClock, mood: Partial<JobMood> = {}): Worklo
           ...{ generatorBehindMs: 0, batchId: commitMs, batchAtMs: commitMs },
           views: [
             {
-              ...{ source: 'spark-master', atMs, losses: 0 },
+              ...{ source: 'spark-master', askedMs: atMs, atMs, losses: 0 },
               parts: { mastersAlive: 1, workersAlive: alive },
             },
-            { ...{ source: 'spark-driver', atMs, losses: 0 }, parts: { executors: alive, cores: alive } },
+            {
+              ...{ source: 'spark-driver', askedMs: atMs, atMs, losses: 0 },
+              parts: { executors: alive, cores: alive },
+            },
           ],
           ...{ batch: null, correctness: noFindings },
           sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },

@@ -62,9 +62,10 @@ export const startMs = Date.UTC(2026, 10, 27, 2);
 /** What Spark says when so many workers and executors of three are alive. */
 function viewsOf(atMs: number, alive: number): Sample['views'] {
   const losses = 3 - alive;
+  const times = { askedMs: atMs, atMs };
   return [
-    { source: 'spark-master', atMs, parts: { mastersAlive: 1, workersAlive: alive }, losses },
-    { source: 'spark-driver', atMs, parts: { executors: alive, cores: alive }, losses },
+    { source: 'spark-master', ...times, parts: { mastersAlive: 1, workersAlive: alive }, losses },
+    { source: 'spark-driver', ...times, parts: { executors: alive, cores: alive }, losses },
   ];
 }
 

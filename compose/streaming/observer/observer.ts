@@ -200,7 +200,7 @@ async function askEveryone(
           everyMs: 500,
           timeoutMs: 1_000,
           ask,
-          onAnswer: (answer) => stream.viewed(view(answer, Date.now())),
+          onAnswer: (answer, askedMs) => stream.viewed(view(answer, { askedMs, atMs: Date.now() })),
           onSilence: () => stream.silent(source),
         },
         signal,
