@@ -36,7 +36,7 @@ import {
 import {
   type Catalogue,
   parseRecord,
-  purchaseAt,
+  productIndex,
   RecordReader,
   recordValue,
   type StoredRecord,
@@ -47,16 +47,11 @@ import {
   resumeSchedule,
   type Schedule,
 } from '../compose/streaming/records/schedule.ts';
-import {
-  addRecord,
-  cellKey,
-  noRecords,
-  type WindowResult,
-  windowStartMs,
-} from '../compose/streaming/records/window.ts';
+import { cellKey, type WindowResult, windowStartMs } from '../compose/streaming/records/window.ts';
 import { controlPlanes } from '../state-machines/recovery/control-planes.ts';
 import type { Correctness } from '../state-machines/recovery/sample.ts';
 import { shellcheck } from './contracts/fault-kind.ts';
+import { countRecord } from './support/count-record.ts';
 import { type FakeConsumer, fakeKafka } from './support/fake-kafka.ts';
 import {
   observeStream,
@@ -87,15 +82,14 @@ t.test('a record survives the way through its bytes', async () => {
     fc.property(fc.nat(2), fc.nat(2 ** 40), fc.nat(2 ** 42), (partition, seq, dueMs) => {
       const value = recordValue(catalogue, partition, seq, dueMs);
       const read = parseRecord(value)!;
-      const { product, cents, quantity } = purchaseAt(catalogue, partition, seq);
+      const reader = new RecordReader();
       return (
         read.partition === partition &&
         read.seq === seq &&
         read.intendedMs === dueMs &&
-        read.product === product &&
-        read.cents === cents &&
-        read.quantity === quantity &&
-        read.crc === crc32(value)
+        read.crc === crc32(value) &&
+        reader.read(value) &&
+        reader.isGenuine(catalogue, productIndex(read.product))
       );
     }),
   );
@@ -105,7 +99,7 @@ t.test('each product belongs to one partition, and all of them occur', async (t)
   const owners = new Map<string, Set<number>>();
   for (let partition = 0; partition < 3; partition++) {
     for (let seq = 0; seq < 500; seq++) {
-      const { product } = purchaseAt(catalogue, partition, seq);
+      const { product } = storedAt(partition, seq);
       owners.set(product, (owners.get(product) ?? new Set()).add(partition));
     }
   }
@@ -118,23 +112,6 @@ t.test('bytes that are none of ours are refused', async (t) => {
     t.equal(parseRecord(Buffer.from(value)), null);
   t.equal(parseRecord(Buffer.from(`1-${'9'.repeat(17)},product-001,5,1,1`)), null, 'no exact number');
   t.equal(parseRecord(Buffer.from(`1-${'0'.repeat(60)}7,product-001,5,1,1`))!.seq, 7, 'filled up with zeros');
-});
-
-t.test('the number of due records inverts the time at which each is due', async () => {
-  const schedules = fc.record({
-    baseMs: fc.nat(2 ** 41),
-    rate: fc.integer({ min: 1, max: 200_000 }),
-    partitions: fc.integer({ min: 1, max: 32 }),
-  });
-  fc.assert(
-    fc.property(schedules, fc.nat(31), fc.nat(10_000_000), (plan, index, afterMs) => {
-      const partition = index % plan.partitions;
-      const nowMs = plan.baseMs + afterMs;
-      const due = dueCount(plan, partition, nowMs);
-      const lastIsDue = due === 0 || intendedMs(plan, partition, due - 1) <= nowMs;
-      return lastIsDue && intendedMs(plan, partition, due) > nowMs;
-    }),
-  );
 });
 
 t.test('a schedule offers its rate', async (t) => {
@@ -211,15 +188,7 @@ t.test('the generator speaks for its slowest partition', async (t) => {
 /** What a correct job says after the first `counts[cell]` records of each cell. */
 function resultsOf(records: readonly StoredRecord[]): Map<string, WindowResult> {
   const results = new Map<string, WindowResult>();
-  for (const record of records) {
-    const start = windowStartMs(record.intendedMs);
-    const key = cellKey(record.product, start);
-    results.set(key, {
-      windowMs: start,
-      product: record.product,
-      ...addRecord(results.get(key) ?? noRecords, record),
-    });
-  }
+  for (const record of records) countRecord(results, record);
   return results;
 }
 
@@ -1029,11 +998,7 @@ t.test('hours make it no larger, and a stalled job only by what is uncounted', a
       for (let seq = stored[partition]!; seq < dueCount(plan, partition, atMs); seq++) {
         const stampMs = intendedMs(plan, partition, seq);
         const value = recordValue(catalogue, partition, seq, stampMs);
-        const record = parseRecord(value)!;
-        const key = cellKey(record.product, windowStartMs(record.intendedMs));
-        const totals = addRecord(state.get(key) ?? noRecords, record);
-        state.set(key, { windowMs: windowStartMs(record.intendedMs), product: record.product, ...totals });
-        pending.add(key);
+        pending.add(countRecord(state, parseRecord(value)!));
         values.push({ value, stampMs });
       }
       put('events', partition, values, atMs);

@@ -8,14 +8,8 @@ import {
   recordValue,
 } from '../../compose/streaming/records/record.ts';
 import { dueCount, intendedMs } from '../../compose/streaming/records/schedule.ts';
-import {
-  addRecord,
-  cellKey,
-  noRecords,
-  parseResult,
-  type WindowResult,
-  windowStartMs,
-} from '../../compose/streaming/records/window.ts';
+import { parseResult, type WindowResult } from '../../compose/streaming/records/window.ts';
+import { countRecord } from '../support/count-record.ts';
 import type { OracleCost } from './oracle-speed.ts';
 
 // One process that verifies a workload second by second, as fast as it can: `node oracle-load.js check|read SECONDS`. Records
@@ -60,7 +54,7 @@ function batchesOf(second: number): readonly ReadBatch[] {
         const stampMs = intendedMs(schedule, partition, seq);
         const value = recordValue(catalogue, partition, seq, stampMs);
         values.push({ value, stampMs });
-        changed.add(count(value));
+        changed.add(countRecord(counted, parseRecord(value)!));
       }
       ends[partition] = end;
       batches.push(toBatch({ topic: topics.events, partition }, begin, values));
@@ -73,15 +67,6 @@ function batchesOf(second: number): readonly ReadBatch[] {
   const begin = ends[6]!;
   ends[6] = begin + results.length;
   return [...batches, toBatch({ topic: topics.results, partition: 0 }, begin, results)];
-}
-
-function count(value: Buffer): string {
-  const record = parseRecord(value)!;
-  const windowMs = windowStartMs(record.intendedMs);
-  const key = cellKey(record.product, windowMs);
-  const totals = addRecord(counted.get(key) ?? noRecords, record);
-  counted.set(key, { windowMs, product: record.product, ...totals });
-  return key;
 }
 
 function toBatch(place: TopicPartition, begin: number, values: readonly StampedValue[]): ReadBatch {

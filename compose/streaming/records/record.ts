@@ -9,17 +9,13 @@ export interface Catalogue {
   readonly recordBytes?: number;
 }
 
-/** A purchase as the generator writes it; its amount is cents x quantity. */
-export interface Purchase {
+/** A record as it was read back from the input topic: a purchase, whose amount is cents x quantity. */
+export interface StoredRecord {
+  readonly partition: number;
+  readonly seq: number;
   readonly product: string;
   readonly cents: number;
   readonly quantity: number;
-}
-
-/** A record as it was read back from the input topic. */
-export interface StoredRecord extends Purchase {
-  readonly partition: number;
-  readonly seq: number;
   readonly intendedMs: number;
   /** CRC-32 of the whole value, as Spark's `crc32(value)` gives it. */
   readonly crc: number;
@@ -28,21 +24,12 @@ export interface StoredRecord extends Purchase {
 const maximumCents = 20_000;
 const maximumQuantity = 5;
 
-/** The purchase that is record `seq` of a partition; each product belongs to exactly one partition. */
-export function purchaseAt(catalogue: Catalogue, partition: number, seq: number): Purchase {
-  const bits = bitsOf(catalogue, partition, seq);
-  return {
-    product: productName(drawProduct(catalogue, partition, bits)),
-    cents: drawCents(bits),
-    quantity: drawQuantity(bits),
-  };
-}
-
 /** A record's own random bits, from which everything in it is drawn. */
 function bitsOf({ seed }: Catalogue, partition: number, seq: number): number {
   return mix(mix(mix(seed ^ 0x9e3779b9, partition), seq), Math.floor(seq / 2 ** 32));
 }
 
+/** Each product belongs to exactly one partition. */
 function drawProduct(catalogue: Catalogue, partition: number, bits: number): number {
   return partition + (bits % productsOf(catalogue, partition)) * catalogue.partitions;
 }

@@ -1,12 +1,10 @@
-import type { StoredRecord } from './record.ts';
-
 /** The job's tumbling windows; aligned to the epoch, as Spark aligns them. */
 export const windowMs = 5_000;
 
 /** What a result says about the records of one product in one window. */
 export interface WindowTotals {
   readonly count: number;
-  /** Sum of cents x quantity. */
+  /** Sum of cents x quantity; exact below 2^53, like the next one. */
   readonly sum: number;
   /** Sum of the records' CRC-32: a lost and a doubled record do not cancel out. */
   readonly crc: number;
@@ -22,16 +20,6 @@ export interface WindowResult extends WindowTotals {
 
 /** Totals of no records. */
 export const noRecords: WindowTotals = { count: 0, sum: 0, crc: 0, newestMs: 0 };
-
-/** The oracle's one step: totals with one more record. Sums stay exact below 2^53. */
-export function addRecord(totals: WindowTotals, record: StoredRecord): WindowTotals {
-  return {
-    count: totals.count + 1,
-    sum: totals.sum + record.cents * record.quantity,
-    crc: totals.crc + record.crc,
-    newestMs: Math.max(totals.newestMs, record.intendedMs),
-  };
-}
 
 /** Start of the window that a record falls into. */
 export function windowStartMs(intendedMs: number): number {
