@@ -6,7 +6,7 @@ import { type PartitionRange, type ReadBatch, readTopics, topicRanges } from '..
 import type { Catalogue } from '../records/record.ts';
 import { Oracle } from './oracle.ts';
 
-/** Interruptions without a record in between after which the broker will not come back; each takes a quarter of a second at least. */
+/** After so many interruptions without a record in between the broker is away; each takes a quarter of a second at least. */
 const mostInterruptions = 10;
 
 /** What the two topics say by themselves, without generator and job. */
@@ -41,7 +41,8 @@ const newMs = 60_000;
 /**
  * The oracle's two checks of the topics from their beginning to their end now. Short and missing are judged up to the
  * last record of a partition that any result counts, for a batch takes a partition's records in order: what lies behind
- * it may still be counted, and when some of it is old nobody knows whether it will be. `catalogue`: what the generator drew the records from; null: nobody knows.
+ * it may still be counted, and when some of it is old nobody knows whether it will be. `catalogue`: what the generator
+ * drew the records from; null: nobody knows.
  */
 export async function verifyTopics(
   source: TopicSource,
