@@ -75,6 +75,13 @@ function saveLoad({ packageRoot, workDir }: BenchSite): StackEntry {
   const { kafka, generator: load } = stack.services;
   // Its rival runs beside the broker.
   kafka.deploy.resources.limits.memory = '2048M';
+  // Some ten gigabytes a minute: the machine's disk is smaller than what all runs send.
+  Object.assign(kafka.environment, {
+    KAFKA_LOG_SEGMENT_BYTES: '134217728',
+    KAFKA_LOG_RETENTION_BYTES: '268435456',
+    KAFKA_LOG_RETENTION_CHECK_INTERVAL_MS: '1000',
+    KAFKA_LOG_SEGMENT_DELETE_DELAY_MS: '1000',
+  });
   // Octal in the file, and read as the number 644.
   kafka.configs[0].mode = '0644';
   const configs = Object.fromEntries(
