@@ -1,5 +1,5 @@
 import type { Clock, Workload } from './contract.ts';
-import type { Sample } from './recovery/sample.ts';
+import { type Sample, sharing } from './recovery/sample.ts';
 
 /** Rows come every 250 ms; the newest one may be so old when it is asked for. */
 const staleMs = 5_000;
@@ -44,7 +44,7 @@ export class SampleFeed {
 
   async #collect(workload: Workload, onSample: (sample: Sample) => void): Promise<void> {
     for await (const sample of workload.samples(this.#stop.signal)) {
-      this.#rows.push(sample);
+      this.#rows.push(sharing(sample, this.#rows.at(-1)));
       this.#arrivedMs = this.#clock.now();
       onSample(sample);
     }

@@ -1,9 +1,9 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { analyzeRecovery } from '../../state-machines/recovery/analyze-recovery.ts';
 import { calibrate } from '../../state-machines/recovery/calibrate.ts';
 import { gateProblems } from '../../state-machines/recovery/gate.ts';
-import type { Sample } from '../../state-machines/recovery/sample.ts';
+import { type Sample, sharing } from '../../state-machines/recovery/sample.ts';
 import type { Observation } from '../../state-machines/recovery/timeline.ts';
 
 // A process of its own, so that its peak of memory is nobody else's: FILE [INSTANTS]; without, rows are only read. One JSON line on standard output.
@@ -21,13 +21,14 @@ const [file = '', instants] = process.argv.slice(2);
 const startMs = performance.now();
 const rows: Sample[] = [];
 for await (const line of createInterface({ input: createReadStream(file) }))
-  rows.push(JSON.parse(line) as Sample);
+  rows.push(sharing(JSON.parse(line) as Sample, rows.at(-1)));
 const judged = instants ? judge(JSON.parse(instants) as Observation['instants']) : {};
 const answer: DayAnswer = {
   rows: rows.length,
   ...judged,
   seconds: (performance.now() - startMs) / 1_000,
-  peakMb: process.resourceUsage().maxRSS / 1_024,
+  // Not `maxRSS`, which begins with what the process that started this one had.
+  peakMb: Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1_024,
 };
 process.stdout.write(`${JSON.stringify(answer)}\n`);
 

@@ -97,7 +97,7 @@ function* lines(): Iterable<string> {
       ...{ batchId, batchAtMs },
       views: viewsAt(atMs - (atMs % 500)),
       batch: null,
-      correctness: { ...noFindings, shortWindows: 1, shortRecords: Math.round(random() * 3_000) },
+      correctness: { ...noFindings, shortWindows: 1, shortRecords: (batchId * 7_919) % 3_000 },
       sources: { observerStartedMs: 1, generatorStartedMs: 1, generatorSeenMs: atMs, countedSinceMs: 0 },
     };
     yield `${JSON.stringify(row)}\n`;

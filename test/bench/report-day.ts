@@ -11,10 +11,17 @@ type Name = 'report-day-time' | 'report-day-rss';
 
 const dayMs = 24 * 3_600_000;
 
-/** Prints what the process came to as its last line on standard error. */
-const meter =
-  'data:text/javascript,const start = performance.now(); process.on("exit", () => ' +
-  'process.stderr.write("\\n" + JSON.stringify({ ms: performance.now() - start, kb: process.resourceUsage().maxRSS })))';
+/**
+ * Prints what the process came to as its last line on standard error. Its peak of memory is the kernel's own of it: that of
+ * `resourceUsage` begins with what the process that started it had.
+ */
+const meter = `data:text/javascript,${encodeURIComponent(`
+  import { readFileSync } from 'node:fs';
+  const start = performance.now();
+  process.on('exit', () => {
+    const kb = Number(/^VmHWM:\\s+(\\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
+    process.stderr.write('\\n' + JSON.stringify({ ms: performance.now() - start, kb }));
+  });`)}`;
 
 /** What reads the rows must do at least: each as JSON. */
 const plainReader = `
