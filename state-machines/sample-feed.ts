@@ -1,12 +1,13 @@
 import type { Clock, Workload } from './contract.ts';
-import { type Sample, sharing } from './recovery/sample.ts';
+import { KeptRows } from './recovery/kept-rows.ts';
+import type { Sample } from './recovery/sample.ts';
 
 /** Rows come every 250 ms; the newest one may be so old when it is asked for. */
 const staleMs = 5_000;
 
 /** Collects the observer's rows while a trial lasts. */
 export class SampleFeed {
-  readonly #rows: Sample[] = [];
+  readonly #kept = new KeptRows();
   readonly #clock: Clock;
   #arrivedMs = Number.NEGATIVE_INFINITY;
   readonly #stop = new AbortController();
@@ -19,12 +20,12 @@ export class SampleFeed {
 
   /** All rows so far, oldest first. */
   get rows(): readonly Sample[] {
-    return this.#rows;
+    return this.#kept.rows;
   }
 
   /** The rows of the last `ms`; undefined when they do not reach back so far, or come no more. */
   last(ms: number): readonly Sample[] | undefined {
-    const [first, last] = [this.#rows[0], this.#rows.at(-1)];
+    const [first, last] = [this.rows[0], this.rows.at(-1)];
     if (!first || !last || last.atMs - first.atMs < ms) return undefined;
     const rows = this.recent(ms);
     return rows.length > 0 ? rows : undefined;
@@ -32,9 +33,9 @@ export class SampleFeed {
 
   /** The rows of the last `ms`, as far as there are any; none when they come no more. */
   recent(ms: number): readonly Sample[] {
-    const last = this.#rows.at(-1);
+    const last = this.rows.at(-1);
     if (!last || this.#clock.now() - this.#arrivedMs > staleMs) return [];
-    return this.#rows.filter(({ atMs }) => atMs >= last.atMs - ms);
+    return this.rows.filter(({ atMs }) => atMs >= last.atMs - ms);
   }
 
   async stop(): Promise<void> {
@@ -44,7 +45,7 @@ export class SampleFeed {
 
   async #collect(workload: Workload, onSample: (sample: Sample) => void): Promise<void> {
     for await (const sample of workload.samples(this.#stop.signal)) {
-      this.#rows.push(sharing(sample, this.#rows.at(-1)));
+      this.#kept.push(sample);
       this.#arrivedMs = this.#clock.now();
       onSample(sample);
     }

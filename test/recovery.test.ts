@@ -7,7 +7,8 @@ import { analyzeRecovery } from '../state-machines/recovery/analyze-recovery.ts'
 import { type Calibration, calibrate, thetaOf } from '../state-machines/recovery/calibrate.ts';
 import { type ControlPlaneView, viewer } from '../state-machines/recovery/control-planes.ts';
 import { calibrationProblems, gateProblems } from '../state-machines/recovery/gate.ts';
-import { noFindings, type Sample, type Sources, sharing } from '../state-machines/recovery/sample.ts';
+import { KeptRows } from '../state-machines/recovery/kept-rows.ts';
+import { noFindings, type Sample, type Sources } from '../state-machines/recovery/sample.ts';
 import { quantile, slope } from '../state-machines/recovery/signal.ts';
 import { missingSpares, sparesOf } from '../state-machines/recovery/spares.ts';
 import {
@@ -526,16 +527,20 @@ t.test('recovery', async (t) => {
     },
   );
 
-  t.test('rows share what they say alike, and nothing else', async (t) => {
-    const views = (ms: number) => spark({ executors: ms < 500 ? 3 : 2 });
+  t.test('rows that are kept say what they said, and share what they say alike', async (t) => {
+    const views = (ms: number) => (ms < 750 ? spark({ executors: ms < 500 ? 3 : 2 }) : []);
     const rows = rowsOf({ age: steady, views, wrong: (ms) => (ms < 750 ? 0 : 1), endMs: 1_000 });
-    const shared: Sample[] = [];
-    for (const row of rows) shared.push(sharing(row, shared.at(-1)));
-    t.same(shared, rows, 'they say what they said');
-    t.equal(shared[1]!.correctness, shared[0]!.correctness);
-    t.not(shared[3]!.correctness, shared[2]!.correctness);
-    t.equal(shared[2]!.views[0]!.parts, shared[0]!.views[0]!.parts);
-    t.not(shared[2]!.views[1]!.parts, shared[1]!.views[1]!.parts);
+    const unseen = { ...rows[0]!, committedMs: null, visibleMs: null, batchId: null, batchAtMs: null };
+    const given = [unseen, ...rows];
+    const kept = new KeptRows();
+    for (const row of given) kept.push(row);
+    const names = Object.keys(unseen) as (keyof Sample)[];
+    const said = kept.rows.map((row) => Object.fromEntries(names.map((name) => [name, row[name]])));
+    t.strictSame(said, given);
+    t.equal(kept.rows[1]!.correctness, kept.rows[0]!.correctness);
+    t.not(kept.rows[4]!.correctness, kept.rows[3]!.correctness);
+    t.equal(kept.rows[3]!.views[0]!.parts, kept.rows[0]!.views[0]!.parts);
+    t.not(kept.rows[3]!.views[1]!.parts, kept.rows[2]!.views[1]!.parts);
   });
 
   t.test('counts whom a control plane has given up, whoever came in his place', async (t) => {

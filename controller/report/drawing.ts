@@ -1,5 +1,9 @@
-import { viewOf } from '../../state-machines/recovery/redundancy.ts';
-import { type Correctness, findingClasses, type Sample } from '../../state-machines/recovery/sample.ts';
+import {
+  type Correctness,
+  findingClasses,
+  type Sample,
+  viewOf,
+} from '../../state-machines/recovery/sample.ts';
 import { visibleAge } from '../../state-machines/recovery/signal.ts';
 
 /** A trial's rows, few enough to be drawn; all columns are as long as `x`. */

@@ -18,12 +18,22 @@ export interface Redundancy {
  * minus the controller's.
  */
 export function judgeRedundancy(rows: readonly Sample[], orderedMs: number, offsetMs: number): Redundancy {
-  const last = rows.at(-1);
-  const fates = controlPlanes.flatMap((source) => {
-    const views = viewsOf(rows, source, offsetMs);
-    const isHeard = last !== undefined && viewOf(last, source) !== undefined;
-    return fateOf(views, orderedMs, isHeard) ?? [];
-  });
+  const stories = new Map<ControlPlane, Story>();
+  for (const row of rows) {
+    for (const view of row.views) {
+      const story = stories.get(view.source);
+      // An answer stays in the rows until the next one.
+      if (story?.last.atMs === view.atMs) continue;
+      const shiftMs = view.source === 'swarm' ? offsetMs : 0;
+      stories.set(view.source, continued(story, view, { orderedMs, shiftMs }));
+    }
+  }
+  const heard = new Set(rows.at(-1)?.views.map(({ source }) => source));
+  // One that was not heard before the fault tells nothing: nobody knows what it had.
+  const fates = controlPlanes
+    .flatMap((source) => stories.get(source) ?? [])
+    .filter(({ before }) => before !== undefined)
+    .map((story) => ({ ...story, state: stateOf(story, heard.has(story.last.source)) }));
   const states = new Set(fates.map(({ state }) => state));
   const graver = (['lost', 'unknown', 'restored', 'kept'] as const).find((state) => states.has(state));
   const state = graver ?? 'unknown';
@@ -35,55 +45,46 @@ export function judgeRedundancy(rows: readonly Sample[], orderedMs: number, offs
   };
 }
 
-/** What a row tells of one control plane; undefined when it did not answer. */
-export function viewOf(row: Sample, source: ControlPlane): ControlPlaneView | undefined {
-  return row.views.find((view) => view.source === source);
+/** What one control plane's answers tell, so far. */
+interface Story {
+  readonly last: ControlPlaneView;
+  /** The last one before the fault was ordered; undefined when it was not heard then. */
+  readonly before: ControlPlaneView | undefined;
+  /** Of the last one, when it was given after the fault. */
+  readonly isWhole: boolean | undefined;
+  readonly noticed: Instant | undefined;
+  /** Undefined as long as something lacks, and when nothing ever did. */
+  readonly restored: Instant | undefined;
 }
 
-/** Its answers, once each, on the observer's clock: an answer stays in the rows until the next one. */
-function viewsOf(
-  rows: readonly Sample[],
-  source: ControlPlane,
-  offsetMs: number,
-): readonly ControlPlaneView[] {
-  const shiftMs = source === 'swarm' ? offsetMs : 0;
-  const views: ControlPlaneView[] = [];
-  let last: number | undefined;
-  for (const row of rows) {
-    const view = viewOf(row, source);
-    if (view === undefined || view.atMs === last) continue;
-    last = view.atMs;
-    const shifted = { askedMs: view.askedMs + shiftMs, atMs: view.atMs + shiftMs };
-    views.push(shiftMs === 0 ? view : { ...view, ...shifted });
-  }
-  return views;
-}
-
-interface Fate {
-  readonly state: Redundancy['state'];
-  readonly noticed?: Instant;
-  readonly restored?: Instant;
-}
-
-/** Undefined for one that was not heard before the fault: nobody knows what it had. */
-function fateOf(views: readonly ControlPlaneView[], orderedMs: number, isHeard: boolean): Fate | undefined {
-  const before = views.findLast(({ atMs }) => atMs <= orderedMs);
-  if (!before) return undefined;
-  const after = views.filter(({ atMs }) => atMs > orderedMs);
-  if (after.length === 0) return { state: 'unknown' };
-  const seen = (index: number): Instant => ({
-    atMs: after[index]!.atMs,
-    source: before.source,
+/** With one more answer; `shiftMs`: the observer's clock minus that of the answer. */
+function continued(
+  story: Story | undefined,
+  view: ControlPlaneView,
+  { orderedMs, shiftMs }: { readonly orderedMs: number; readonly shiftMs: number },
+): Story {
+  const unhurt = { isWhole: undefined, noticed: undefined, restored: undefined };
+  if (view.atMs + shiftMs <= orderedMs) return { last: view, before: view, ...unhurt };
+  if (!story?.before) return { last: view, before: undefined, ...unhurt };
+  const { before, last, noticed, restored } = story;
+  const seen = (): Instant => ({
+    ...{ atMs: view.atMs + shiftMs, source: view.source },
     // What the answer before was made from may be as old as its question.
-    resolutionMs: after[index]!.atMs - (after[index - 1] ?? before).askedMs,
+    resolutionMs: view.atMs - last.askedMs,
   });
-  const isWhole = ({ parts }: ControlPlaneView) =>
-    Object.entries(before.parts).every(([part, count]) => (parts[part] ?? 0) >= count);
-  const firstLoss = after.findIndex((view) => !isWhole(view) || view.losses > before.losses);
-  const noticed = firstLoss < 0 ? {} : { noticed: seen(firstLoss) };
-  const lastLack = after.findLastIndex((view) => !isWhole(view));
-  if (lastLack >= 0 && lastLack === after.length - 1) return { state: 'lost', ...noticed };
-  if (!isHeard) return { state: 'unknown', ...noticed };
-  if (lastLack < 0) return { state: 'kept', ...noticed };
-  return { state: 'restored', ...noticed, restored: seen(lastLack + 1) };
+  const isWhole = Object.entries(before.parts).every(([part, count]) => (view.parts[part] ?? 0) >= count);
+  const hasLost = !isWhole || view.losses > before.losses;
+  return {
+    last: view,
+    before,
+    isWhole,
+    noticed: noticed ?? (hasLost ? seen() : undefined),
+    restored: isWhole ? (restored ?? (story.isWhole === false ? seen() : undefined)) : undefined,
+  };
+}
+
+function stateOf({ isWhole, restored }: Story, isHeard: boolean): Redundancy['state'] {
+  if (isWhole === false) return 'lost';
+  if (isWhole === undefined || !isHeard) return 'unknown';
+  return restored ? 'restored' : 'kept';
 }

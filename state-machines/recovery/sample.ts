@@ -1,4 +1,4 @@
-import type { ControlPlaneView } from './control-planes.ts';
+import type { ControlPlane, ControlPlaneView } from './control-planes.ts';
 
 /**
  * One row of the observer's stream, every 250 ms. A frontier is the *intended* time (epoch ms, generator's clock) of
@@ -132,27 +132,7 @@ export const windowClasses = {
   unjudged: 'unjudged',
 } as const satisfies Record<string, keyof Correctness>;
 
-/** The same row, with the very objects of the row before it where they say the same: of a day's rows most do. */
-export function sharing(row: Sample, last: Sample | undefined): Sample {
-  if (!last) return row;
-  const views = row.views.map((view) => {
-    const before = last.views.find(({ source }) => source === view.source);
-    return before ? same({ ...view, parts: same(view.parts, before.parts) }, before) : view;
-  });
-  return {
-    ...row,
-    batch: same(row.batch, last.batch),
-    correctness: same(row.correctness, last.correctness),
-    sources: same(row.sources, last.sources),
-    views: same(views, last.views),
-  };
-}
-
-/** The second one when all fields are equal; these are flat. */
-function same<T extends object | null>(one: T, other: T): T {
-  if (one === null || other === null) return one;
-  const fields = Object.entries(one);
-  const isSame = ([name, value]: (typeof fields)[number]) =>
-    value === (other as Record<string, unknown>)[name];
-  return fields.length === Object.keys(other).length && fields.every(isSame) ? other : one;
+/** What a row tells of one control plane; undefined when it did not answer. */
+export function viewOf(row: Sample, source: ControlPlane): ControlPlaneView | undefined {
+  return row.views.find((view) => view.source === source);
 }

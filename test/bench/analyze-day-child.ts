@@ -3,7 +3,8 @@ import { createInterface } from 'node:readline';
 import { analyzeRecovery } from '../../state-machines/recovery/analyze-recovery.ts';
 import { calibrate } from '../../state-machines/recovery/calibrate.ts';
 import { gateProblems } from '../../state-machines/recovery/gate.ts';
-import { type Sample, sharing } from '../../state-machines/recovery/sample.ts';
+import { KeptRows } from '../../state-machines/recovery/kept-rows.ts';
+import type { Sample } from '../../state-machines/recovery/sample.ts';
 import type { Observation } from '../../state-machines/recovery/timeline.ts';
 
 // A process of its own, so that its peak of memory is nobody else's: FILE [INSTANTS]; without, rows are only read. One JSON line on standard output.
@@ -19,9 +20,10 @@ export interface DayAnswer {
 
 const [file = '', instants] = process.argv.slice(2);
 const startMs = performance.now();
-const rows: Sample[] = [];
+const kept = new KeptRows();
+const { rows } = kept;
 for await (const line of createInterface({ input: createReadStream(file) }))
-  rows.push(sharing(JSON.parse(line) as Sample, rows.at(-1)));
+  kept.push(JSON.parse(line) as Sample);
 const judged = instants ? judge(JSON.parse(instants) as Observation['instants']) : {};
 const answer: DayAnswer = {
   rows: rows.length,
