@@ -111,7 +111,9 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
       );
     } catch (err) {
       if (signal.aborted) return;
-      say(key, messageOf(err), () => log.warn({ err, cluster, node }, 'node not searched for faults'));
+      say(key, messageOf(err), () =>
+        log.warn({ cluster, node, reason: messageOf(err) }, 'node not searched for faults'),
+      );
     }
   };
 

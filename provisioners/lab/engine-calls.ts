@@ -36,3 +36,17 @@ export const removeContainer = async (container: Docker.Container): Promise<void
   await ignoring([404, 409], container.remove({ force: true, v: true }));
   await ignoring([404], container.wait({ condition: 'removed' }));
 };
+
+/** Runs a shell script inside, as root, to its end; what comes of it is not told. */
+export const runInside = async (
+  container: Docker.Container,
+  script: string,
+  ...args: readonly string[]
+): Promise<void> => {
+  const exec = await container.exec({ Cmd: ['sh', '-c', script, 'sh', ...args], AttachStdout: true });
+  const output = await exec.start({});
+  await new Promise((resolve) => output.resume().once('close', resolve));
+};
+
+/** Lets frozen processes of a machine go: cgroup version 1 lets nobody kill them, so that their container would never end. */
+export const thawScript = `find /sys/fs/cgroup/freezer -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} ';'`;

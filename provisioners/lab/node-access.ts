@@ -3,6 +3,7 @@ import type Docker from 'dockerode';
 import { ExecError } from '../contract.ts';
 import type { KeyPair } from '../shared/keys.ts';
 import { SshNode, type SshTarget } from '../shared/ssh-node.ts';
+import { runInside } from './engine-calls.ts';
 import { labels } from './labels.ts';
 
 const operatorUser = 'operator';
@@ -78,12 +79,10 @@ const causeOf = (error: unknown) =>
     : undefined;
 
 /** The state directory was lost while the machines live on: the engine lets the new key in, until the next boot. */
-const authorize = async (container: Docker.Container, publicKey: string): Promise<void> => {
-  const script = 'grep -qxF "$1" "$2" 2>/dev/null || printf "%s\\n" "$1" >> "$2"';
-  const exec = await container.exec({
-    Cmd: ['sh', '-c', script, 'sh', publicKey, authorizedKeys],
-    AttachStdout: true,
-  });
-  const output = await exec.start({});
-  await new Promise((resolve) => output.resume().once('close', resolve));
-};
+const authorize = (container: Docker.Container, publicKey: string): Promise<void> =>
+  runInside(
+    container,
+    'grep -qxF "$1" "$2" 2>/dev/null || printf "%s\\n" "$1" >> "$2"',
+    publicKey,
+    authorizedKeys,
+  );

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { engineSocket } from '../shared/docker-client.ts';
+import { thawScript } from './engine-calls.ts';
 
 const pollMs = 50;
 /** The word by which a switch is found among the processes of this host, before the id of its container. */
@@ -27,6 +28,7 @@ trap 'hurry=1' TERM
 wait_for() { [ -n "\${hurry-}" ] || { sleep "$1" & wait $!; kill $! 2>/dev/null; }; }
 [ $(($2 - $(date +%s))) -gt 0 ] || exit 0
 timeout 3 docker -H unix://${engineSocket} exec "$1" ip link set eth0 down
+timeout 3 docker -H unix://${engineSocket} exec "$1" ${thawScript}
 docker kill "$1"
 sleep "$3"
 left=$(($2 - $(date +%s)))

@@ -11,7 +11,7 @@ import { untilAborted } from '../shared/until-aborted.ts';
 import { nodeAddress } from './addresses.ts';
 import { ensureNetwork, removeNetwork } from './cluster-network.ts';
 import type { LabConfig } from './config.ts';
-import { createContainer, ignoring, removeContainer } from './engine-calls.ts';
+import { createContainer, ignoring, removeContainer, runInside, thawScript } from './engine-calls.ts';
 import { type LabEngine, readLabEngine } from './lab-engine.ts';
 import { containerName, labels, networkName } from './labels.ts';
 import { accessOf, logIn, logInWhenBooted } from './node-access.ts';
@@ -21,6 +21,7 @@ import { layersMount, layersOf, plantSeed, prepareSeed, removeLeftovers, type Se
 
 /** From the start of a container to an engine that runs in it; seconds, unless the host is very busy. */
 const bootMs = 120_000;
+const thawMs = 5_000;
 
 /** The lab of one cluster: systemd machines as containers of the local engine. */
 export const labProvisioner = (config: LabConfig, context: ProvisionerContext): Provisioner =>
@@ -75,6 +76,7 @@ class LabProvisioner implements Provisioner {
   async destroy(name: string, signal: AbortSignal): Promise<void> {
     await this.#wrap(`${name} could not be removed`, signal, async () => {
       const found = await this.#find(name, signal);
+      if (found && isOn(found)) await this.#thaw(found);
       if (found) await removeContainer(this.#docker.getContainer(found.Id));
       if (found) await endPowerSwitch(found.Id, signal);
       await rm(this.#storeOf(name), { recursive: true, force: true });
@@ -180,8 +182,15 @@ class LabProvisioner implements Provisioner {
   async #powerOff(name: string, signal: AbortSignal): Promise<void> {
     const found = await this.#afterSwitch(name, signal);
     if (!isOn(found)) return;
+    await this.#thaw(found);
     await ignoring([409], this.#docker.getContainer(found.Id).kill());
     this.#context.progress(`powered off ${name}`);
+  }
+
+  /** One that cannot be entered any more is ended all the same. */
+  async #thaw({ Id }: Docker.ContainerInfo): Promise<void> {
+    const limit = AbortSignal.timeout(thawMs);
+    await untilAborted(runInside(this.#docker.getContainer(Id), thawScript), limit).catch(() => undefined);
   }
 
   /** By a process of this host: as long as that is up, the machine comes back. */

@@ -179,16 +179,16 @@ export class BenchLab {
     return docker(['exec', this.container(node), ...command], this.#signal);
   }
 
-  /** `docker OPTIONS CONTAINER COMMAND` on the node, for the running task of a service such as `streaming_kafka`. */
+  /** `docker OPTIONS CONTAINER COMMAND` on the node, for the running task there of a service, or its slot: `streaming_generator.2`. */
   async onTask(
     node: number,
-    service: string,
+    task: string,
     options: readonly string[],
     command: readonly string[] = [],
   ): Promise<string> {
-    const named = `label=com.docker.swarm.service.name=${service}`;
+    const named = `name=^${task.replaceAll('.', '\\.')}\\.`;
     const id = await this.onNode(node, 'docker', 'ps', '-q', '--filter', named);
-    if (!/^\w+$/.test(id)) throw new Error(`there is no one task of ${service}: ${id}`);
+    if (!/^\w+$/.test(id)) throw new Error(`there is not one task of ${task}: ${id}`);
     return this.onNode(node, 'docker', ...options, id, ...command);
   }
 

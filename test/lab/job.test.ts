@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { topics } from '../../compose/streaming/kafka/kafka-client.ts';
 import type { OfflineVerdict } from '../../compose/streaming/observer/verify.ts';
 import type { TrialRecord } from '../../crds/trial-record.ts';
 import type { RunRecord } from '../../state-machines/contract.ts';
@@ -34,8 +35,10 @@ t.teardown(async () => {
 
 /** Where the stack's label `place == source` puts generator, broker and observer. */
 const source = 2;
-const generator = 'streaming_generator';
+const generator = 'streaming_generator.1';
+const otherGenerator = 'streaming_generator.2';
 const observer = 'streaming_observer';
+const kafka = 'streaming_kafka';
 
 const worker = { services: { matchLabels: { role: 'spark-worker' } }, pick: 'one' };
 const broker = { services: { matchLabels: { role: 'kafka' } } };
@@ -69,10 +72,18 @@ const verify = async () => {
 let operator: ChildProcess | undefined;
 
 t.test('a job on HDFS becomes Ready', async () => {
-  const env = { RATE: '1000', PROFILE: 'fast' };
+  const env = { RATE: '1000', PROFILE: 'fast', GENERATORS: '2' };
   lab.save([{ name: 'streaming', compose: join(packageRoot, 'compose', 'streaming', 'stack.yaml'), env }]);
   operator = await lab.watch();
   await lab.untilReady();
+});
+
+t.test('two generators have three partitions each', async (t) => {
+  const [one, other] = await Promise.all(
+    [generator, otherGenerator].map((task) => askFrontier(lab, source, task)),
+  );
+  t.same(one!.perPartition.map(({ partition }) => partition).sort(), [0, 2, 4]);
+  t.same(other!.perPartition.map(({ partition }) => partition).sort(), [1, 3, 5]);
 });
 
 t.test('a job whose checkpoint is behind the network recovers from a crash', async (t) => {
@@ -134,6 +145,20 @@ t.test('ten minutes without a broker cost neither memory nor a place', async (t)
   t.ok(peakMb < 200, `${peakMb} MB at most`);
   const { verdict, correctness } = await verify();
   t.equal(verdict, 'Correct', JSON.stringify(correctness));
+});
+
+t.test('a record that is none is named, and stops nobody', async (t) => {
+  const before = await verify();
+  const script =
+    'echo "no purchase" | /opt/kafka/bin/kafka-console-producer.sh --bootstrap-server "$1" --topic "$2"';
+  await lab.onTask(source, kafka, ['exec'], ['sh', '-c', script, 'sh', 'localhost:9092', topics.events]);
+  const after = await eventually('it is read', 60_000, async () => {
+    const answer = await verify();
+    return answer.correctness.altered > 0 ? answer : undefined;
+  });
+  t.equal(after.verdict, 'Incorrect');
+  t.same(after.correctness, { ...before.correctness, altered: 1 }, 'and nothing else');
+  t.ok(after.records > before.records);
 });
 
 t.test('a campaign goes on after its controller was killed, and resets the job between trials', async (t) => {

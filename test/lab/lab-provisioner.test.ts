@@ -259,6 +259,33 @@ await t.test('a subnet or an image that cannot be had is told before anything is
   await other.destroyShared(signal);
 });
 
+/** A process that stands still in a cgroup of its own, as `pauseContainer` leaves it when whoever would undo it is gone. */
+const freezeOne = `
+if [ -d /sys/fs/cgroup/freezer ]; then cgroup=/sys/fs/cgroup/freezer/still; word=FROZEN; file=freezer.state
+else cgroup=/sys/fs/cgroup/still; word=1; file=cgroup.freeze; fi
+mkdir -p "$cgroup"
+setsid sleep 600 >/dev/null 2>&1 &
+echo $! >"$cgroup/cgroup.procs"
+echo $word >"$cgroup/$file"
+cat "$cgroup/$file"`;
+
+await t.test('a machine in which something is frozen loses power, and is removed', async (t) => {
+  const freeze = () => withNodes(([one]) => output(one!, freezeOne));
+  const isOff = async () => (await bind().list(signal))[0]?.power === 'off';
+  t.match(await freeze(), /FROZEN|1/);
+  await bind().power?.off('node1', signal);
+  t.ok(await isOff());
+  await bind().create(specs[0], signal);
+  await freeze();
+  await bind().power?.offUntil('node1', Date.now() + 600_000, signal);
+  while (!(await isOff())) await sleep(100);
+  await bind().power?.on('node1', signal);
+  await bind().create(specs[0], signal);
+  await freeze();
+  await bind().destroy('node1', signal);
+  t.notOk((await bind().list(signal)).some(({ name }) => name === 'node1'));
+});
+
 await t.test('nothing is left', async (t) => {
   await takeDown();
   t.same(await docker.listContainers({ all: true, ...ours }), []);
