@@ -3,6 +3,7 @@ import type { Claims, FaultKind, FaultRun, RunResult, Workload } from './contrac
 import type { RunnerPorts } from './fault-runner.ts';
 import { analyzeRecovery, type Recovery } from './recovery/analyze-recovery.ts';
 import { type Calibration, calibrate, thetaOf } from './recovery/calibrate.ts';
+import { heardWithinMs } from './recovery/control-planes.ts';
 import { calibrationProblems, gateProblems } from './recovery/gate.ts';
 import { judgeRedundancy } from './recovery/redundancy.ts';
 import type { Sample } from './recovery/sample.ts';
@@ -100,8 +101,6 @@ const redundancyLimitMs = 60_000;
 /** How long what an earlier trial or a reset took away is awaited before the gate. */
 const wholeLimitMs = 300_000;
 const tickMs = 500;
-/** A control plane that has answered within so long is heard: one question may time out after a second or two. */
-const heardMs = 3_000;
 
 /**
  * One trial: calibrate unless that was done, gate, phase, fault or nothing, recovery, redundancy. Never rejects: what went
@@ -170,7 +169,7 @@ async function awaitWhole(
 ): Promise<void> {
   const startMs = clock.now();
   for (;;) {
-    const rows = feed.recent(heardMs);
+    const rows = feed.recent(heardWithinMs);
     const row = rows.at(-1);
     const age = row && visibleAge(row);
     const isLate = baseline && (age ?? Infinity) > thetaOf(baseline.calibration, measure.triggerMs);
@@ -246,7 +245,7 @@ async function passGate(
     }
     const rows = feed.last(gateMs);
     problems = rows
-      ? [...gateProblems(rows, calibration), ...missingSpares(feed.recent(heardMs), spares)]
+      ? [...gateProblems(rows, calibration), ...missingSpares(feed.recent(heardWithinMs), spares)]
       : ['the observer gives no rows'];
     if (problems.length === 0) return;
   }

@@ -1,5 +1,5 @@
 import type { Instant } from '../../crds/trial-record.ts';
-import { type ControlPlane, type ControlPlaneView, controlPlanes } from './control-planes.ts';
+import { type ControlPlane, type ControlPlaneView, controlPlanes, heardWithinMs } from './control-planes.ts';
 import type { Sample } from './sample.ts';
 
 /** What became of the system's spare parts, on the observer's clock. */
@@ -14,18 +14,23 @@ export interface Redundancy {
 
 /**
  * Compares the control planes' answers after the fault was ordered with the last ones before: from the effect itself
- * would be too late, for a closed socket may be noticed sooner than the check sees it. `offsetMs`: the observer's clock
- * minus the controller's.
+ * would be too late, for a closed socket may be noticed sooner than the check sees it. Whoever gives no answer for longer
+ * than `heardWithinMs` has noticed nothing by that, but is not there until it answers again. `offsetMs`: the observer's
+ * clock minus the controller's.
  */
 export function judgeRedundancy(rows: readonly Sample[], orderedMs: number, offsetMs: number): Redundancy {
   const stories = new Map<ControlPlane, Story>();
-  for (const row of rows) {
-    for (const view of row.views) {
+  const heardAtMs = new Map<ControlPlane, number>();
+  for (const [index, { atMs, views }] of rows.entries()) {
+    for (const view of views) {
       const story = stories.get(view.source);
+      const isBack = atMs - (heardAtMs.get(view.source) ?? atMs) > heardWithinMs;
+      heardAtMs.set(view.source, atMs);
       // An answer stays in the rows until the next one.
       if (story?.last.atMs === view.atMs) continue;
       const shiftMs = view.source === 'swarm' ? offsetMs : 0;
-      stories.set(view.source, continued(story, view, { orderedMs, shiftMs }));
+      const silentUntilMs = isBack ? rows[index - 1]!.atMs : undefined;
+      stories.set(view.source, continued(story, view, { orderedMs, shiftMs, silentUntilMs }));
     }
   }
   const heard = new Set(rows.at(-1)?.views.map(({ source }) => source));
@@ -57,29 +62,38 @@ interface Story {
   readonly restored: Instant | undefined;
 }
 
-/** With one more answer; `shiftMs`: the observer's clock minus that of the answer. */
+/**
+ * With one more answer; `shiftMs`: the observer's clock minus that of the answer; `silentUntilMs`: the last row without
+ * any, after a longer silence.
+ */
 function continued(
   story: Story | undefined,
   view: ControlPlaneView,
-  { orderedMs, shiftMs }: { readonly orderedMs: number; readonly shiftMs: number },
+  {
+    orderedMs,
+    shiftMs,
+    silentUntilMs,
+  }: { readonly orderedMs: number; readonly shiftMs: number; readonly silentUntilMs: number | undefined },
 ): Story {
   const unhurt = { isWhole: undefined, noticed: undefined, restored: undefined };
-  if (view.atMs + shiftMs <= orderedMs) return { last: view, before: view, ...unhurt };
+  const atMs = view.atMs + shiftMs;
+  if (atMs <= orderedMs) return { last: view, before: view, ...unhurt };
   if (!story?.before) return { last: view, before: undefined, ...unhurt };
-  const { before, last, noticed, restored } = story;
-  const seen = (): Instant => ({
-    ...{ atMs: view.atMs + shiftMs, source: view.source },
-    // What the answer before was made from may be as old as its question.
-    resolutionMs: view.atMs - last.askedMs,
-  });
+  const { before, last, noticed } = story;
+  // What the answer before was made from may be as old as its question.
+  const askedMs = last.askedMs + shiftMs;
+  const since = (ms: number): Instant => ({ atMs, source: view.source, resolutionMs: atMs - ms });
   const isWhole = Object.entries(before.parts).every(([part, count]) => (view.parts[part] ?? 0) >= count);
   const hasLost = !isWhole || view.losses > before.losses;
+  const wasGone = story.isWhole === false || view.losses > last.losses || silentUntilMs !== undefined;
+  const silentMs = (silentUntilMs ?? Number.NEGATIVE_INFINITY) - heardWithinMs;
+  const back = wasGone ? since(Math.max(askedMs, silentMs)) : story.restored;
   return {
     last: view,
     before,
     isWhole,
-    noticed: noticed ?? (hasLost ? seen() : undefined),
-    restored: isWhole ? (restored ?? (story.isWhole === false ? seen() : undefined)) : undefined,
+    noticed: noticed ?? (hasLost ? since(askedMs) : undefined),
+    restored: isWhole ? back : undefined,
   };
 }
 
