@@ -185,14 +185,14 @@ run(
   (flags, name) => describe(answering(flags), name!),
 );
 run(
-  fileVerb('report', 'write what the trials of schedules say, from saved status and rows').option(
-    '--out <file>',
-    'where to, instead of standard output',
-  ),
+  fileVerb('report', 'write what the trials of schedules say, from saved status and rows')
+    .option('--out <file>', 'where to, instead of standard output')
+    .option('--no-raw', 'attach no raw rows to a page'),
   (flags) => {
     const format = formatOf(flags, REPORT_FORMATS);
     const to = 'out' in flags ? { out: resolve(String(flags.out)) } : {};
-    return report(contextOf(flags, 'table'), { ...filesOf(flags), format, ...to });
+    const raw = !('raw' in flags && flags.raw === false);
+    return report(contextOf(flags, 'table'), { ...filesOf(flags), format, raw, ...to });
   },
 );
 onFiles('heal', 'undo every fault found on any node', heal, false);

@@ -1,7 +1,7 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
 import { demoReport } from '../controller/cli/demo.ts';
@@ -709,6 +709,11 @@ t.test('rows that were written are read, and what is no row is left out', async 
     read.push(row);
   t.same(read, rows);
   t.equal(bytes, (await readFile(path)).length);
+  writeFileSync(`${path}.gz`, gzipSync(await readFile(path)));
+  rmSync(path);
+  const unpacked: Sample[] = [];
+  for await (const row of readSampleFile(path)) unpacked.push(row);
+  t.same(unpacked, rows, 'also from a file that somebody has gzipped');
   await t.rejects(
     async () => {
       for await (const row of readSampleFile(join(dir, 'none'))) t.fail(`${row.atMs}`);
@@ -745,6 +750,8 @@ t.test('the verb writes each format from a state directory alone, and says what 
     'the attached rows are the file',
   );
   t.ok(page.includes('uPlot 1.6.32'), 'the script is in it');
+  t.match(await run('--no-raw', '--out', out), { code: 0, stdout: '', stderr: '' });
+  t.notMatch(await readFile(out, 'utf8'), 'data:application/gzip');
   t.match((await run('-o', 'md')).stdout, /^## small\n/);
   t.equal((await run('-o', 'csv')).stdout.trimEnd().split('\r\n').length, 3);
   t.match(JSON.parse((await run('-o', 'json')).stdout), {

@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
@@ -36,6 +36,8 @@ export interface ReportOptions extends FileOptions {
   readonly format: ReportFormat;
   /** Standard output when absent. */
   readonly out?: string;
+  /** False: a page has no raw rows attached. */
+  readonly raw?: boolean;
 }
 
 /**
@@ -56,7 +58,7 @@ export async function writeReport(
   for (const problem of problems) context.note(problem);
   const isWritten = inputs.length > 0;
   if (!isWritten) return { isWritten, problems };
-  const text = await render(context, options.format, inputs);
+  const text = await render(context, options, inputs);
   if (options.out === undefined) context.print(text.trimEnd());
   else await writeFile(options.out, text);
   return { isWritten, problems };
@@ -64,7 +66,7 @@ export async function writeReport(
 
 async function render(
   context: CliContext,
-  format: ReportFormat,
+  { format, raw = true }: ReportOptions,
   inputs: readonly CampaignInput[],
 ): Promise<string> {
   const built = buildReport(inputs, {
@@ -74,7 +76,7 @@ async function render(
   });
   switch (format) {
     case 'html':
-      return renderHtml(built, await readParts(context, built));
+      return renderHtml(built, await readParts(context, built, raw ? attachLimits : noRaw));
     case 'md':
       return renderMarkdown(built);
     case 'csv':
@@ -135,11 +137,13 @@ const drawnBeforeMs = 120_000;
 const mebibyte = 1 << 20;
 /** Gzipped rows in a page, and rows of one trial before. */
 const attachLimits = { pageBytes: 3 * mebibyte, fileBytes: 32 * mebibyte } as const;
+const noRaw = { pageBytes: 0, fileBytes: 0 } as const;
 
 /** Rows are read once, a trial after another, and none is kept: a day of them must not need a day's memory. */
 async function readParts(
   { packageRoot, stateDir, note, signal }: CliContext,
   { campaigns }: Report,
+  { pageBytes, fileBytes }: Readonly<Record<'pageBytes' | 'fileBytes', number>>,
 ): Promise<PageParts> {
   const built = join(packageRoot, 'dist', 'controller', 'report');
   const [script, style] = await Promise.all(
@@ -149,11 +153,12 @@ async function readParts(
   const buckets = Math.min(mostBuckets.each, Math.floor(mostBuckets.all / Math.max(1, trials.length)));
   const drawings = new Map<string, Drawing>();
   const attached = new Map<string, Uint8Array>();
-  let leftBytes = attachLimits.pageBytes;
+  let leftBytes: number = pageBytes;
   for (const trial of trials) {
     if (trial.samples === undefined) continue;
     try {
-      const { drawing, raw } = await readRows(join(stateDir, trial.samples), trial, buckets, signal);
+      const file = { path: join(stateDir, trial.samples), mostBytes: fileBytes };
+      const { drawing, raw } = await readRows(file, trial, buckets, signal);
       drawings.set(trial.runId, drawing);
       const packed = raw && (await promisify(gzip)(raw));
       if (!packed || packed.length > leftBytes) continue;
@@ -164,23 +169,31 @@ async function readParts(
       note(`rows of trial ${trial.number} cannot be read: ${messageOf(error)}`);
     }
   }
-  const attachLimit = `Attached are at most ${attachLimits.pageBytes / mebibyte} MiB of them, and none of a trial with more than ${attachLimits.fileBytes / mebibyte} MiB.`;
+  const attachLimit =
+    pageBytes === 0
+      ? 'None are attached.'
+      : `Attached are at most ${pageBytes / mebibyte} MiB of them, and none of a trial with more than ${fileBytes / mebibyte} MiB.`;
   return { script: script!, style: style!, drawings, attached, attachLimit };
 }
 
 async function readRows(
-  file: string,
+  { path, mostBytes }: { readonly path: string; readonly mostBytes: number },
   trial: TrialRecord,
   buckets: number,
   signal: AbortSignal,
 ): Promise<{ readonly drawing: Drawing; readonly raw: Buffer | undefined }> {
   const originMs = rowsOriginOf(trial);
   const builder = drawingBuilder(originMs - drawnBeforeMs, buckets);
-  const isSmall = (await stat(file)).size <= attachLimits.fileBytes;
-  const chunks: Buffer[] = [];
-  for await (const row of readSampleFile(file, (bytes) => isSmall && chunks.push(bytes))) {
+  let chunks: Buffer[] = [];
+  let leftBytes = mostBytes;
+  const keep = (bytes: Buffer) => {
+    leftBytes -= bytes.length;
+    if (leftBytes < 0) chunks = [];
+    else chunks.push(bytes);
+  };
+  for await (const row of readSampleFile(path, keep)) {
     signal.throwIfAborted();
     builder.add(row);
   }
-  return { drawing: builder.build(originMs), raw: isSmall ? Buffer.concat(chunks) : undefined };
+  return { drawing: builder.build(originMs), raw: leftBytes < 0 ? undefined : Buffer.concat(chunks) };
 }

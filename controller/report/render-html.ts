@@ -349,7 +349,7 @@ function dataOf(report: Report, { attached, attachLimit, drawings }: PageParts):
           nameOf(`${trial.number}`, schedule, report.campaigns),
           trial.samples,
           count === undefined ? '' : `${count}`,
-          link ?? (count === undefined ? 'not there' : 'too large'),
+          link ?? (count === undefined ? 'not there' : 'no'),
         ],
       ];
     }),

@@ -1,5 +1,7 @@
-import { createReadStream, createWriteStream, mkdirSync } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { pipeline, type Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
 import type { Sample } from '../../state-machines/recovery/sample.ts';
 
 /** Where a trial's raw rows go. */
@@ -34,8 +36,9 @@ export function openSampleFile(stateDir: string, runId: string): SampleFile {
 }
 
 /**
- * The rows of a file that `openSampleFile` has written, one after another; `onBytes` sees the file as it is. What is no row,
- * such as a line that was cut off with its writer, is left out. Rejects when the file cannot be read.
+ * The rows of a file that `openSampleFile` has written, one after another; `onBytes` sees the file as it is. Where somebody
+ * has gzipped it, `file` with the ending .gz is read. What is no row, such as a line that was cut off with its writer, is
+ * left out. Rejects when the file cannot be read.
  */
 export async function* readSampleFile(
   file: string,
@@ -43,7 +46,7 @@ export async function* readSampleFile(
 ): AsyncIterable<Sample> {
   let rest = '';
   const decoder = new TextDecoder();
-  for await (const bytes of createReadStream(file, { highWaterMark: 1 << 20 })) {
+  for await (const bytes of openRows(file)) {
     onBytes?.(bytes as Buffer);
     const lines = (rest + decoder.decode(bytes as Buffer, { stream: true })).split('\n');
     rest = lines.pop() ?? '';
@@ -54,6 +57,13 @@ export async function* readSampleFile(
   }
   const last = parseRow(rest);
   if (last) yield last;
+}
+
+function openRows(file: string): Readable {
+  const open = (path: string) => createReadStream(path, { highWaterMark: 1 << 20 });
+  const packed = `${file}.gz`;
+  if (existsSync(file) || !existsSync(packed)) return open(file);
+  return pipeline(open(packed), createGunzip(), () => {}); // who reads it is told what went wrong
 }
 
 const numbers = ['atMs', 'ackedMs', 'intended', 'acked'] as const satisfies readonly (keyof Sample)[];
