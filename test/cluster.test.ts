@@ -1051,6 +1051,20 @@ t.test('the reconciler', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('tells of all steps that failed at once', async (t) => {
+    const world = new World(threeNodes, []);
+    world.provisioner.beforeCall = (call) => {
+      if (/^create node[23]/.test(call)) throw new ProvisionError([`no memory left to ${call}`]);
+    };
+    await t.rejects(world.pass());
+    t.match(world.condition('Ready'), {
+      reason: 'ProvisionFailed',
+      message:
+        'create-machine/node2: no memory left to create node2; create-machine/node3: no memory left to create node3',
+    });
+    world.reconciler.close();
+  });
+
   t.test('tries a failed step again with backoff, and goes on with everything else', async (t) => {
     const world = new World(threeNodes, []);
     let failures = 0;

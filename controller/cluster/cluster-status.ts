@@ -89,11 +89,14 @@ function setConditions(
 
 function judge(report: PassReport): Verdict {
   const { plan, results, desired } = report;
-  const [failure] = report.failures;
-  if (failure) {
-    const reason = failureReasons[failure.step.kind] ?? 'ProgressingWithRetry';
-    return notReady(reason, `${failure.step.id}: ${failure.message}`);
-  }
+  const failures = report.failures.map(
+    ({ step, message }): Finding => ({
+      target: step.id,
+      reason: failureReasons[step.kind] ?? 'ProgressingWithRetry',
+      message,
+    }),
+  );
+  if (failures.length > 0) return notReady(failures[0]!.reason, listFindings(failures));
   if (report.deleting) return notReady('Deleting', leftToDo(plan, results));
   if (report.reportOnly) return { ...notReady('DriftReported', stepList(plan)), stalled: true };
   const [problem] = plan.problems;
