@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { topics } from '../../compose/streaming/kafka/kafka-client.ts';
+import type { Schedule } from '../../compose/streaming/records/schedule.ts';
 import { systemClock } from '../../controller/clock.ts';
 import { createClaims } from '../../controller/status/claims.ts';
 import { observerWorkload } from '../../controller/workload/observer-workload.ts';
@@ -18,10 +19,14 @@ const stallsS = [10, 30, 60, 1] as const;
 const triggerMs = 1_000;
 const readMs = 5_000;
 const sourceNode = 2;
+/** A run may bear nothing, as any trial: the gate was not passed. */
+const mostInvalid = 5;
 
 type Name = 'recovery-error' | 'recovery-bound' | 'recovery-outside' | 'recovery-verdicts';
 
 interface Truth {
+  readonly verdict: string;
+  readonly wanted: string;
   readonly measuredMs: number;
   readonly trueMs: number;
   readonly boundMs: number;
@@ -32,7 +37,7 @@ interface Truth {
  * The recovery time that a trial tells of a job which stood still for a known time, beside what the job's own commit log
  * says of it: the driver is stopped and continued by signal, 10, 30, 60 and 1 s in turn, and nothing else is done. Of the
  * error the most and beside it the median; of the bound the most without the p99 commit gap; then how often the error
- * was beyond the bound, and the verdict another one than Recovered, or Masked for 1 s.
+ * was beyond the bound, and the verdict another one than Recovered, or Masked for 1 s. A run that bears nothing is done again.
  */
 export const measureRecoveryTruth: Measure<Name> = (site, signal) =>
   withLab(
@@ -42,54 +47,37 @@ export const measureRecoveryTruth: Measure<Name> = (site, signal) =>
       const compose = join(site.packageRoot, 'compose', 'streaming', 'stack.yaml');
       lab.save([{ name: 'streaming', compose, env: { RATE: '500', PROFILE: 'defaults' } }]);
       await lab.apply();
-      const checkpoint = await findCheckpoint(lab);
-      const { schedule } = await askFrontier(lab, sourceNode, 'streaming_generator');
-      const ports = await trialPorts(lab, site.packageRoot, signal);
+      const bench = {
+        ...{ checkpoint: await findCheckpoint(lab), ports: await trialPorts(lab, site.packageRoot, signal) },
+        schedule: (await askFrontier(lab, sourceNode, 'streaming_generator')).schedule,
+      };
       const truths: Truth[] = [];
       let baseline: Baseline | undefined;
-      let wrong = 0;
+      let invalid = 0;
       const n = site.runs ?? 30;
-      for (let run = 1; run <= n; run++) {
-        const stallS = stallsS[(run - 1) % stallsS.length]!;
-        const commits = new Map<number, Commit>();
-        const reading = setInterval(
-          () => void readCommits(checkpoint, topics.events, commits).catch(() => undefined),
-          readMs,
+      while (truths.length < n) {
+        const run = truths.length + 1;
+        const stallS = stallsS[truths.length % stallsS.length]!;
+        const tell = (line: string) => site.progress(`recovery-error: ${run}/${n}, ${stallS} s: ${line}`);
+        const measured = await measureStall(
+          `truth-${run}-${invalid}`,
+          stallS,
+          { ...bench, baseline },
+          signal,
         );
-        const stopped = { atMs: 0 };
-        const trial = {
-          ...{ runId: `truth-${run}`, owner: 'bench', kind: { death: 'crash' as const } },
-          plan: async () => {
-            stopped.atMs = await stall(stallS * 1_000);
-            return [];
-          },
-          control: { holdMs: 0 },
-          measure: { calibrationMs: 60_000, gateMs: 10_000, maxRecoveryMs: 600_000, triggerMs },
-          ...(baseline && { baseline }),
-        };
-        const result = await runTrial(trial, ports, signal);
-        clearInterval(reading);
-        await readCommits(checkpoint, topics.events, commits);
-        baseline ??= result.baseline;
-        const { recovery, problem } = result;
-        if (!recovery) throw new Error(`trial ${run} bears nothing: ${problem}`);
-        const { verdict, figures, thetaMs } = recovery;
-        const wanted = stallS === 1 ? 'Masked' : 'Recovered';
-        if (verdict.recovery !== wanted) wrong++;
-        const { commitGapMs } = baseline!.calibration;
-        const endMs = lastViolationEnd([...commits.values()], schedule, {
-          ...{ fromMs: stopped.atMs, thetaMs, gapMs: commitGapMs },
-        });
-        const trueMs = endMs === undefined ? 0 : endMs - stopped.atMs;
-        const told = figures.recovery;
-        site.progress(
-          `recovery-error: ${run}/${n}, ${stallS} s: ${verdict.recovery}, ${told?.ms} ± ${told?.errorMs} ms, true ${Math.round(trueMs)}`,
-        );
-        if (told) truths.push({ measuredMs: told.ms, trueMs, boundMs: told.errorMs, commitGapMs });
+        baseline = measured.baseline;
+        const { truth, why } = measured;
+        if (!truth) {
+          tell(`bears nothing, and is done again: ${why}`);
+          if (++invalid > mostInvalid) throw new Error(`${invalid} runs bear nothing, the last: ${why}`);
+          continue;
+        }
+        tell(`${truth.verdict}, ${truth.measuredMs} ± ${truth.boundMs} ms, true ${Math.round(truth.trueMs)}`);
+        truths.push(truth);
       }
       const errors = truths.map(({ measuredMs, trueMs }) => Math.abs(measuredMs - trueMs));
-      const outside =
-        truths.filter(({ boundMs }, index) => errors[index]! > boundMs).length + n - truths.length;
+      const outside = truths.filter(({ boundMs }, index) => errors[index]! > boundMs).length;
+      const wrong = truths.filter(({ verdict, wanted }) => verdict !== wanted).length;
       const bounds = truths.map(({ boundMs, commitGapMs }) => boundMs - commitGapMs);
       const none = { unit: 'runs', n, baseline: 0, target: { of: 'value', sign: '<=', limit: 0 } } as const;
       return {
@@ -104,6 +92,52 @@ export const measureRecoveryTruth: Measure<Name> = (site, signal) =>
     },
     signal,
   );
+
+interface TruthBench {
+  readonly checkpoint: string;
+  readonly schedule: Schedule;
+  readonly ports: TrialPorts;
+  readonly baseline: Baseline | undefined;
+}
+
+/** One stall: what the trial told and what the commit log says, or why the trial tells nothing. */
+async function measureStall(
+  runId: string,
+  stallS: number,
+  { checkpoint, schedule, ports, baseline: known }: TruthBench,
+  signal: AbortSignal,
+): Promise<{ readonly baseline: Baseline | undefined; readonly truth?: Truth; readonly why?: string }> {
+  const commits = new Map<number, Commit>();
+  const read = () => readCommits(checkpoint, topics.events, commits);
+  const reading = setInterval(() => void read().catch(() => undefined), readMs);
+  let stoppedMs = 0;
+  const trial = {
+    ...{ runId, owner: 'bench', kind: { death: 'crash' as const } },
+    plan: async () => {
+      stoppedMs = await stall(stallS * 1_000);
+      return [];
+    },
+    control: { holdMs: 0 },
+    measure: { calibrationMs: 60_000, gateMs: 10_000, maxRecoveryMs: 600_000, triggerMs },
+    ...(known && { baseline: known }),
+  };
+  const { recovery, problem, baseline = known } = await runTrial(trial, ports, signal);
+  clearInterval(reading);
+  const told = recovery?.figures.recovery;
+  if (!recovery || !baseline || recovery.verdict.recovery === 'Invalid')
+    return { baseline, why: problem ?? recovery?.message ?? 'it was not calibrated' };
+  await read();
+  const { commitGapMs } = baseline.calibration;
+  const limits = { fromMs: stoppedMs, thetaMs: recovery.thetaMs, gapMs: commitGapMs };
+  const endMs = lastViolationEnd([...commits.values()], schedule, limits);
+  const truth = {
+    ...{ verdict: recovery.verdict.recovery, wanted: stallS === 1 ? 'Masked' : 'Recovered' },
+    // What never recovered is wrong by any length.
+    ...{ measuredMs: told?.ms ?? Number.POSITIVE_INFINITY, boundMs: told?.errorMs ?? 0, commitGapMs },
+    trueMs: endMs === undefined ? 0 : endMs - stoppedMs,
+  };
+  return { baseline, truth };
+}
 
 /** Stops the driver for so long; resolves as soon as it stands still, with that instant. Its pids are this machine's, too. */
 async function stall(ms: number): Promise<number> {
