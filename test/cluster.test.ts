@@ -264,6 +264,20 @@ t.test('a run that began before an edit works on the cluster as it is now', asyn
   t.match(world.bound.at(-1), { lab: { memory: '3Gi' } });
 });
 
+t.test('whoever asks for the swarm waits for connections that are being made', async (t) => {
+  const world = await convergedWorld();
+  let open = () => {};
+  world.provisioner.open = new Promise((resolve) => {
+    open = resolve;
+  });
+  world.restart();
+  const asked = world.reconciler.swarm(world.stored().resource as ClusterSpec, live);
+  await world.clock.advance(3_000); // a pass has no more patience
+  open();
+  t.ok(await asked);
+  world.reconciler.close();
+});
+
 t.test('plan of a cluster', async (t) => {
   t.test(
     'of which nothing exists makes each machine, the swarm and the stacks, each as soon as it can',

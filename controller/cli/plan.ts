@@ -43,9 +43,10 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
   if (resource?.kind !== 'FaultSchedule') return { key, message: 'its manifest was never accepted' };
   const { seed, clusterRef } = resource.spec;
   const { scripts } = operator;
+  const campaign = planCampaign(resource.spec, seed ?? 0);
+  const order = campaign.map(titleOf);
   try {
     const cluster = operator.access(clusterRef.name);
-    const campaign = planCampaign(resource.spec, seed ?? 0);
     const first = firstOfEach(campaign);
     const planned = await Promise.allSettled(
       first.map(({ group, seed: drawnFrom }) => {
@@ -57,15 +58,14 @@ async function preview(stored: StoredResource, operator: Operator, signal: Abort
       each.status === 'fulfilled' ? [] : [{ fault: titleOf(first[index]!), reasons: reasonsOf(each.reason) }],
     );
     return {
-      key,
-      order: campaign.map(titleOf),
+      ...{ key, order },
       runs: planned.flatMap((each) => (each.status === 'fulfilled' ? each.value : [])),
       ...(refused.length > 0 && { refused }),
       ...(seed === undefined && { message: 'no seed is given: order and choice of targets are an example' }),
     };
   } catch (error) {
     signal.throwIfAborted();
-    return { key, message: `targets cannot be told now: ${messageOf(error)}` };
+    return { key, order, message: `targets cannot be told now: ${messageOf(error)}` };
   }
 }
 

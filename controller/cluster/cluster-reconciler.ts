@@ -95,6 +95,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
   async swarm(cluster: ClusterSpec, signal: AbortSignal): Promise<SwarmGateway> {
     const { pool, provisioner } = this.#session(cluster);
     if (pool.managers().length === 0) await observeCluster({ pool, provisioner }, signal);
+    if (pool.managers().length === 0) await pool.settled(signal);
     const [manager] = pool.managers();
     if (manager === undefined) throw new Error(`no manager of ${cluster.metadata.name} answers`);
     return (await pool.connection(manager, signal)).swarm;

@@ -149,6 +149,11 @@ export class NodePool {
     return look;
   }
 
+  /** Waits for all questions that are under way, however long a pass would have waited. */
+  async settled(signal: AbortSignal): Promise<void> {
+    await untilAborted(Promise.all([...this.#entries.values()].map(({ look }) => look)), signal);
+  }
+
   /** What was last known of a machine, without asking it. */
   lastLook(name: string): MachineState | undefined {
     return this.#entries.get(name)?.last;

@@ -21,6 +21,8 @@ export class FakeProvisioner implements Provisioner {
   readonly unreachable = new Set<string>();
   /** Machines to which a connection is never made, and never refused. */
   readonly silent = new Set<string>();
+  /** No connection is made before this. */
+  open: Promise<void> = Promise.resolve();
   /** Machines whose ssh answers, and whose engine does not. */
   readonly engineDown = new Set<string>();
   /** Of the manifest; machines keep the hash that they were made with. */
@@ -72,6 +74,7 @@ export class FakeProvisioner implements Provisioner {
     this.connections += 1;
     if (this.silent.has(machine.name))
       await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    await this.open;
     if (this.unreachable.has(machine.name)) throw new ExecError(machine.name, 'connect failed: timed out');
     return this.#handle(machine);
   }
