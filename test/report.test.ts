@@ -132,6 +132,11 @@ t.test('one sentence tells of a fault what came of it, with bounds and beside it
     `${of}recovered in 21.3 s ± 1.4 s, redundancy is not back; stall 15.2 s ± 1.4 s; correctness of the results unknown`,
   );
   t.equal(
+    headline(trial(1, 0, verdict('Masked')), trial(2, 21_300), trial(3, 22_800)),
+    `${of}recovered in 2 of 3 trials after 21.3 to 22.8 s ± 1.4 s, masked in 1; stall 15.2 to 15.2 s ± 1.4 s; results correct in all`,
+    'what was masked took no time, and is no recovery',
+  );
+  t.equal(
     headline(trial(1, 0, { ...verdict('Masked'), smallestStallMs: 2_900 })),
     `${of}masked: no violation; a stall of 2.9 s would have been seen; results correct`,
   );

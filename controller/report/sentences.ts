@@ -109,18 +109,26 @@ function returned(arm: Unfinished, plan: MeasurementPlan): string {
   // T_max runs from the end of a fault that is held.
   const isHeld = arm.trials.some(({ instants }) => instants.end !== undefined);
   const limitText = `within ${plan.maxRecoveryMs / 1000} s${isHeld ? ' of its end' : ''}`;
-  const share = arm.valid === 1 ? '' : ` in ${arm.valid - censored} of ${arm.valid} trials`;
+  const shareOf = (trials: number) => (arm.valid === 1 ? '' : ` in ${trials} of ${arm.valid} trials`);
   if (!arm.isClaimed) return `no recovery time is claimed, because controls without a fault were late, too`;
   if (censored === arm.valid)
     return `not recovered ${limitText}${arm.valid === 1 ? '' : ` in any of ${arm.valid} trials`}`;
-  if (masked === arm.valid) return `masked${share}: ${smallestStall(arm.trials)}`;
+  if (masked === arm.valid) return `masked${shareOf(masked)}: ${smallestStall(arm.trials)}`;
+  // A median is one of all trials: those that were masked took no time.
+  const spread = recovery.median ? recovery : withoutMasked(recovery, arm.trials);
+  const came = arm.valid - censored - (recovery.median ? 0 : masked);
   const parts = [
-    `recovered${share} ${recovery.median ? 'after a median of' : arm.valid === 1 ? 'in' : 'after'} ${summary(recovery)}`,
+    `recovered${shareOf(came)} ${recovery.median ? 'after a median of' : arm.valid === 1 ? 'in' : 'after'} ${summary(spread)}`,
     degraded > 0 && (arm.valid === 1 ? 'redundancy is not back' : `redundancy not back in ${degraded}`),
     censored > 0 && `not recovered ${limitText} in ${censored}`,
     masked > 0 && `masked in ${masked}`,
   ];
   return parts.filter(Boolean).join(', ');
+}
+
+function withoutMasked(spread: Spread, trials: readonly TrialRecord[]): Spread {
+  const masked = trials.filter(({ verdict }) => verdict?.recovery === 'Masked').map(({ number }) => number);
+  return { ...spread, points: spread.points.filter(({ trial }) => !masked.includes(trial)) };
 }
 
 function smallestStall(trials: readonly TrialRecord[]): string {
