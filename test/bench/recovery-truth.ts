@@ -10,7 +10,7 @@ import type { NodeHandle } from '../../provisioners/contract.ts';
 import { loadScripts } from '../../state-machines/load-scripts.ts';
 import { type Baseline, runTrial, type TrialPorts } from '../../state-machines/run-trial.ts';
 import { type BenchLab, sixNodes, withLab } from './bench-lab.ts';
-import { docker, type Measure } from './bench-site.ts';
+import { docker, type Measure, until } from './bench-site.ts';
 import { type Commit, lastViolationEnd, readCommits } from './commit-log.ts';
 import { median } from './figure.ts';
 import { askFrontier } from './generator-task.ts';
@@ -48,7 +48,12 @@ export const measureRecoveryTruth: Measure<Name> = (site, signal) =>
       lab.save([{ name: 'streaming', compose, env: { RATE: '500', PROFILE: 'defaults' } }]);
       await lab.apply();
       const bench = {
-        ...{ checkpoint: await findCheckpoint(lab), ports: await trialPorts(lab, site.packageRoot, signal) },
+        checkpoint: await until(
+          { what: 'the first batch is committed', everyMs: 500, deadlineMs: 180_000 },
+          () => findCheckpoint(lab),
+          signal,
+        ),
+        ports: await trialPorts(lab, site.packageRoot, signal),
         schedule: (await askFrontier(lab, sourceNode, 'streaming_generator')).schedule,
       };
       const truths: Truth[] = [];
@@ -154,14 +159,13 @@ async function stall(ms: number): Promise<number> {
   return atMs;
 }
 
-/** The lab's shared folder, where the job keeps its state. */
-async function findCheckpoint(lab: BenchLab): Promise<string> {
+/** The lab's shared folder, where the job keeps its state as soon as it has committed a batch. */
+async function findCheckpoint(lab: BenchLab): Promise<string | undefined> {
   const entries = await readdir(lab.stateDir, { recursive: true, withFileTypes: true });
   const found = entries.find(
     ({ name, parentPath }) => name === 'commits' && parentPath.endsWith('checkpoint/job'),
   );
-  if (!found) throw new Error(`no checkpoint below ${lab.stateDir}`);
-  return found.parentPath;
+  return found?.parentPath;
 }
 
 /** The observer, asked where its node publishes it; nothing is injected, so nothing else is needed. */
