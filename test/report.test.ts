@@ -29,6 +29,7 @@ import {
 } from '../state-machines/recovery/sample.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
 import { runController } from './support/controller-process.ts';
+import { packageRoot } from './support/examples.ts';
 import { saveCampaign } from './support/saved-campaign.ts';
 import { exampleFaults, startMs, syntheticCampaign, syntheticRows } from './support/synthetic-campaign.ts';
 
@@ -755,6 +756,7 @@ t.test('the verb writes each format from a state directory alone, and says what 
     'the attached rows are the file',
   );
   t.ok(page.includes('uPlot 1.6.32'), 'the script is in it');
+  t.notMatch(page, packageRoot, 'a page that is shared tells nobody where it was made');
   t.match(await run('--no-raw', '--out', out), { code: 0, stdout: '', stderr: '' });
   t.notMatch(await readFile(out, 'utf8'), 'data:application/gzip');
   t.match((await run('-o', 'md')).stdout, /^## small\n/);
@@ -833,3 +835,22 @@ t.test(
     t.match(await demoReport({ ...context, packageRoot: join(stateDir, 'nowhere') }), /^not written: /);
   },
 );
+
+t.test('the campaigns that are kept beside their manifests can be read, rows and all', async (t) => {
+  const folder = join(packageRoot, 'manifests', 'examples', 'campaigns');
+  const dir = t.testdir({ log: '' });
+  const args = ['report', '-f', join(folder, 'quick-defaults.yaml'), '--state', join(folder, 'evidence')];
+  const told = await runController([...args, '-o', 'md'], join(dir, 'log'));
+  t.match(told, { code: 0, stderr: '' });
+  const withoutDate = (text: string) => text.replace(/^Written .*$/m, '').trim();
+  t.equal(withoutDate(told.stdout), withoutDate(await readFile(join(folder, 'quick-defaults.md'), 'utf8')));
+  const out = join(dir, 'page.html');
+  t.match(await runController([...args, '--out', out], join(dir, 'log')), {
+    code: 0,
+    stdout: '',
+    stderr: '',
+  });
+  const page = await readFile(out, 'utf8');
+  t.equal(page.match(/data:application\/gzip/g)?.length, 26, 'with the rows of every trial');
+  t.notMatch(page, packageRoot);
+});

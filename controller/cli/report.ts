@@ -1,5 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, isAbsolute, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
@@ -124,9 +124,19 @@ async function readCampaigns(
     if (!status) problems.push(`nothing is known of ${name}: it has never run with this state directory`);
     if (!status) return [];
     const isEdited = status.specHash !== undefined && status.specHash !== specHash;
-    return [{ schedule, status, isEdited, ...(cluster && { cluster }) }];
+    return [{ schedule, status, isEdited, ...(cluster && { cluster: shareable(cluster) }) }];
   });
   return { inputs, problems };
+}
+
+/** A report is shared: what it says of files tells nobody where it was made. */
+function shareable(cluster: ClusterSpec): ClusterSpec {
+  const pathOf = (file: string) => {
+    const path = relative(process.cwd(), file);
+    return path.startsWith('..') || isAbsolute(path) ? basename(file) : path;
+  };
+  const stacks = cluster.spec.stacks.map((stack) => ({ ...stack, compose: pathOf(stack.compose) }));
+  return { ...cluster, spec: { ...cluster.spec, stacks } };
 }
 
 /** Points of all drawings together, and of one: what a page of some megabytes bears. */
