@@ -151,7 +151,7 @@ export class NodePool {
 
   /** Waits for all questions that are under way, however long a pass would have waited. */
   async settled(signal: AbortSignal): Promise<void> {
-    await untilAborted(Promise.all([...this.#entries.values()].map(({ look }) => look)), signal);
+    await untilAborted(Promise.all([...this.#entries.values()].flatMap(({ look }) => look ?? [])), signal);
   }
 
   /** What was last known of a machine, without asking it. */
