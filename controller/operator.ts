@@ -265,7 +265,8 @@ function imagePreparer({ packageRoot, cacheDir, progress }: OperatorOptions): Cl
         ]);
       return;
     }
-    const wanted = ['node', ...stackImages(cluster)].filter((name) => !ready.has(name));
+    const machines = provisionerOf(cluster).name === 'lab' ? ['node'] : [];
+    const wanted = [...machines, ...stackImages(cluster)].filter((name) => !ready.has(name));
     if (wanted.length === 0) return;
     await ensureLocalEngine(progress, signal);
     const names = await resolveImageNames(packageRoot);

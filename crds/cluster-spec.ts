@@ -79,11 +79,30 @@ function specSchema<P extends Readonly<Record<string, z.ZodType>>>(provisioners:
 function checkTopology(spec: Readonly<Record<string, unknown>>, report: Report): void {
   reportDuplicateNames(spec.nodes, 'nodes', report);
   reportDuplicateNames(spec.stacks, 'stacks', report);
+  reportUnreachable(spec, report);
   if (!Array.isArray(spec.nodes) || spec.nodes.length === 0) return;
   const roles = spec.nodes.map((node: unknown) => (node as { role?: unknown } | null | undefined)?.role);
   // A role that is wrong is reported by itself; it may have been meant as the manager's.
   if (roles.every((role) => role === 'worker'))
     report(['nodes'], 'no node has the role manager: a swarm needs one');
+}
+
+/** What machines that somebody else made do not have. */
+function reportUnreachable(spec: Readonly<Record<string, unknown>>, report: Report): void {
+  const fieldOf = (of: unknown, name: string) =>
+    typeof of === 'object' && of !== null ? (of as Readonly<Record<string, unknown>>)[name] : undefined;
+  if (fieldOf(spec.checkpoint, 'path') && !fieldOf(spec.provisioner, 'lab'))
+    report(
+      ['checkpoint', 'path'],
+      'is a folder of one host, which machines of the lab alone share: take hdfs',
+    );
+  const hosts = fieldOf(fieldOf(spec.provisioner, 'ssh'), 'hosts');
+  if (typeof hosts !== 'object' || hosts === null || !Array.isArray(spec.nodes)) return;
+  for (const [index, node] of spec.nodes.entries()) {
+    const name = fieldOf(node, 'name');
+    if (typeof name === 'string' && !Object.hasOwn(hosts, name))
+      report(['nodes', index, 'name'], 'has no entry in provisioner.ssh.hosts, which says where it is');
+  }
 }
 
 /** The schema of a ClusterSpec manifest; takes each provisioner's settings schema by name. */

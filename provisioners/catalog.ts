@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { Provisioner, ProvisionerContext } from './contract.ts';
 import { type LabConfig, labConfigSchema } from './lab/config.ts';
+import { type SshConfig, sshConfigSchema } from './ssh/config.ts';
 
 /** One way to get machines: its name and settings as the manifest has them; its code is loaded when it is used. */
 export interface ProvisionerEntry<C = unknown> {
@@ -17,5 +18,10 @@ export const provisionerCatalog: readonly ProvisionerEntry[] = [
     name: 'lab',
     config: labConfigSchema,
     load: async () => (await import('./lab/provisioner.ts')).labProvisioner,
+  }),
+  entry<SshConfig>({
+    name: 'ssh',
+    config: sshConfigSchema,
+    load: async () => (await import('./ssh/provisioner.ts')).sshProvisioner,
   }),
 ];

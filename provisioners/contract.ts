@@ -24,10 +24,13 @@ export class ExecError extends Error {
 export class ProvisionError extends Error {
   readonly code = 'PROVISION_FAILED';
   readonly problems: readonly string[];
-  constructor(problems: readonly string[], options?: ErrorOptions) {
+  /** What somebody must mend: trying again by itself is of no use. */
+  readonly needsHelp: boolean;
+  constructor(problems: readonly string[], options: ErrorOptions & { readonly needsHelp?: boolean } = {}) {
     super(problems.join('; '), options);
     this.name = 'ProvisionError';
     this.problems = problems;
+    this.needsHelp = options.needsHelp ?? false;
   }
 }
 

@@ -1079,6 +1079,25 @@ t.test('the reconciler', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('is stalled by what only a person can mend, and goes on when it was mended', async (t) => {
+    const world = new World(threeNodes, []);
+    let isMended = false;
+    world.provisioner.beforeCall = (call) => {
+      if (call === 'create node3' && !isMended)
+        throw new ProvisionError(['another key'], { needsHelp: true });
+    };
+    await t.rejects(world.pass(), { message: 'another key' });
+    t.match(world.condition('Stalled'), {
+      status: 'True',
+      reason: 'ProvisionFailed',
+      message: /another key/,
+    });
+    isMended = true;
+    await world.converge();
+    t.equal(world.condition('Stalled'), undefined);
+    world.reconciler.close();
+  });
+
   t.test('tries a failed step again with backoff, and goes on with everything else', async (t) => {
     const world = new World(threeNodes, []);
     let failures = 0;

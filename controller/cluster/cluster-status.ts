@@ -96,7 +96,10 @@ function judge(report: PassReport): Verdict {
       message,
     }),
   );
-  if (failures.length > 0) return notReady(failures[0]!.reason, listFindings(failures));
+  if (failures.length > 0) {
+    const stalled = report.failures.every((failure) => failure.needsHelp);
+    return { ...notReady(failures[0]!.reason, listFindings(failures)), stalled };
+  }
   if (report.deleting) return notReady('Deleting', leftToDo(plan, results));
   if (report.reportOnly) return { ...notReady('DriftReported', stepList(plan)), stalled: true };
   const [problem] = plan.problems;

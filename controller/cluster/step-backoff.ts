@@ -1,3 +1,4 @@
+import { ProvisionError } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { StepResult } from './apply-plan.ts';
 import type { Step } from './cluster-plan.ts';
@@ -9,12 +10,15 @@ const lastMs = 30_000;
 export interface StepFailure {
   readonly step: Step;
   readonly message: string;
+  /** Trying it again is of no use by itself. */
+  readonly needsHelp: boolean;
 }
 
 interface Failure {
   readonly count: number;
   readonly retryAtMs: number;
   readonly message: string;
+  readonly needsHelp: boolean;
 }
 
 /**
@@ -39,14 +43,14 @@ export class StepBackoff {
   failuresOf(steps: readonly Step[]): readonly StepFailure[] {
     return steps.flatMap((step) => {
       const failure = this.#failures.get(step.id);
-      return failure ? [{ step, message: failure.message }] : [];
+      return failure ? [{ step, message: failure.message, needsHelp: failure.needsHelp }] : [];
     });
   }
 
   /** Takes in how steps ended. */
   record(results: readonly StepResult[]): void {
     for (const { step, outcome } of results) {
-      if (outcome.state === 'failed') this.#fail(step.id, outcome.message);
+      if (outcome.state === 'failed') this.#fail(step.id, outcome);
       else if (outcome.state !== 'skipped') this.#failures.delete(step.id);
     }
   }
@@ -62,9 +66,10 @@ export class StepBackoff {
     return times.length === 0 ? undefined : Math.max(0, Math.min(...times) - this.#clock.now());
   }
 
-  #fail(id: string, message: string): void {
+  #fail(id: string, { message, error }: { readonly message: string; readonly error: unknown }): void {
     const count = (this.#failures.get(id)?.count ?? 0) + 1;
     const delayMs = Math.min(lastMs, firstMs * 2 ** (count - 1));
-    this.#failures.set(id, { count, retryAtMs: this.#clock.now() + delayMs, message });
+    const needsHelp = error instanceof ProvisionError && error.needsHelp;
+    this.#failures.set(id, { count, retryAtMs: this.#clock.now() + delayMs, message, needsHelp });
   }
 }

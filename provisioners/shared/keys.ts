@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import ssh2 from 'ssh2';
@@ -38,6 +38,10 @@ export const pinOf = (publicKey: string): Buffer => {
   if (!blob) throw new TypeError('not a public key line');
   return Buffer.from(blob, 'base64');
 };
+
+/** `SHA256:...`, as ssh-keygen -lf prints it. */
+export const fingerprintOf = (publicKey: Buffer): string =>
+  `SHA256:${createHash('sha256').update(publicKey).digest('base64').replace(/=+$/, '')}`;
 
 const readKeyPair = async (path: string): Promise<KeyPair | undefined> => {
   try {

@@ -7,9 +7,12 @@ export const quoteWord = (word: string): string => {
   return `'${word.replaceAll("'", `'\\''`)}'`;
 };
 
+/** What makes a command of this user one of root: nothing for root, else sudo, which must not ask for a password. */
+export const elevation = (user: string): string => (user === 'root' ? '' : 'sudo -n ');
+
 /** The command line that runs a constant script as root with positional arguments $1, $2, ... */
-export const sudoCommand = (script: string, args: readonly string[]): string => {
-  const command = ['sudo -n sh -c', quoteWord(script), 'sh', ...args.map(quoteWord)].join(' ');
+export const rootCommand = (user: string, script: string, args: readonly string[]): string => {
+  const command = [`${elevation(user)}sh -c`, quoteWord(script), 'sh', ...args.map(quoteWord)].join(' ');
   if (Buffer.byteLength(command) > maxCommandBytes) {
     throw new RangeError('script and arguments exceed 128 KiB: pass the data by stdin');
   }

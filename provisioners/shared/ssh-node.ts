@@ -5,24 +5,31 @@ import type { DialTarget, ExecOptions, ExecResult, NodeHandle } from '../contrac
 import { ExecError } from '../contract.ts';
 import { ChannelSlots, type Lane } from './channel-slots.ts';
 import { LateStream } from './late-stream.ts';
-import { quoteWord, sudoCommand } from './shell-command.ts';
+import { elevation, quoteWord, rootCommand } from './shell-command.ts';
 import { untilAborted } from './until-aborted.ts';
 
-/** All that is needed to reach one machine, and to know that it is that machine. */
-export interface SshTarget {
-  readonly name: string;
-  /** The address that its peers use. */
-  readonly address: string;
-  /** Where its sshd answers us: the same, or a published port. */
+/** Who we are to an sshd: a private key, or the agent that listens on this socket and has one. */
+export type SshIdentity = { readonly privateKey: string } | { readonly agent: string };
+
+/** One sshd, and how to log in there. */
+export type SshDoor = SshIdentity & {
   readonly host: string;
   readonly port: number;
   readonly user: string;
-  readonly privateKey: string;
   /** The raw public host key; anything else is refused. */
   readonly hostKey: Buffer;
   /** How long a login may take; default 10 s. */
   readonly readyTimeoutMs?: number;
-}
+};
+
+/** All that is needed to reach one machine, and to know that it is that machine. `host`: the address below, or where its port is published. */
+export type SshTarget = SshDoor & {
+  readonly name: string;
+  /** The address that its peers use. */
+  readonly address: string;
+  /** An sshd through which the machine is reached. */
+  readonly bastion?: SshDoor;
+};
 
 /** What the login itself tells: learnt once per connection, without sudo. */
 interface Greeting {
@@ -59,7 +66,7 @@ export class SshNode implements NodeHandle {
     options: ExecOptions,
     signal: AbortSignal,
   ): Promise<ExecResult> {
-    return this.#run(sudoCommand(script, args), options, signal);
+    return this.#run(rootCommand(this.#target.user, script, args), options, signal);
   }
 
   async dial(target: DialTarget, signal: AbortSignal): Promise<Duplex> {
@@ -133,7 +140,7 @@ export class SshNode implements NodeHandle {
         );
       }
       return this.#session(
-        `sudo -n docker -H ${quoteWord(`unix://${socketPath}`)} system dial-stdio`,
+        `${elevation(this.#target.user)}docker -H ${quoteWord(`unix://${socketPath}`)} system dial-stdio`,
         'dial',
         signal,
       );
@@ -177,19 +184,9 @@ export class SshNode implements NodeHandle {
   }
 
   #login(): Promise<Client> {
-    const client = new ssh2.Client();
-    client.setMaxListeners(0);
-    const ready = new Promise<Client>((resolve, reject) => {
-      const lose = (error: Error) => {
-        this.#forget(ready, error);
-        client.destroy();
-        reject(error);
-      };
-      client.on('ready', () => resolve(client.setNoDelay(true)));
-      client.on('error', lose);
-      client.on('close', () => lose(new Error('the connection was closed')));
-      client.connect(loginOptions(this.#target));
-    });
+    const forget = (error: Error) => this.#forget(ready, error);
+    const ready: Promise<Client> = logIn(loginOptions(this.#target), this.#target.bastion, forget);
+    ready.catch(forget);
     this.#lost = undefined;
     return ready;
   }
@@ -213,21 +210,80 @@ export class SshNode implements NodeHandle {
   }
 }
 
-const loginOptions = (target: SshTarget): ssh2.ConnectConfig => ({
-  host: target.host,
-  port: target.port,
-  username: target.user,
-  privateKey: target.privateKey,
-  readyTimeout: target.readyTimeoutMs ?? 10_000,
+/**
+ * The raw public key that an sshd offers, ed25519 rather than others; it is not logged in there. Rejects with an ExecError
+ * when nobody answers.
+ */
+export const offeredHostKey = async (
+  name: string,
+  { host, port, bastion }: Pick<SshTarget, 'host' | 'port' | 'bastion'>,
+  signal: AbortSignal,
+): Promise<Buffer> => {
+  let offered: Buffer | undefined;
+  const hostVerifier = (key: Buffer) => {
+    offered = key;
+    return false;
+  };
+  const options = { host, port, username: 'nobody', readyTimeout: loginMs, hostVerifier };
+  try {
+    const client = await untilAborted(
+      logIn(options, bastion, () => undefined),
+      signal,
+    );
+    client.end();
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!offered) throw new ExecError(name, `no sshd answers: ${(error as Error).message}`, { cause: error });
+  }
+  return offered!;
+};
+
+/** Resolves with a client that is logged in; `lost` is told why it is no longer one. */
+const logIn = async (
+  options: ssh2.ConnectConfig,
+  bastion: SshDoor | undefined,
+  lost: (error: Error) => void,
+): Promise<Client> => {
+  const client = new ssh2.Client();
+  client.setMaxListeners(0);
+  const hop = bastion && (await logIn(loginOptions(bastion), undefined, () => client.destroy()));
+  return new Promise<Client>((resolve, reject) => {
+    const lose = (error: Error) => {
+      hop?.end();
+      client.destroy();
+      lost(error);
+      reject(error);
+    };
+    client.on('ready', () => resolve(client.setNoDelay(true)));
+    client.on('error', lose);
+    client.on('close', () => lose(new Error('the connection was closed')));
+    if (!hop) return void client.connect(options);
+    hop.forwardOut('127.0.0.1', 0, options.host!, options.port!, (error, sock) => {
+      if (error) lose(error);
+      else client.connect({ ...options, sock });
+    });
+  });
+};
+
+const loginMs = 10_000;
+
+const loginOptions = (door: SshDoor): ssh2.ConnectConfig => ({
+  host: door.host,
+  port: door.port,
+  username: door.user,
+  ...('agent' in door ? { agent: door.agent } : { privateKey: door.privateKey }),
+  readyTimeout: door.readyTimeoutMs ?? loginMs,
   ...keepalive,
-  algorithms: { serverHostKey: [keyType(target.hostKey)] },
+  algorithms: { serverHostKey: algorithmsOf(door.hostKey) },
   // Without hostHash this is the raw key: compared byte by byte.
-  hostVerifier: (key: Buffer) => key.equals(target.hostKey),
+  hostVerifier: (key: Buffer) => key.equals(door.hostKey),
 });
 
-/** The type is the first field of every public key: without it sshd may offer another key than the pinned one. */
-const keyType = (publicKey: Buffer): ssh2.ServerHostKeyAlgorithm =>
-  publicKey.subarray(4, 4 + publicKey.readUInt32BE(0)).toString('latin1') as ssh2.ServerHostKeyAlgorithm;
+/** By the key's type, its first field: without them sshd may offer another key than the pinned one. SHA-1 is not among them. */
+const algorithmsOf = (publicKey: Buffer): ssh2.ServerHostKeyAlgorithm[] => {
+  const type = publicKey.subarray(4, 4 + publicKey.readUInt32BE(0)).toString('latin1');
+  return type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type as ssh2.ServerHostKeyAlgorithm];
+};
 
 type Opened<C> = (error: Error | undefined, channel: C) => void;
 

@@ -1,0 +1,12 @@
+/** What a machine that was adopted keeps for us: read back from the machine itself, whatever becomes of our files. */
+export interface Adoption {
+  readonly cluster: string;
+  readonly node: string;
+  /** Drawn at adoption: another one means that the machine was released meanwhile, or installed anew. */
+  readonly incarnation: string;
+  readonly settingsHash: string;
+  /** Packages that came with us, and go with us. */
+  readonly installed: readonly string[];
+}
+
+export const adoptionFile = '/var/lib/spark-failures/adoption.json';

@@ -1,0 +1,203 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { stringify } from 'yaml';
+import { ensureImages } from '../../compose/images/ensure-images.ts';
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import type { NodeHandle } from '../../provisioners/contract.ts';
+import { labConfigSchema } from '../../provisioners/lab/config.ts';
+import { labels } from '../../provisioners/lab/labels.ts';
+import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
+import { localDocker } from '../../provisioners/shared/docker-client.ts';
+import { sshConfigSchema } from '../../provisioners/ssh/config.ts';
+import { sshProvisioner } from '../../provisioners/ssh/provisioner.ts';
+import { provisionerContract } from '../contracts/provisioner.ts';
+import { endController, eventually, runController, startController } from '../support/controller-process.ts';
+import { engineOrSkip } from '../support/lab-engine.ts';
+
+// Two machines that exist and have no engine, adopted and released as servers in a rack would be.
+
+t.setTimeout(1_200_000);
+await engineOrSkip(t);
+
+const cluster = 'ssh-test';
+const signal = AbortSignal.timeout(1_190_000);
+const work = await mkdtemp(join(tmpdir(), 'sf-ssh-test-'));
+const stateDir = join(work, 'lab');
+const packageRoot = join(import.meta.dirname, '..', '..', '..');
+const names = await resolveImageNames(packageRoot);
+const images = { node: names.get('node') ?? '', seed: ['debian:trixie-slim'] };
+await ensureImages(
+  [images.node, ...images.seed],
+  { assetsDir: packageRoot, cacheDir: join(packageRoot, '.cache'), progress: () => {} },
+  signal,
+);
+const progress = (line: string) => t.comment(line);
+const lab = labProvisioner(labConfigSchema.parse({ subnet: '10.94.1.0/24', memory: '1Gi', cpus: 1 }), {
+  ...{ cluster, stateDir, cacheDir: join(work, 'cache'), images, progress },
+});
+const specs = [
+  { name: 'node1', role: 'manager', index: 0 },
+  { name: 'node2', role: 'worker', index: 1 },
+] as const;
+const takeDown = async () => {
+  await Promise.all((await lab.list(signal)).map(({ name }) => lab.destroy(name, signal)));
+  await lab.destroyShared(signal);
+};
+t.teardown(async () => {
+  await takeDown();
+  await rm(work, { recursive: true, force: true });
+});
+await takeDown();
+await Promise.all(specs.map((spec) => lab.create(spec, signal)));
+
+const onHost = async <T>(name: string, use: (node: NodeHandle) => Promise<T>): Promise<T> => {
+  const machine = (await lab.list(signal)).find((each) => each.name === name)!;
+  const node = await lab.connect(machine, signal);
+  try {
+    return await use(node);
+  } finally {
+    node.close();
+  }
+};
+const output = (name: string, script: string) =>
+  onHost(name, async (node) => {
+    const { code, stdout, stderr } = await node.exec(script, [], {}, signal);
+    if (code !== 0) throw new Error(`${script} ended with ${code}: ${stderr}`);
+    return stdout.trim();
+  });
+
+const withoutEngine = `
+systemctl stop docker.socket docker.service containerd.service
+apt-get -q -y purge docker.io docker-cli containerd runc >/dev/null
+apt-get -q -y autoremove --purge >/dev/null
+find /var/lib/docker -mindepth 1 -xdev -delete 2>/dev/null
+ip link del docker0 2>/dev/null
+! command -v dockerd`;
+/** What somebody would look at who gets a server back. */
+const inventory = `
+dpkg-query -W -f '\${Package} \${Version} \${Status}\\n'
+apt-mark showhold
+ls -A /etc/systemd/system /etc/docker /var/lib/spark-failures /var/lib/docker 2>/dev/null
+ip -o link show | cut -d: -f2 | cut -d@ -f1`;
+
+await Promise.all(specs.map(({ name }) => output(name, withoutEngine)));
+const found = await Promise.all(specs.map(({ name }) => output(name, inventory)));
+
+const docker = localDocker();
+const containers = await docker.listContainers({
+  filters: { label: [`${labels.cluster}=${cluster}`, labels.node] },
+});
+const hosts = Object.fromEntries(
+  containers.map(({ Labels }) => [
+    Labels[labels.node],
+    { host: Labels[labels.address], hostKey: `ssh-ed25519 ${Labels[labels.hostKey]}` },
+  ]),
+);
+const bind = (more: object = {}) =>
+  sshProvisioner(
+    sshConfigSchema.parse({ user: 'operator', keyFile: join(stateDir, 'id_ed25519'), hosts, ...more }),
+    { ...{ cluster, stateDir: join(work, 'ssh'), cacheDir: work, images, progress } },
+  );
+
+await t.test('adopted machines keep the contract of provisioners', (t) =>
+  provisionerContract(t, { bind, specs, signal }),
+);
+
+await t.test('machines that are released are as they were found', async (t) => {
+  t.same(await Promise.all(specs.map(({ name }) => output(name, inventory))), found);
+});
+
+await t.test(
+  'an adoption that was cut off is finished by the next one, and undone by a release',
+  async (t) => {
+    const cut = new AbortController();
+    const adopting = bind().create(specs[0], cut.signal);
+    setTimeout(() => cut.abort(new Error('cut off')), 4_000);
+    await t.rejects(adopting, { message: 'cut off' });
+    await bind().create(specs[0], signal);
+    const [adopted] = await bind().list(signal);
+    t.match(adopted, { name: 'node1', power: 'on' });
+    await rm(join(work, 'ssh'), { recursive: true });
+    t.same(await bind().list(signal), [adopted], 'it knows whose it is, though the state directory is lost');
+    await bind().destroy('node1', signal);
+    t.equal(await output('node1', inventory), found[0]);
+  },
+);
+
+await t.test(
+  'a cluster is made of them, also by an operator that was killed on the way, and released',
+  async (t) => {
+    const [manifest, compose, state, log] = ['cluster.yaml', 'stack.yaml', 'state', 'log'].map((name) =>
+      join(work, name),
+    );
+    const service = {
+      ...{ image: '${DEBIAN_IMAGE}', command: ['sleep', 'infinity'], stop_grace_period: '1s' },
+      deploy: { mode: 'global', endpoint_mode: 'dnsrr' },
+    };
+    await writeFile(compose!, stringify({ services: { sleeper: service } }));
+    const spec = {
+      provisioner: { ssh: { user: 'operator', keyFile: join(stateDir, 'id_ed25519'), hosts } },
+      nodes: specs.map(({ name, role }) => ({ name, role })),
+      ...{
+        stacks: [{ name: 'app', compose, env: { DEBIAN_IMAGE: images.seed[0]! } }],
+        deletionPolicy: 'destroy',
+      },
+    };
+    const resource = {
+      apiVersion: 'spark-failures.io/v1alpha1',
+      kind: 'ClusterSpec',
+      metadata: { name: cluster },
+      spec,
+    };
+    await writeFile(manifest!, stringify(resource));
+    const verb = (name: string) => [name, '-f', manifest!, '--state', state!, '--wait'];
+    const killed = startController(verb('apply'), log!);
+    await eventually(
+      'packages are being installed',
+      120_000,
+      async () => (await readFile(log!, 'utf8')).includes('installing on') || undefined,
+    );
+    await endController(killed, 'SIGKILL');
+    const applied = await runController(verb('apply'), log!);
+    t.equal(applied.code, 0, applied.stderr);
+    const nodes = await output(
+      'node1',
+      "docker node ls --format '{{.Hostname}} {{.Status}} {{.ManagerStatus}}'",
+    );
+    t.same(nodes.split('\n').sort(), ['node1 Ready Leader', 'node2 Ready']);
+    for (const { name } of specs)
+      t.match(await output(name, 'docker ps -q --filter name=app_sleeper'), /^\w+$/, name);
+    const deleted = await runController(verb('delete'), log!);
+    t.equal(deleted.code, 0, deleted.stderr);
+    t.same(await Promise.all(specs.map(({ name }) => output(name, inventory))), found, 'as they were found');
+  },
+);
+
+await t.test('a machine that is in a swarm of others is told, and left there', async (t) => {
+  await bind().create(specs[1], signal);
+  await output(
+    'node2',
+    'docker swarm init --advertise-addr eth0 >/dev/null; rm /var/lib/spark-failures/adoption.json',
+  );
+  await rm(join(work, 'ssh'), { recursive: true });
+  await t.rejects(bind().create(specs[1], signal), {
+    needsHelp: true,
+    message: /node2 is in a swarm already/,
+  });
+  t.equal(await output('node2', "docker info --format '{{.Swarm.LocalNodeState}}'"), 'active');
+});
+
+await t.test('a machine that does not answer holds up only itself', async (t) => {
+  const dead = { ...hosts, node3: { host: '10.94.1.99', hostKey: hosts.node1!.hostKey } };
+  const provisioner = bind({ hosts: dead });
+  const adopted = provisioner.create(specs[0], signal);
+  const startMs = Date.now();
+  await t.rejects(provisioner.create({ name: 'node3', role: 'worker', index: 2 }, signal), {
+    code: 'PROVISION_FAILED',
+    needsHelp: false,
+  });
+  t.ok(Date.now() - startMs < 30_000);
+  await adopted;
+});

@@ -1,0 +1,186 @@
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import ssh2 from 'ssh2';
+import t from 'tap';
+import { ProvisionError } from '../provisioners/contract.ts';
+import { fingerprintOf, pinOf } from '../provisioners/shared/keys.ts';
+import { offeredHostKey, SshNode } from '../provisioners/shared/ssh-node.ts';
+import { sshConfigSchema } from '../provisioners/ssh/config.ts';
+import { type HostFacts, parseHostFacts, whyNotAdopted } from '../provisioners/ssh/host-facts.ts';
+import { sshProvisioner } from '../provisioners/ssh/provisioner.ts';
+import { eventually } from './support/controller-process.ts';
+import { FakeSshd } from './support/fake-sshd.ts';
+
+const signal = AbortSignal.timeout(60_000);
+
+const sshd = await new FakeSshd().listen();
+const bastion = await new FakeSshd().listen();
+t.teardown(() => Promise.all([sshd.close(), bastion.close()]));
+const door = ({ port, clientKey, hostKey }: FakeSshd) => ({
+  ...{ host: '127.0.0.1', port, user: 'operator', privateKey: clientKey.privateKey },
+  hostKey: pinOf(hostKey.publicKey),
+});
+
+t.test('a machine behind a bastion is reached through it, and only through the right one', async (t) => {
+  const node = new SshNode({ ...sshd.target(), bastion: door(bastion) });
+  t.match(await node.exec('echo "$1"', ['here'], {}, signal), { code: 0, stdout: 'here\n' });
+  t.equal(bastion.logins, 1);
+  t.same(bastion.commands, [], 'nothing runs there');
+  bastion.drop();
+  await t.resolves(eventually('reached anew after a loss', 5_000, () => node.exec('true', [], {}, signal)));
+  node.close();
+  const other = new SshNode({
+    ...sshd.target(),
+    bastion: { ...door(bastion), hostKey: pinOf(sshd.hostKey.publicKey) },
+  });
+  await t.rejects(other.connect(signal), { code: 'EXEC_FAILED' });
+  other.close();
+});
+
+t.test('the agent may have the key', async (t) => {
+  const path = join(t.testdir(), 'agent.sock');
+  const key = ssh2.utils.parseKey(sshd.clientKey.privateKey);
+  if (key instanceof Error) throw key;
+  const agent = createServer((socket) => {
+    const protocol = new ssh2.AgentProtocol(false);
+    protocol.on('identities', (request) => protocol.getIdentitiesReply(request, [key]));
+    protocol.on('sign', (request, _key, data) => protocol.signReply(request, key.sign(data) as Buffer));
+    socket.pipe(protocol).pipe(socket);
+  });
+  await once(agent.listen(path), 'listening');
+  t.teardown(() => agent.close());
+  const { privateKey: _, ...rest } = door(sshd);
+  const node = new SshNode({ ...rest, name: 'node1', address: '10.98.0.11', agent: path });
+  t.match(await node.exec('true', [], {}, signal), { code: 0 });
+  node.close();
+});
+
+t.test('the key that a machine shows is told without logging in', async (t) => {
+  const logins = sshd.logins;
+  t.same(await offeredHostKey('node1', door(sshd), signal), pinOf(sshd.hostKey.publicKey));
+  t.equal(sshd.logins, logins);
+  await t.rejects(offeredHostKey('node1', { host: '127.0.0.1', port: 1 }, signal), { code: 'EXEC_FAILED' });
+});
+
+const fine: HostFacts = {
+  ...{ distribution: 'debian 13', architecture: 'x86_64', hostname: 'node1', machineId: 'a1' },
+  ...{ addresses: ['10.0.0.11'], hasSystemd: true, hasOverlay: true, hasVxlan: true, diskBytes: 20e9 },
+  ...{ clockMs: { offset: 4, bound: 6 }, engine: null, swarm: null, hasStore: false },
+  ...{ ports: [], packages: [] },
+};
+const wanted = { cluster: 'six', node: 'node1', address: '10.0.0.11' };
+
+t.test('facts are read from what the machine says', async (t) => {
+  const answer = [
+    ...['distribution debian 13', 'architecture x86_64', 'hostname node1', 'machine a1', 'address 10.0.0.11'],
+    ...['clock 1700000000010000000', 'systemd yes', 'overlay yes', 'vxlan yes', 'disk 19531250'],
+    ...['engine 26.1.5', 'swarm abc', 'port tcp/2377', 'port tcp/2377', 'package docker.io'],
+    'adoption {"cluster":"six","node":"node1","incarnation":"i","settingsHash":"h","installed":[]}',
+  ].join('\n');
+  t.same(parseHostFacts(answer, { askedMs: 1_700_000_000_000, answeredMs: 1_700_000_000_012 }), {
+    ...fine,
+    ...{ engine: '26.1.5', swarm: 'abc', ports: ['tcp/2377'], packages: ['docker.io'] },
+    adoption: { cluster: 'six', node: 'node1', incarnation: 'i', settingsHash: 'h', installed: [] },
+  });
+});
+
+t.test('a machine is taken as it is, or all reasons against it are told', async (t) => {
+  t.same(whyNotAdopted(fine, wanted), []);
+  const adoption = { cluster: 'six', node: 'node1', incarnation: 'i', settingsHash: 'h', installed: [] };
+  const ours = { ...fine, adoption, swarm: 'abc', ports: ['tcp/2377'], diskBytes: 1e9 };
+  t.same(whyNotAdopted(ours, wanted), [], 'in our swarm, and full of our images');
+  t.match(whyNotAdopted({ ...ours, adoption: { ...adoption, cluster: 'other' } }, wanted), [
+    /adopted by cluster other/,
+    /in a swarm already/,
+    /GiB free/,
+  ]);
+  const wrong: HostFacts = {
+    ...fine,
+    ...{ distribution: 'fedora 43', architecture: 'aarch64', hostname: 'web3', addresses: ['10.0.0.9'] },
+    ...{ hasSystemd: false, hasOverlay: false, hasVxlan: false, diskBytes: 1e9, ports: ['udp/4789'] },
+    clockMs: { offset: -60_000, bound: 10 },
+  };
+  t.match(whyNotAdopted(wrong, wanted), [
+    ...[/fedora 43: only Debian and Ubuntu/, /is aarch64/, /no systemd/, /overlay/, /vxlan/],
+    ...[/calls itself web3/, /has no address 10.0.0.11, but 10.0.0.9/, /listens on udp\/4789/],
+    ...[/has 0.9 GiB free/, /-60.0 s off/],
+  ]);
+  t.match(whyNotAdopted({ ...fine, swarm: 'abc', ports: ['tcp/2377'] }, wanted), [/in a swarm already/]);
+  t.match(whyNotAdopted({ ...fine, hasStore: true }, wanted), [/files in \/var\/lib\/docker/]);
+  t.same(whyNotAdopted({ ...fine, engine: '26.1.5', hasStore: true }, wanted), []);
+});
+
+t.test('settings are checked', async (t) => {
+  const hosts = { node1: { host: '10.0.0.11' } };
+  t.match(sshConfigSchema.parse({ hosts }), { user: 'root', port: 22, trustOnFirstUse: false });
+  const problems = (config: object) =>
+    sshConfigSchema
+      .safeParse(config)
+      .error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  t.match(problems({ hosts: { node1: { host: 'web3' } } }), [/hosts.node1.host: is a name/]);
+  t.match(problems({ hosts: { node1: { host: '10.0.0.11', hostKey: 'SHA256:abc' } } }), [/ssh-keyscan/]);
+  t.match(problems({ hosts, keyFile: 'id' }), [/must begin with/]);
+  t.match(problems({ hosts, bastion: { host: 'b' } }), [/bastion.hostKey/]);
+});
+
+t.test('no machine is worked on whose key is not known, or not the one that was pinned', async (t) => {
+  const dir = t.testdir({ state: {}, key: '' });
+  const keyFile = join(dir, 'key');
+  await writeFile(keyFile, sshd.clientKey.privateKey);
+  const bind = (host: object, more: object = {}) =>
+    sshProvisioner(
+      sshConfigSchema.parse({
+        ...{ user: 'operator', port: sshd.port, keyFile, ...more },
+        hosts: { node1: { host: '127.0.0.1', address: '10.98.0.11', ...host } },
+      }),
+      {
+        ...{
+          cluster: 'six',
+          stateDir: join(dir, 'state'),
+          cacheDir: dir,
+          progress: (line) => t.comment(line),
+        },
+        images: { node: '', seed: [] },
+      },
+    );
+  const spec = { name: 'node1', role: 'manager', index: 0 } as const;
+  const shown = fingerprintOf(pinOf(sshd.hostKey.publicKey));
+  const commands = sshd.commands.length;
+  await t.rejects(bind({}).create(spec, signal), {
+    needsHelp: true,
+    message: new RegExp(`shows ${escaped(shown)}`),
+  });
+  await t.rejects(bind({ hostKey: bastion.hostKey.publicKey }).create(spec, signal), {
+    needsHelp: true,
+    message: /does not show the host key/,
+  });
+  t.equal(sshd.commands.length, commands, 'nothing was run there');
+
+  // This machine is no node1: it is looked at, and left alone.
+  await t.rejects(bind({}, { trustOnFirstUse: true }).create(spec, signal), {
+    needsHelp: true,
+    message: /node1 calls itself .*; node1 has no address 10.98.0.11/s,
+  });
+  t.same(await bind({}).list(signal), [], 'it is not adopted');
+  t.match(JSON.parse(await readFile(join(dir, 'state', 'hosts', 'node1.json'), 'utf8')), {
+    hostKey: pinOf(sshd.hostKey.publicKey).toString('base64'),
+  });
+  const impostor = new FakeSshd();
+  const { port } = sshd;
+  await sshd.close();
+  impostor.port = port;
+  await impostor.listen();
+  t.teardown(() => impostor.close());
+  await t.rejects(bind({}, { trustOnFirstUse: true }).create(spec, signal), {
+    needsHelp: true,
+    message: /does not show the host key that it is pinned to/,
+  });
+  t.same(impostor.commands, []);
+  await t.rejects(bind({}).create({ ...spec, name: 'node9' }, signal), ProvisionError);
+});
+
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+}
