@@ -5,7 +5,7 @@ export interface Adoption {
   /** Drawn at adoption: another one means that the machine was released meanwhile, or installed anew. */
   readonly incarnation: string;
   readonly settingsHash: string;
-  /** Packages that came with us, and go with us. */
+  /** Packages that came with us, what they depend on included: they go with us, and no others. */
   readonly installed: readonly string[];
 }
 

@@ -16,7 +16,7 @@ import { untilAborted } from '../shared/until-aborted.ts';
 import type { SshConfig } from './config.ts';
 import { enginePackages, type HostFacts, readHostFacts, tools, whyNotAdopted } from './host-facts.ts';
 import { type HostRecord, HostRecords } from './host-records.ts';
-import { installPackages, keepAdoption, release, startEngine } from './host-scripts.ts';
+import { foreseePackages, installPackages, keepAdoption, release, startEngine } from './host-scripts.ts';
 import type { Adoption } from './labels.ts';
 
 /** Machines that are worked on at the same time. */
@@ -139,17 +139,19 @@ class SshProvisioner implements Provisioner {
     const engineIsOurs = engine === null || before?.installed.includes(enginePackage);
     const wanted = [...(engineIsOurs ? enginePackages[enginePackage] : []), ...tools];
     const lacking = wanted.filter((name) => !packages.includes(name));
+    const asked = lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
+    const foreseen = asked.length > 0 ? await run(node, foreseePackages, asked, signal, repository) : '';
+    const coming = foreseen.split('\n').filter((name) => name !== '');
     const adoption: Adoption = {
       ...{ cluster: this.#context.cluster, node: node.name, settingsHash },
       incarnation: before?.incarnation ?? randomUUID(),
-      installed: [...new Set([...(before?.installed ?? []), ...lacking])],
+      installed: [...new Set([...(before?.installed ?? []), ...coming])],
     };
     await run(node, keepAdoption, [], signal, JSON.stringify(adoption));
     if (!before) this.#context.progress(`adopted ${node.name} at ${node.address}`);
-    if (lacking.length > 0) {
+    if (coming.length > 0) {
       this.#context.progress(`installing on ${node.name}: ${lacking.join(' ')}`);
-      const asked = lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
-      await run(node, installPackages, asked, signal, repository);
+      await run(node, installPackages, asked, signal);
     }
     await run(node, startEngine, [], signal);
     return adoption;
@@ -271,15 +273,21 @@ function isOtherKey(error: unknown): boolean {
   return level === 'handshake' && /Host denied|host key/i.test(message);
 }
 
+/** Resolves with what the script printed. */
 async function run(
   node: NodeHandle,
   script: string,
   args: readonly string[],
   signal: AbortSignal,
   stdin?: string,
-): Promise<void> {
-  const { code, stderr } = await node.exec(script, args, stdin === undefined ? {} : { stdin }, signal);
-  if (code === 0) return;
+): Promise<string> {
+  const { code, stdout, stderr } = await node.exec(
+    script,
+    args,
+    stdin === undefined ? {} : { stdin },
+    signal,
+  );
+  if (code === 0) return stdout;
   const why = stderr.trim().split('\n').slice(-3).join('; ');
   throw new ProvisionError([`${node.name}: ${why || `a script ended with ${code}`}`]);
 }

@@ -74,6 +74,10 @@ apt-get -q -y purge docker.io docker-cli containerd runc >/dev/null
 apt-get -q -y autoremove --purge >/dev/null
 find /var/lib/docker -mindepth 1 -xdev -delete 2>/dev/null
 ip link del docker0 2>/dev/null
+# What somebody else's package left behind, and apt would clear away if it were asked to clean up.
+apt-get -q update >/dev/null
+apt-get -q -y install --no-install-recommends tree >/dev/null
+apt-mark auto tree >/dev/null
 ! command -v dockerd`;
 /** What somebody would look at who gets a server back. */
 const inventory = `
