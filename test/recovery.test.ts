@@ -528,6 +528,13 @@ t.test('recovery', async (t) => {
     t.same(told(1).instants.red, recovery.instants.red, 'with other members, too');
   });
 
+  t.test("a hole between rows is the observer's, and nobody's silence", async (t) => {
+    const present = (ms: number) => ms < effAt + 20_000 || ms > effAt + 24_000;
+    const recovery = judge({ age: withDips(dip(effAt, 10_000)), present, endMs: 130_000 });
+    t.equal(recovery.redundancy, 'kept');
+    t.equal(recovery.instants.red, undefined);
+  });
+
   t.test('whoever was replaced between two answers was gone between them', async (t) => {
     const views = (ms: number): Views => [
       { source: 'spark-driver', parts: { executors: 3 }, losses: ms >= effAt + 2_000 ? 1 : 0 },

@@ -22,14 +22,16 @@ export function judgeRedundancy(rows: readonly Sample[], orderedMs: number, offs
   const stories = new Map<ControlPlane, Story>();
   const heardAtMs = new Map<ControlPlane, number>();
   for (const [index, { atMs, views }] of rows.entries()) {
+    // A row without an answer tells of silence; a hole between rows is the observer's.
+    const previousMs = rows[index - 1]?.atMs ?? atMs;
     for (const view of views) {
       const story = stories.get(view.source);
-      const isBack = atMs - (heardAtMs.get(view.source) ?? atMs) > heardWithinMs;
+      const isBack = previousMs - (heardAtMs.get(view.source) ?? previousMs) > heardWithinMs;
       heardAtMs.set(view.source, atMs);
       // An answer stays in the rows until the next one.
       if (story?.last.atMs === view.atMs) continue;
       const shiftMs = view.source === 'swarm' ? offsetMs : 0;
-      const silentUntilMs = isBack ? rows[index - 1]!.atMs : undefined;
+      const silentUntilMs = isBack ? previousMs : undefined;
       stories.set(view.source, continued(story, view, { orderedMs, shiftMs, silentUntilMs }));
     }
   }
