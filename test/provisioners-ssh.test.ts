@@ -77,18 +77,32 @@ t.test('facts are read from what the machine says', async (t) => {
     ...['distribution debian 13', 'architecture x86_64', 'hostname node1', 'machine a1', 'address 10.0.0.11'],
     ...['clock 1700000000010000000', 'systemd yes', 'overlay yes', 'vxlan yes', 'disk 19531250'],
     ...['engine 26.1.5', 'swarm abc', 'port tcp/2377', 'port tcp/2377', 'package docker.io'],
-    'adoption {"cluster":"six","node":"node1","incarnation":"i","settingsHash":"h","installed":[]}',
+    'adoption {"cluster":"six","node":"node1","incarnation":"i","settingsHash":"h","installed":[],"complete":true}',
   ].join('\n');
   t.same(parseHostFacts(answer, { askedMs: 1_700_000_000_000, answeredMs: 1_700_000_000_012 }), {
     ...fine,
     ...{ engine: '26.1.5', swarm: 'abc', ports: ['tcp/2377'], packages: ['docker.io'] },
-    adoption: { cluster: 'six', node: 'node1', incarnation: 'i', settingsHash: 'h', installed: [] },
+    adoption: {
+      cluster: 'six',
+      node: 'node1',
+      incarnation: 'i',
+      settingsHash: 'h',
+      installed: [],
+      complete: true,
+    },
   });
 });
 
 t.test('a machine is taken as it is, or all reasons against it are told', async (t) => {
   t.same(whyNotAdopted(fine, wanted), []);
-  const adoption = { cluster: 'six', node: 'node1', incarnation: 'i', settingsHash: 'h', installed: [] };
+  const adoption = {
+    cluster: 'six',
+    node: 'node1',
+    incarnation: 'i',
+    settingsHash: 'h',
+    installed: [],
+    complete: true,
+  };
   const ours = { ...fine, adoption, swarm: 'abc', ports: ['tcp/2377'], diskBytes: 1e9 };
   t.same(whyNotAdopted(ours, wanted), [], 'in our swarm, and full of our images');
   t.match(whyNotAdopted({ ...ours, adoption: { ...adoption, cluster: 'other' } }, wanted), [

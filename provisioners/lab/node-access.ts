@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { ExecError } from '../contract.ts';
 import type { KeyPair } from '../shared/keys.ts';
-import { SshNode, type SshTarget } from '../shared/ssh-node.ts';
+import { openSshNode, type SshNode, type SshTarget } from '../shared/ssh-node.ts';
 import { runInside } from './engine-calls.ts';
 import { labels } from './labels.ts';
 
@@ -39,12 +39,9 @@ export const accessOf = (container: Docker.ContainerInfo, docker: Docker, key: K
 
 /** Logs in; the handle is the caller's to close. */
 export const logIn = async ({ target, letIn }: NodeAccess, signal: AbortSignal): Promise<SshNode> => {
-  const node = new SshNode(target);
   try {
-    await node.connect(signal);
-    return node;
+    return await openSshNode(target, signal);
   } catch (error) {
-    node.close();
     if (!letIn || causeOf(error)?.level !== 'client-authentication') throw error;
   }
   // Only now: before its sshd answers, a booting node would write its own key over ours.

@@ -7,6 +7,7 @@ import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext 
 import { ExecError, ProvisionError } from '../contract.ts';
 import { localDocker } from '../shared/docker-client.ts';
 import { generateKeyPair, type KeyPair, loadOrCreateKeyPair, pinOf } from '../shared/keys.ts';
+import { provisioning } from '../shared/provisioning.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
 import { nodeAddress } from './addresses.ts';
 import { ensureNetwork, removeNetwork } from './cluster-network.ts';
@@ -62,7 +63,7 @@ class LabProvisioner implements Provisioner {
   }
 
   async create(spec: MachineSpec, signal: AbortSignal): Promise<void> {
-    await this.#wrap(`${spec.name} could not be made`, signal, async () => {
+    await provisioning(`${spec.name} could not be made`, signal, async () => {
       const containers = await this.#containers(signal);
       const found = containers.find(({ Labels }) => Labels[labels.node] === spec.name);
       // One that was never started lost its maker on the way: nobody knows how much of its store is there.
@@ -74,7 +75,7 @@ class LabProvisioner implements Provisioner {
   }
 
   async destroy(name: string, signal: AbortSignal): Promise<void> {
-    await this.#wrap(`${name} could not be removed`, signal, async () => {
+    await provisioning(`${name} could not be removed`, signal, async () => {
       const found = await this.#find(name, signal);
       if (found && isOn(found)) await this.#thaw(found);
       if (found) await removeContainer(this.#docker.getContainer(found.Id));
@@ -86,7 +87,7 @@ class LabProvisioner implements Provisioner {
 
   async destroyShared(signal: AbortSignal): Promise<void> {
     const { cluster, stateDir } = this.#context;
-    await this.#wrap('what the nodes shared could not be removed', signal, async () => {
+    await provisioning('what the nodes shared could not be removed', signal, async () => {
       await removeLeftovers({ docker: this.#docker, cluster, folder: this.#seedFolder });
       await removeNetwork(this.#docker, cluster);
       await rm(this.#storeFolder, { recursive: true, force: true });
@@ -297,15 +298,6 @@ class LabProvisioner implements Provisioner {
     const started = work().finally(() => this.#inFlight.delete(what));
     this.#inFlight.set(what, started);
     return started;
-  }
-
-  async #wrap<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      if (signal.aborted || error instanceof ProvisionError) throw error;
-      throw new ProvisionError([`${what}: ${(error as Error).message.trim()}`], { cause: error });
-    }
   }
 }
 

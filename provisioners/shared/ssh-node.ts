@@ -210,6 +210,18 @@ export class SshNode implements NodeHandle {
   }
 }
 
+/** Logs in; the handle is the caller's to close. Rejects with an ExecError, and leaves nothing open. */
+export const openSshNode = async (target: SshTarget, signal: AbortSignal): Promise<SshNode> => {
+  const node = new SshNode(target);
+  try {
+    await node.connect(signal);
+    return node;
+  } catch (error) {
+    node.close();
+    throw error;
+  }
+};
+
 /**
  * The raw public key that an sshd offers, ed25519 rather than others; it is not logged in there. Rejects with an ExecError
  * when nobody answers.

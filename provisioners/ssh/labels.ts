@@ -7,6 +7,8 @@ export interface Adoption {
   readonly settingsHash: string;
   /** Packages that came with us, what they depend on included: they go with us, and no others. */
   readonly installed: readonly string[];
+  /** All of it came, and the engine ran: until then the machine is not ours, though something of us may be on it. */
+  readonly complete: boolean;
 }
 
 export const adoptionFile = '/var/lib/spark-failures/adoption.json';

@@ -5,11 +5,13 @@ import pLimit from 'p-limit';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, messageOf, ProvisionError } from '../contract.ts';
 import { fingerprintOf, pinOf } from '../shared/keys.ts';
+import { provisioning } from '../shared/provisioning.ts';
 import {
   offeredHostKey,
+  openSshNode,
   type SshDoor,
   type SshIdentity,
-  SshNode,
+  type SshNode,
   type SshTarget,
 } from '../shared/ssh-node.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
@@ -58,13 +60,13 @@ class SshProvisioner implements Provisioner {
 
   create(spec: MachineSpec, signal: AbortSignal): Promise<void> {
     return this.#limit(() =>
-      this.#wrap(`${spec.name} could not be adopted`, signal, () => this.#adopt(spec, signal)),
+      provisioning(`${spec.name} could not be adopted`, signal, () => this.#adopt(spec, signal)),
     );
   }
 
   destroy(name: string, signal: AbortSignal): Promise<void> {
     return this.#limit(() =>
-      this.#wrap(`${name} could not be released`, signal, () => this.#release(name, signal)),
+      provisioning(`${name} could not be released`, signal, () => this.#release(name, signal)),
     );
   }
 
@@ -100,7 +102,7 @@ class SshProvisioner implements Provisioner {
     const node = await this.#logIn(record, limit);
     try {
       const { adoption } = await readHostFacts(node, Date.now, limit);
-      if (!this.#isOurs(adoption, name)) return;
+      if (!this.#isOurs(adoption, name) || !adoption.complete) return;
       const { incarnation, settingsHash } = adoption;
       await this.#records.write({ ...record, incarnation, settingsHash });
     } finally {
@@ -146,14 +148,17 @@ class SshProvisioner implements Provisioner {
       ...{ cluster: this.#context.cluster, node: node.name, settingsHash },
       incarnation: before?.incarnation ?? randomUUID(),
       installed: [...new Set([...(before?.installed ?? []), ...coming])],
+      complete: false,
     };
-    await run(node, keepAdoption, [], signal, JSON.stringify(adoption));
+    const keep = (kept: Adoption) => run(node, keepAdoption, [], signal, JSON.stringify(kept));
+    await keep(adoption);
     if (!before) this.#context.progress(`adopted ${node.name} at ${node.address}`);
     if (coming.length > 0) {
       this.#context.progress(`installing on ${node.name}: ${lacking.join(' ')}`);
       await run(node, installPackages, asked, signal);
     }
     await run(node, startEngine, [], signal);
+    await keep({ ...adoption, complete: true });
     return adoption;
   }
 
@@ -206,12 +211,9 @@ class SshProvisioner implements Provisioner {
       ...(await this.#identity()),
       ...(bastion && { bastion }),
     };
-    const node = new SshNode(target);
     try {
-      await node.connect(signal);
-      return node;
+      return await openSshNode(target, signal);
     } catch (error) {
-      node.close();
       if (!isOtherKey(error)) throw error;
       throw helpless(
         [
@@ -244,16 +246,6 @@ class SshProvisioner implements Provisioner {
     const agent = process.env.SSH_AUTH_SOCK;
     if (agent) return { agent };
     throw helpless(['there is neither a keyFile nor an ssh agent (SSH_AUTH_SOCK)']);
-  }
-
-  async #wrap<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    try {
-      signal.throwIfAborted();
-      return await work();
-    } catch (error) {
-      if (signal.aborted || error instanceof ProvisionError) throw error;
-      throw new ProvisionError([`${what}: ${messageOf(error)}`], { cause: error });
-    }
   }
 }
 

@@ -120,6 +120,10 @@ await t.test(
     const adopting = bind().create(specs[0], cut.signal);
     setTimeout(() => cut.abort(new Error('cut off')), 4_000);
     await t.rejects(adopting, { message: 'cut off' });
+    t.match(JSON.parse(await output('node1', 'cat /var/lib/spark-failures/adoption.json')), {
+      complete: false,
+    });
+    t.same(await bind().list(signal), [], 'half adopted is not adopted, whoever looks');
     await bind().create(specs[0], signal);
     const [adopted] = await bind().list(signal);
     t.match(adopted, { name: 'node1', power: 'on' });
