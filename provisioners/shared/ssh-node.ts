@@ -22,7 +22,10 @@ export type SshDoor = SshIdentity & {
   readonly readyTimeoutMs?: number;
 };
 
-/** All that is needed to reach one machine, and to know that it is that machine. `host`: the address below, or where its port is published. */
+/**
+ * All that is needed to reach one machine, and to know that it is that machine. `host` is its address, or where its port is
+ * published.
+ */
 export type SshTarget = SshDoor & {
   readonly name: string;
   /** The address that its peers use. */
@@ -291,7 +294,7 @@ const loginOptions = (door: SshDoor): ssh2.ConnectConfig => ({
   hostVerifier: (key: Buffer) => key.equals(door.hostKey),
 });
 
-/** By the key's type, its first field: without them sshd may offer another key than the pinned one. SHA-1 is not among them. */
+/** By the key's type, its first field: without it sshd may offer another key than the pinned one. SHA-1 is left out. */
 const algorithmsOf = (publicKey: Buffer): ssh2.ServerHostKeyAlgorithm[] => {
   const type = publicKey.subarray(4, 4 + publicKey.readUInt32BE(0)).toString('latin1');
   return type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type as ssh2.ServerHostKeyAlgorithm];

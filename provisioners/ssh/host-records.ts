@@ -18,7 +18,10 @@ const recordSchema = z.object({
 /** How an adopted machine is reached, also when the manifest names it no more. */
 export type HostRecord = z.infer<typeof recordSchema>;
 
-/** A file for each machine in the state directory. What they say can be had from the machines again, but for keys that were trusted at first use. */
+/**
+ * A file for each machine in the state directory. What they say can be had from the machines again, but for keys that were
+ * trusted at first use.
+ */
 export class HostRecords {
   readonly #folder: string;
 

@@ -3,7 +3,10 @@ export const controlPlanes = ['spark-master', 'spark-driver', 'kafka', 'zookeepe
 /** One of them. */
 export type ControlPlane = (typeof controlPlanes)[number];
 
-/** Each is asked again half a second after its last answer, and waited for one second or two: silence for longer is not one slow answer. */
+/**
+ * Each is asked again half a second after its last answer, and waited for one second or two: a longer silence is not one
+ * slow answer.
+ */
 export const heardWithinMs = 3_000;
 
 /** One answer of a control plane. */

@@ -179,7 +179,7 @@ export class BenchLab {
     return docker(['exec', this.container(node), ...command], this.#signal);
   }
 
-  /** `docker OPTIONS CONTAINER COMMAND` on the node, for the running task there of a service, or its slot: `streaming_generator.2`. */
+  /** `docker OPTIONS CONTAINER COMMAND` on the node, for its running task of a service, or the slot `streaming_generator.2`. */
   async onTask(
     node: number,
     task: string,
