@@ -69,29 +69,24 @@ export interface OrphanReport {
 
 /**
  * Heals what is on a node and belongs to no run in progress: what a closed run left, what nobody knows and nobody will
- * heal, marks without a run. Somebody else's run is left to its own switch as long as that is armed, but counts.
+ * heal, marks without a run. Somebody else's run is left to its own switch as long as that is armed, but counts. Only what
+ * is so at two looks is healed: a run that begins or ends while it is looked at is in one of them.
  */
 export async function healOrphans(
   node: NodeHandle,
-  { scripts, standings, armedBefore }: OrphanPorts,
+  ports: OrphanPorts,
   signal: AbortSignal,
 ): Promise<OrphanReport> {
-  const found = await scanOrphans(node, scripts, signal);
-  if (found.length === 0) return { healed: [], left: [], arming: [] };
-  const standingOf = await standings();
-  const runs = found.flatMap((remnant) => (remnant.kind === 'run' ? [remnant] : []));
-  const kept = runs.filter(({ run: name, life }) => {
-    const standing = standingOf(runIdOf(name));
-    if (standing === 'ours') return true;
-    if (life === 'arming') return !armedBefore.has(name);
-    return standing === 'unknown' && life === 'pending';
-  });
-  const isKept = (name: string) => kept.some(({ run: other }) => other === name);
-  const orphans = runs.filter(({ run: name }) => !isKept(name));
+  const { scripts } = ports;
+  const first = await lookForOrphans(node, ports, signal);
+  const second = first.hasWork ? await lookForOrphans(node, ports, signal) : first;
+  const { found, kept, standingOf } = second;
+  const wasThere = (remnant: Remnant) => first.found.some((before) => mayBe(remnant, before));
+  const orphans = second.orphans.filter(({ run: name }) => first.orphans.some((each) => each.run === name));
   for (const { run: name, state } of orphans) await letGo(node, name, state, scripts, signal);
   const afterRuns = orphans.length > 0 ? await scanOrphans(node, scripts, signal) : found;
   // As long as a run is in force here its marks are its own; those of the ones just healed are gone with them.
-  const marks = kept.length > 0 ? [] : afterRuns.filter(({ kind }) => kind === 'mark');
+  const marks = kept.length > 0 ? [] : afterRuns.filter((each) => each.kind === 'mark' && wasThere(each));
   if (marks.length > 0) await run(node, scripts.deadMan('sweep.sh'), [], signal).catch(ignoreFailure);
   const now = marks.length > 0 ? await scanOrphans(node, scripts, signal) : afterRuns;
   const isGone = (before: Remnant) => !now.some((still) => mayBe(still, before));
@@ -104,6 +99,28 @@ export async function healOrphans(
     left: now.filter(isLeft),
     arming: kept.filter(({ life }) => life === 'arming').map(({ run: name }) => name),
   };
+}
+
+type FoundRun = Extract<Remnant, { kind: 'run' }>;
+
+/** What is on a node, and what of it is nobody's. */
+async function lookForOrphans(
+  node: NodeHandle,
+  { scripts, standings, armedBefore }: OrphanPorts,
+  signal: AbortSignal,
+) {
+  const found = await scanOrphans(node, scripts, signal);
+  const standingOf: (runId: string) => Standing = found.length > 0 ? await standings() : () => 'unknown';
+  const runs = found.flatMap((remnant): FoundRun[] => (remnant.kind === 'run' ? [remnant] : []));
+  const kept = runs.filter(({ run: name, life }) => {
+    const standing = standingOf(runIdOf(name));
+    if (standing === 'ours') return true;
+    if (life === 'arming') return !armedBefore.has(name);
+    return standing === 'unknown' && life === 'pending';
+  });
+  const orphans = runs.filter((each) => !kept.includes(each));
+  const hasWork = orphans.length > 0 || (kept.length === 0 && found.some(({ kind }) => kind === 'mark'));
+  return { found, kept, orphans, standingOf, hasWork };
 }
 
 /** A run that is healed is not healed again: what it saved may be older than a later run's change. */

@@ -250,6 +250,41 @@ t.test('the search for orphaned faults', async (t) => {
     t.same(world.nodes[0]!.calls, ['scan.sh']);
   });
 
+  t.test('never takes a run for an orphan that ended while it looked', async (t) => {
+    for (const injected of [true, false]) {
+      const world = new World();
+      world.active = ['s'];
+      world.records.push(record());
+      world.leave(0, 's-1-f-1-abc', 60_000, { injected });
+      if (injected) world.nodes[0]!.marks.add('drop SF-1');
+      world.nodes[0]!.mood.after = async (script) => {
+        if (script !== 'scan.sh' || world.records.length > 1) return;
+        world.records.push(record({ outcome: 'Healed' }));
+        world.nodes[0]!.runs.clear();
+        world.nodes[0]!.broken.clear();
+        world.nodes[0]!.marks.clear();
+      };
+      await world.scan();
+      t.same(world.nodes[0]!.calls, ['scan.sh', 'scan.sh'], 'it is looked at again');
+      t.same([world.healed, world.said], [[], []], 'no trial is spoilt by it');
+      t.equal(await world.orphans(), 0);
+    }
+  });
+
+  t.test('never sweeps the marks of a run that began while it looked', async (t) => {
+    const world = new World();
+    world.active = ['s'];
+    world.nodes[0]!.marks.add('drop SF-1'); // listed after the runs were
+    world.nodes[0]!.mood.after = async (script) => {
+      if (script !== 'scan.sh' || world.records.length > 0) return;
+      world.records.push(record());
+      world.leave(0, 's-1-f-1-abc', 60_000);
+    };
+    await world.scan();
+    t.same(world.nodes[0]!.calls, ['scan.sh', 'scan.sh']);
+    t.same(world.left, ['s-1-f-1-abc.0', 'drop SF-1']);
+  });
+
   t.test("leaves another controller's run to its own switch, counts it, and says so once", async (t) => {
     const world = new World();
     world.leave(0, 'theirs-1-f-1-xyz', 300_000);
@@ -282,7 +317,7 @@ t.test('the search for orphaned faults', async (t) => {
       world.records.push(record({ outcome: 'Healed' }));
       world.leave(0, 's-1-f-1-abc', 60_000, { injected: false, healed: true });
       await world.scan();
-      t.same(world.nodes[0]!.calls, ['scan.sh', 'disarm.sh', 'scan.sh']);
+      t.same(world.nodes[0]!.calls, ['scan.sh', 'scan.sh', 'disarm.sh', 'scan.sh']);
       t.same(world.left, []);
     },
   );

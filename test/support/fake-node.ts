@@ -43,6 +43,8 @@ interface Mood {
   remembers: boolean;
   /** Hook before a script acts, for instance to block it. */
   before?: (script: string) => Promise<void>;
+  /** Hook after a script has acted, and before its answer comes. */
+  after?: (script: string) => Promise<void>;
 }
 
 const bootMs = 1_000_000;
@@ -114,6 +116,7 @@ export class FakeNode implements NodeHandle {
     await this.#loseConnection(signal);
     this.fireSwitches();
     const stdout = this.#answer(name, args);
+    await this.mood.after?.(name);
     await this.#loseConnection(signal);
     if (stdout === undefined) return { code: 1, signal: null, stdout: '', stderr: `${name} failed` };
     const started = ['scan.sh', 'ask.sh'].includes(name) ? '' : `started ${this.#uptime()}\n`;
