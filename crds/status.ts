@@ -52,7 +52,13 @@ export const clusterStatusSchema = z.object({
   ...common,
   inventory: inventorySchema,
   nodes: z
-    .object({ desired: count, ready: count, managers: count, unreachable: names })
+    .object({
+      ...{ desired: count, ready: count, managers: count, unreachable: names },
+      trustedOnFirstUse: z
+        .record(z.string(), z.string())
+        .exactOptional()
+        .describe('Fingerprints of host keys that were taken at first contact, by machine.'),
+    })
     .describe('How many machines are asked for, and how many the swarm calls ready.'),
 });
 

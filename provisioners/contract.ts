@@ -92,6 +92,8 @@ export interface Machine {
   readonly incarnation: string;
   /** Hash of the settings it was made with: another hash in the manifest means replacement. */
   readonly settingsHash: string;
+  /** Fingerprint of its host key, where that was taken at first contact and nobody has pinned it. */
+  readonly trustedKey?: string;
 }
 
 /** The provisioner of one cluster, bound to its config. Every call is idempotent by node name. */
@@ -99,6 +101,8 @@ export interface Provisioner {
   readonly name: string;
   /** Hash of the machine settings that the manifest asks for (compare with `Machine.settingsHash`). */
   settingsHash(spec: MachineSpec): string;
+  /** What is paid for by the hour, as people call it: `m6i.large, spot`. */
+  shape?(spec: MachineSpec): string;
   list(signal: AbortSignal): Promise<readonly Machine[]>;
   /** Makes the machine (or powers on the one that exists); resolves when its sshd answers and its engine runs. */
   create(spec: MachineSpec, signal: AbortSignal): Promise<void>;
@@ -110,6 +114,16 @@ export interface Provisioner {
   connect(machine: Machine, signal: AbortSignal): Promise<NodeHandle>;
   /** Where the provisioner can pull the plug. */
   readonly power?: PowerSwitch;
+  /** Where more than the machines is kept as it should be. */
+  readonly shared?: SharedInfrastructure;
+}
+
+/** What the machines of a cluster share, beyond their lives: networks, rules, keys. */
+export interface SharedInfrastructure {
+  /** In words, what is not there or not as it should be; empty when nothing is to be done. */
+  lacks(signal: AbortSignal): Promise<readonly string[]>;
+  /** Makes and mends it. `create` does so, too. */
+  ensure(signal: AbortSignal): Promise<void>;
 }
 
 /** What happens to one machine happens in the order of the calls, whichever were aborted. */

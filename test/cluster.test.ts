@@ -320,6 +320,32 @@ t.test('plan of a cluster', async (t) => {
     },
   );
 
+  t.test('mends what machines share before one is made on it, and tells what machines cost', async (t) => {
+    const world = new World();
+    let lacks = ['vpc is not there', 'group lets in tcp 8080 from 0.0.0.0/0'];
+    world.provisioner.shape = ({ role }) => (role === 'manager' ? 'm6i.large' : 'm6i.large, spot');
+    world.provisioner.shared = {
+      lacks: async () => lacks,
+      ensure: async () => {
+        world.swarm.write('ensureShared');
+        lacks = [];
+      },
+    };
+    const plan = await world.plan();
+    const lines = formatPlan('small', plan).split('\n');
+    t.equal(lines[1], '  ~ ensure-shared   small: vpc is not there; group lets in tcp 8080 from 0.0.0.0/0');
+    t.equal(lines[2], '  + create-machine  node1: manager, m6i.large, the machine does not exist');
+    t.equal(lines.at(-2), '  i 3 machine-hours each hour, 72 a day: 1 x m6i.large; 2 x m6i.large, spot');
+    for (const step of plan.steps.filter(({ kind }) => kind === 'create-machine'))
+      t.same(step.after, ['ensure-shared/small']);
+    await world.converge();
+    t.equal(world.swarm.writes[0], 'ensureShared');
+    t.equal(world.condition('Ready')?.status, 'True');
+    lacks = ['routes has no way out'];
+    t.same(ids(await world.plan()), ['ensure-shared/small'], 'also when all machines are there');
+    world.reconciler.close();
+  });
+
   t.test('that is as desired is empty', async (t) => {
     const world = await convergedWorld();
     const plan = await world.plan();
@@ -982,6 +1008,29 @@ t.test('the reconciler', async (t) => {
     };
     await t.rejects(world.pass(), /cannot be listed/);
     t.equal((await scrapeMetrics(world.metrics)).get('sparkfailures_cluster_ready{cluster="small"}'), 0);
+    world.reconciler.close();
+  });
+
+  t.test('is Stalled when only somebody can mend why its machines cannot be listed', async (t) => {
+    const world = await convergedWorld();
+    for (const needsHelp of [false, true]) {
+      world.provisioner.beforeCall = () => {
+        throw new ProvisionError(['the credentials have expired'], { needsHelp });
+      };
+      await t.rejects(world.pass(), /have expired/);
+      t.match(world.condition('Ready'), { status: 'False', reason: 'ProvisionFailed' });
+      t.equal(world.condition('Stalled')?.status === 'True', needsHelp);
+    }
+    world.reconciler.close();
+  });
+
+  t.test('tells which host keys were taken at first contact', async (t) => {
+    const world = await convergedWorld();
+    t.equal(world.statuses.get('small')?.nodes.trustedOnFirstUse, undefined);
+    const node2 = world.provisioner.machines.get('node2')!;
+    world.provisioner.machines.set('node2', { ...node2, trustedKey: 'SHA256:abc' });
+    await world.pass();
+    t.same(world.statuses.get('small')?.nodes.trustedOnFirstUse, { node2: 'SHA256:abc' });
     world.reconciler.close();
   });
 

@@ -178,9 +178,16 @@ t.test('no machine is worked on whose key is not known, or not the one that was 
     message: /node1 calls itself .*; node1 has no address 10.98.0.11/s,
   });
   t.same(await bind({}).list(signal), [], 'it is not adopted');
-  t.match(JSON.parse(await readFile(join(dir, 'state', 'hosts', 'node1.json'), 'utf8')), {
-    hostKey: pinOf(sshd.hostKey.publicKey).toString('base64'),
-  });
+  const file = join(dir, 'state', 'hosts', 'node1.json');
+  const record = JSON.parse(await readFile(file, 'utf8'));
+  t.match(record, { hostKey: pinOf(sshd.hostKey.publicKey).toString('base64'), isTrusted: true });
+  await writeFile(file, JSON.stringify({ ...record, incarnation: 'i', settingsHash: 'h' }));
+  t.match(
+    await bind({}).list(signal),
+    [{ name: 'node1', trustedKey: shown }],
+    'told as long as nobody pins it',
+  );
+  await writeFile(file, JSON.stringify(record));
   const impostor = new FakeSshd();
   const { port } = sshd;
   await sshd.close();

@@ -14,10 +14,10 @@ import { engineGateway } from '../controller/swarm/docker-gateways.ts';
 import { quantityBytes } from '../crds/quantity.ts';
 import { provisionerCatalog } from '../provisioners/catalog.ts';
 import { ExecError, ProvisionError } from '../provisioners/contract.ts';
-import { nodeAddress, overlap, parseSubnet, subnetOf } from '../provisioners/lab/addresses.ts';
 import { labConfigSchema } from '../provisioners/lab/config.ts';
 import { machineHostConfig, nodeContainerOptions } from '../provisioners/lab/node-container.ts';
 import { endPowerSwitch, throwPowerSwitch } from '../provisioners/lab/power-switch.ts';
+import { nodeAddress, overlap, parseSubnet, subnetOf } from '../provisioners/shared/addresses.ts';
 import { ChannelSlots, type Lane } from '../provisioners/shared/channel-slots.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
 import { generateKeyPair, loadOrCreateKeyPair, pinOf } from '../provisioners/shared/keys.ts';
@@ -424,7 +424,10 @@ t.test('what a machine offers is read in one round trip', async (t) => {
 });
 
 /** What a manifest has to say at least. */
-const leastSettings: Readonly<Record<string, object>> = { ssh: { hosts: { node1: { host: '192.0.2.1' } } } };
+const leastSettings: Readonly<Record<string, object>> = {
+  ssh: { hosts: { node1: { host: '192.0.2.1' } } },
+  ec2: { region: 'eu-central-1', sshFrom: ['203.0.113.4/32'] },
+};
 
 t.test('every provisioner of the catalogue can be bound with its default settings', async (t) => {
   const context = {

@@ -38,6 +38,9 @@ function clusterLines(name: string, status: ClusterStatus): string[] {
   return [
     `ClusterSpec ${name}`,
     `Nodes: ${nodes.ready} of ${nodes.desired} ready, ${nodes.managers} managers${unreachable(nodes.unreachable)}`,
+    ...Object.entries(nodes.trustedOnFirstUse ?? {}).map(
+      ([node, key]) => `Trusted at first use: ${node} ${key}`,
+    ),
     `Stacks: ${inventory.stacks.join(', ') || 'none'}; ${inventory.services.length} services`,
     ...commonLines(status),
   ];

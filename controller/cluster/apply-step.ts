@@ -42,6 +42,9 @@ export async function applyStep(
 /** The one list of what a step can do. */
 async function perform(step: Step, work: StepWork): Promise<StepOutcome | undefined> {
   switch (step.kind) {
+    case 'ensure-shared':
+      work.mayWrite();
+      return nothing(work.provisioner.shared?.ensure(work.signal) ?? Promise.resolve());
     case 'create-machine':
       return nothing(createMachine(step.spec, work));
     case 'verify-engine':

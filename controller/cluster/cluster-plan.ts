@@ -18,7 +18,8 @@ export type RemovalKind = 'remove-service' | 'remove-network' | 'remove-config' 
 
 /** What one step does, as plain data: a plan can be printed, compared and tested, and holds no functions. */
 export type StepAction =
-  | { readonly kind: 'create-machine'; readonly spec: MachineSpec }
+  | { readonly kind: 'ensure-shared' }
+  | { readonly kind: 'create-machine'; readonly spec: MachineSpec; readonly shape?: string }
   | { readonly kind: 'verify-engine' }
   | { readonly kind: 'init-swarm' }
   | { readonly kind: 'join-swarm'; readonly role: Role; readonly leaveFirst: boolean }

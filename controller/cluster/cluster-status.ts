@@ -54,7 +54,8 @@ export function failureConditions(
   error: unknown,
   nowMs: number,
 ): Condition[] {
-  const stalled = error instanceof StateError; // nothing is begun that could not be remembered
+  const needsSomebody = error instanceof ProvisionError && error.needsHelp;
+  const stalled = error instanceof StateError || needsSomebody; // nothing is begun that could not be remembered
   return setConditions(
     before,
     { ...notReady(failureReason(error), messageOf(error)), stalled },
@@ -126,6 +127,7 @@ function notReady(reason: ConditionReason, message: string): Verdict {
 }
 
 const failureReasons: { readonly [kind in StepKind]?: ConditionReason } = {
+  'ensure-shared': 'ProvisionFailed',
   'create-machine': 'ProvisionFailed',
   'destroy-machine': 'ProvisionFailed',
   'destroy-shared': 'ProvisionFailed',
@@ -155,7 +157,11 @@ function listFindings(findings: readonly Finding[]): string {
 export function countNodes(desired: DesiredCluster, observed: ObservedCluster): ClusterStatus['nodes'] {
   const looks = desired.nodes.map(({ name }) => ({ name, look: machineOf(observed, name)?.look }));
   const members = looks.map(({ name, look }) => findSwarmNode(name, look, observed.swarm?.nodes));
+  const trusted = observed.machines.flatMap(({ machine: { name, trustedKey } }) =>
+    trustedKey === undefined ? [] : [[name, trustedKey] as const],
+  );
   return {
+    ...(trusted.length > 0 && { trustedOnFirstUse: Object.fromEntries(trusted) }),
     desired: desired.nodes.length,
     ready: members.filter((node) => node?.Status.State === 'ready').length,
     managers: members.filter((node) => node?.ManagerStatus?.Reachability === 'reachable').length,

@@ -10,6 +10,7 @@ export function formatPlan(cluster: string, plan: ClusterPlan): string {
     ...formatFindings('... waiting', plan.waiting),
     ...formatFindings('! problem', plan.problems),
     ...formatFindings('i note', plan.notes),
+    ...formatHours(plan.steps),
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -26,9 +27,22 @@ function formatStep(step: Step, width: number): readonly string[] {
 function reasonOf(step: Step): string {
   if (step.kind === 'update-service') return `${countOf(step.differences.length, 'difference')}`;
   if (step.kind === 'deliver-images') return `${step.images.join(', ')}: ${step.reason}`;
-  if (step.kind === 'create-machine') return `${step.spec.role}, ${step.reason}`;
+  if (step.kind === 'create-machine')
+    return [step.spec.role, step.shape, step.reason].filter(Boolean).join(', ');
   if (step.kind === 'join-swarm') return `as a ${step.role}: ${step.reason}`;
   return step.reason;
+}
+
+/** What the machines that would be made cost in time; what an hour of each costs its provisioner's price list tells. */
+function formatHours(steps: readonly Step[]): readonly string[] {
+  const shapes = steps.flatMap((each) => (each.kind === 'create-machine' ? (each.shape ?? []) : []));
+  if (shapes.length === 0) return [];
+  const counts = [...new Set(shapes)].map(
+    (shape) => `${shapes.filter((each) => each === shape).length} x ${shape}`,
+  );
+  return [
+    `  i ${countOf(shapes.length, 'machine-hour')} each hour, ${24 * shapes.length} a day: ${counts.join('; ')}`,
+  ];
 }
 
 function signOf({ kind }: Step): string {

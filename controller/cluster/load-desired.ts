@@ -13,7 +13,7 @@ const ALLOW_PRUNE = 'spark-failures.io/allow-prune';
 const REPLACE_NODES = 'spark-failures.io/replace-nodes';
 
 interface DesiredSources {
-  readonly provisioner: Pick<Provisioner, 'settingsHash'>;
+  readonly provisioner: Pick<Provisioner, 'settingsHash' | 'shape'>;
   readonly loadStack: LoadStack;
   /** What compose files see beside their own `env` and the checkpoint's. */
   readonly variables: Readonly<Record<string, string>>;
@@ -53,7 +53,10 @@ export async function loadDesired(
   return {
     name: cluster,
     nodes: spec.nodes.map(({ name, role, labels }, index) => {
-      return { name, role, labels, settingsHash: provisioner.settingsHash({ name, role, index }) };
+      const machine = { name, role, index };
+      const shape = provisioner.shape?.(machine);
+      const settingsHash = provisioner.settingsHash(machine);
+      return { name, role, labels, settingsHash, ...(shape !== undefined && { shape }) };
     }),
     stacks,
     brokenStacks: loaded.flatMap((result) => ('broken' in result ? [result.broken] : [])),

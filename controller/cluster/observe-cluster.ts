@@ -4,7 +4,7 @@ import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './plan-con
 
 /** Where a cluster is looked at from. */
 interface Viewpoint {
-  readonly provisioner: Pick<Provisioner, 'list'>;
+  readonly provisioner: Pick<Provisioner, 'list' | 'shared'>;
   readonly pool: NodePool;
 }
 
@@ -19,14 +19,18 @@ export async function observeCluster(
   signal: AbortSignal,
 ): Promise<ObservedCluster> {
   // Last pass's managers will do for most passes: their lists are read while the machines are listed.
-  const [machines, early] = await Promise.all([provisioner.list(signal), readSwarm(pool, signal)]);
+  const [machines, sharedLacks, early] = await Promise.all([
+    provisioner.list(signal),
+    provisioner.shared?.lacks(signal) ?? [],
+    readSwarm(pool, signal),
+  ]);
   pool.sync(machines);
   const first = await lookAtAll(machines, pool, signal);
   const read = early.swarm ? early : { ...early, ...(await readSwarm(pool, signal)) };
   const doubtful = first.filter((seen) => isDoubtful(seen, read.swarm));
   for (const { machine } of doubtful) pool.doubt(machine.name);
   const looks = doubtful.length > 0 ? await lookAtAll(machines, pool, signal) : first;
-  return { machines: looks, ...read };
+  return { machines: looks, ...read, ...(sharedLacks.length > 0 && { sharedLacks }) };
 }
 
 function lookAtAll(

@@ -33,6 +33,8 @@ export interface DesiredNode {
   readonly role: Role;
   readonly labels: Labels;
   readonly settingsHash: string;
+  /** What is paid for by the hour, as its provisioner calls it; absent where nothing is. */
+  readonly shape?: string;
 }
 
 /** A stack whose compose file could not be used: nothing of it is changed, and nothing at all is pruned. */
@@ -97,6 +99,8 @@ export interface ObservedCluster {
   readonly swarm?: ObservedSwarm;
   /** Why no manager answered, when one should have. */
   readonly swarmError?: string;
+  /** In words, what of that which machines share is not as it should be; absent when nothing is to be done. */
+  readonly sharedLacks?: readonly string[];
 }
 
 /** The machine of that name, if it exists. */

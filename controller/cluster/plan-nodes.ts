@@ -14,13 +14,14 @@ export function planNodes(context: PlanContext): PlanPart {
     initializer === undefined
       ? undefined
       : step(initializer, 'no machine is in a swarm yet', [], { kind: 'init-swarm' });
-  const chain: ManagerChain = { init, last: init };
+  const chain: ManagerChain = { init, last: init, shared: ensureShared(context) };
   // The manager that makes the swarm comes first: everyone else joins what it made.
   const order = [...context.desired.nodes].sort(
     (a, b) => Number(b.name === initializer) - Number(a.name === initializer),
   );
   const made = order.map((node) => planNode(node, chain, context));
-  const present = joinParts([swarmTrouble(context, initializer), ...made]);
+  const shared = { steps: chain.shared ? [chain.shared] : [] };
+  const present = joinParts([shared, swarmTrouble(context, initializer), ...made]);
   return joinParts([present, planRemoval(context, present.steps)]);
 }
 
@@ -28,6 +29,12 @@ export function planNodes(context: PlanContext): PlanPart {
 interface ManagerChain {
   readonly init: Step | undefined;
   last: Step | undefined;
+  /** What machines are made on. */
+  readonly shared: Step | undefined;
+}
+
+function ensureShared({ desired, observed: { sharedLacks } }: PlanContext): Step | undefined {
+  return sharedLacks && step(desired.name, sharedLacks.join('; '), [], { kind: 'ensure-shared' });
 }
 
 function swarmTrouble({ observed, desired }: PlanContext, initializer: string | undefined): PlanPart {
@@ -52,16 +59,22 @@ const otherSettings =
   'was made with other settings than the manifest asks for; the annotation spark-failures.io/replace-nodes lets workers be replaced one by one';
 
 function planNewMachine(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
-  const create = createStep(node, 'the machine does not exist', context);
+  const create = createStep(node, 'the machine does not exist', chain, context);
   const verify = step(node.name, 'the machine is new', [create], { kind: 'verify-engine' });
   const entry = enterSwarm(node, verify, chain, context, false);
   return { steps: [create, verify, ...entry, ...deliver(node, verify, {}, context)] };
 }
 
-function createStep(node: DesiredNode, reason: string, { desired }: PlanContext): Step {
-  const { name, role } = node;
+function createStep(
+  node: DesiredNode,
+  reason: string,
+  { shared }: ManagerChain,
+  { desired }: PlanContext,
+): Step {
+  const { name, role, shape } = node;
   const spec = { name, role, index: desired.nodes.indexOf(node) };
-  return step(name, reason, [], { kind: 'create-machine', spec });
+  const action = { kind: 'create-machine' as const, spec, ...(shape !== undefined && { shape }) };
+  return step(name, reason, [shared], action);
 }
 
 /** From an engine that is in no swarm to a labelled member. */
@@ -101,7 +114,7 @@ function planExisting(
   const { name } = node;
   switch (look.state) {
     case 'off': {
-      const create = createStep(node, 'the machine is powered off', context);
+      const create = createStep(node, 'the machine is powered off', chain, context);
       return { steps: [create, step(name, 'the machine was off', [create], { kind: 'verify-engine' })] };
     }
     case 'connecting':

@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import type Docker from 'dockerode';
 import { ProvisionError } from '../contract.ts';
-import { overlap, parseSubnet, subnetOf } from './addresses.ts';
+import { overlap, parseSubnet, subnetOf } from '../shared/addresses.ts';
 import { createNetwork, ignoring } from './engine-calls.ts';
 import { labels, networkName } from './labels.ts';
 

@@ -2,7 +2,7 @@ import { isIPv4 } from 'node:net';
 import { z } from 'zod';
 import { quantityField } from '../../crds/quantity.ts';
 import { OVERLAY_POOL } from '../contract.ts';
-import { overlap, parseSubnet, readSubnet } from './addresses.ts';
+import { overlap, parseSubnet, readSubnet } from '../shared/addresses.ts';
 
 const nowhere = { first: -1, last: -1 };
 

@@ -1,11 +1,7 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readdir, readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { endSwitch, throwSwitch } from '../shared/detached-switch.ts';
 import { engineSocket } from '../shared/docker-client.ts';
 import { thawScript } from './engine-calls.ts';
 
-const pollMs = 50;
 /** The word by which a switch is found among the processes of this host, before the id of its container. */
 const mark = 'sf-power-switch';
 
@@ -39,45 +35,12 @@ until docker start "$1"; do
   wait_for 2
 done`;
 
-/** Starts the switch, as a process of a session of its own; resolves when it exists. */
-export const throwPowerSwitch = async (
-  containerId: string,
-  untilMs: number,
-  least = leastMs,
-): Promise<void> => {
-  const words = [containerId, ...[untilMs, least].map((ms) => String(Math.ceil(ms / 1000)))];
-  const child = spawn('sh', ['-c', script, mark, ...words], { detached: true, stdio: 'ignore' });
-  await once(child, 'spawn');
-  child.unref();
+/** Starts the switch; resolves when it exists. */
+export const throwPowerSwitch = (containerId: string, untilMs: number, least = leastMs): Promise<void> => {
+  const seconds = [untilMs, least].map((ms) => String(Math.ceil(ms / 1000)));
+  return throwSwitch('sh', ['-c', script, mark, containerId, ...seconds]);
 };
 
 /** Lets the switch of a container, if there is one, put it on again as soon as it may; resolves when it has. */
-export const endPowerSwitch = async (containerId: string, signal: AbortSignal): Promise<void> => {
-  for (;;) {
-    const pids = await switchesOf(containerId);
-    if (pids.length === 0) return;
-    for (const pid of pids) tell(pid);
-    await sleep(pollMs, undefined, { signal });
-  }
-};
-
-const tell = (pid: number): void => {
-  try {
-    process.kill(pid, 'SIGTERM');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // ended meanwhile
-  }
-};
-
-/** From the world, not from memory: whoever started it may be dead. */
-const switchesOf = async (containerId: string): Promise<readonly number[]> => {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(
-    pids.map(async (pid) => {
-      const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-      const at = words.indexOf(mark);
-      return at > 0 && words[at - 2] === '-c' && words[at + 1] === containerId ? [Number(pid)] : [];
-    }),
-  );
-  return found.flat();
-};
+export const endPowerSwitch = (containerId: string, signal: AbortSignal): Promise<void> =>
+  endSwitch(mark, containerId, signal);

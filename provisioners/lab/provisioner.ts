@@ -5,11 +5,12 @@ import type Docker from 'dockerode';
 import { quantityBytes } from '../../crds/quantity.ts';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, ProvisionError } from '../contract.ts';
+import { nodeAddress } from '../shared/addresses.ts';
 import { localDocker } from '../shared/docker-client.ts';
 import { generateKeyPair, type KeyPair, loadOrCreateKeyPair, pinOf } from '../shared/keys.ts';
 import { provisioning } from '../shared/provisioning.ts';
+import { Turns } from '../shared/turns.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
-import { nodeAddress } from './addresses.ts';
 import { ensureNetwork, removeNetwork } from './cluster-network.ts';
 import type { LabConfig } from './config.ts';
 import { createContainer, ignoring, removeContainer, runInside, thawScript } from './engine-calls.ts';
@@ -32,18 +33,18 @@ class LabProvisioner implements Provisioner {
   readonly name = 'lab';
   readonly power = {
     off: (name: string, signal: AbortSignal) =>
-      this.#inTurn(name, signal, () => this.#powerOff(name, signal)),
-    on: (name: string, signal: AbortSignal) => this.#inTurn(name, signal, () => this.#powerOn(name, signal)),
+      this.#turns.take(name, signal, () => this.#powerOff(name, signal)),
+    on: (name: string, signal: AbortSignal) =>
+      this.#turns.take(name, signal, () => this.#powerOn(name, signal)),
     offUntil: (name: string, untilMs: number, signal: AbortSignal) =>
-      this.#inTurn(name, signal, () => this.#powerOffUntil(name, untilMs, signal)),
+      this.#turns.take(name, signal, () => this.#powerOffUntil(name, untilMs, signal)),
   };
   readonly #config: LabConfig;
   readonly #context: ProvisionerContext;
   readonly #docker: Docker;
   /** What several nodes need at the same time is done once for all who wait for it. */
   readonly #inFlight = new Map<string, Promise<unknown>>();
-  /** The last call of each machine's power switch. */
-  readonly #turns = new Map<string, Promise<void>>();
+  readonly #turns = new Turns();
 
   constructor(config: LabConfig, context: ProvisionerContext) {
     this.#config = config;
@@ -212,13 +213,6 @@ class LabProvisioner implements Provisioner {
     const { Id } = await this.#get(name, signal);
     await endPowerSwitch(Id, signal);
     return this.#get(name, signal);
-  }
-
-  /** One after the other, also when whoever waits for them has given up; an engine that hangs holds nobody. */
-  #inTurn(name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(work, work);
-    this.#turns.set(name, turn);
-    return untilAborted(turn, signal);
   }
 
   #containers(signal: AbortSignal): Promise<Docker.ContainerInfo[]> {

@@ -22,11 +22,12 @@ export const generateKeyPair = (comment: string): KeyPair => {
   }
 };
 
-/** Reads the private key at `path`, or makes one (0600, its folder 0700) when there is none. */
-export const loadOrCreateKeyPair = async (path: string, comment: string): Promise<KeyPair> => {
-  const found = await readKeyPair(path);
-  if (found) return found;
-  const made = generateKeyPair(comment);
+/** Reads the private key at `path`, or makes one when there is none. */
+export const loadOrCreateKeyPair = async (path: string, comment: string): Promise<KeyPair> =>
+  (await readKeyPair(path)) ?? keepKeyPair(path, generateKeyPair(comment));
+
+/** Writes a private key (0600, its folder 0700) where there is none; resolves with the one that is there then. */
+export const keepKeyPair = async (path: string, made: KeyPair): Promise<KeyPair> => {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await writeOnce(path, made.privateKey);
   return (await readKeyPair(path)) ?? made;
@@ -43,7 +44,8 @@ export const pinOf = (publicKey: string): Buffer => {
 export const fingerprintOf = (publicKey: Buffer): string =>
   `SHA256:${createHash('sha256').update(publicKey).digest('base64').replace(/=+$/, '')}`;
 
-const readKeyPair = async (path: string): Promise<KeyPair | undefined> => {
+/** The key at `path`; undefined when there is none. */
+export const readKeyPair = async (path: string): Promise<KeyPair | undefined> => {
   try {
     const privateKey = await readFile(path, 'utf8');
     return { privateKey, publicKey: publicKeyOf(privateKey) };

@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net';
 import { z } from 'zod';
+import { engineField } from '../shared/engine-packages.ts';
 
 const port = z.int().min(1).max(65_535);
 
@@ -53,25 +54,7 @@ export const sshConfigSchema = z
       .strictObject({ ...door, host: hostSchema.shape.host, hostKey: hostKeyField() })
       .exactOptional()
       .describe('an sshd through which all machines are reached'),
-    engine: z
-      .strictObject({
-        package: z
-          .enum(['docker.io', 'docker-ce'])
-          .default('docker.io')
-          .describe("where there is none yet: Debian's and Ubuntu's own package, or Docker's"),
-        version: z
-          .string()
-          .min(1)
-          .exactOptional()
-          .describe('version of that package, as apt tells it; by default the newest, which is then held'),
-        repository: z
-          .string()
-          .regex(/^Types:/, 'must be what apt reads from a file *.sources: Types, URIs, Suites, ...')
-          .exactOptional()
-          .describe('where apt is to find it, besides where it looks anyway: a deb822 stanza, key included'),
-      })
-      .prefault({})
-      .describe('the Docker engine that a machine without one gets'),
+    engine: engineField(),
     hosts: z
       .record(z.string(), hostSchema)
       .describe('where each machine of the manifest is, by its name, which is its own host name'),

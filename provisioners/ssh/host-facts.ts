@@ -1,4 +1,5 @@
 import { type NodeHandle, ProvisionError } from '../contract.ts';
+import { enginePackages, tools } from '../shared/engine-packages.ts';
 import { type Adoption, adoptionFile } from './labels.ts';
 
 /** What a machine is like before anything is done to it. */
@@ -61,15 +62,6 @@ for name; do
 done
 [ -r ${adoptionFile} ] && echo "adoption $(tr -d '\\n' <${adoptionFile})"
 true`;
-
-/** An engine, with what it needs that its package does not bring everywhere. */
-export const enginePackages = {
-  // Debian 13 has the client in a package of its own, earlier releases have it in docker.io.
-  'docker.io': ['docker.io', 'docker-cli'],
-  'docker-ce': ['docker-ce', 'docker-ce-cli', 'containerd.io'],
-} as const;
-/** What a swarm member of ours needs beside the engine: faults and their checks are made with it. */
-export const tools = ['iproute2', 'iptables', 'procps'] as const;
 
 /** Asks a machine, in one round trip. Rejects with an ExecError when it cannot be asked. */
 export async function readHostFacts(

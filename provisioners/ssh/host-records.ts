@@ -10,6 +10,8 @@ const recordSchema = z.object({
   address: z.string(),
   /** Base64 of the raw public host key that its connections are pinned to. */
   hostKey: z.string(),
+  /** It was taken at first contact. */
+  isTrusted: z.boolean().exactOptional(),
   /** Absent until it is adopted: then only its key is known, from first contact. */
   incarnation: z.string().exactOptional(),
   settingsHash: z.string().exactOptional(),

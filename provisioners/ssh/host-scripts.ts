@@ -1,3 +1,4 @@
+import { apt, sources } from '../shared/engine-packages.ts';
 import { adoptionFile } from './labels.ts';
 
 const root = '/var/lib/spark-failures';
@@ -10,53 +11,6 @@ mkdir -p ${root}
 cat >${adoptionFile}.new
 sync ${adoptionFile}.new
 mv ${adoptionFile}.new ${adoptionFile}`;
-
-/** Apt is asked by one of us at a time, and waits for whoever else installs; what a lost connection left half done is done. */
-const apt = `
-set -eu
-export DEBIAN_FRONTEND=noninteractive PATH=$PATH:/usr/sbin:/sbin
-exec 9>/run/lock/spark-failures-apt
-flock -w 300 9 || { echo 'somebody else has been installing for five minutes' >&2; exit 1; }
-packages() {
-  apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@" >/dev/null
-}
-dpkg --configure -a >/dev/null`;
-
-const sources = '/etc/apt/sources.list.d/spark-failures.sources';
-
-/** Of the packages that are asked for ($1..., one perhaps as NAME=VERSION) those that this release has. */
-const choose = `
-for name; do
-  # Not every release has it.
-  if [ "$name" = docker-cli ] && ! apt-cache show docker-cli >/dev/null 2>&1; then continue; fi
-  wanted="\${wanted-} $name"
-done`;
-
-/**
- * Prints the packages that would be new on the machine if those were installed ($1...), what they depend on included; apt is
- * told by standard input where else to look.
- */
-export const foreseePackages = `${apt}
-cat >${sources}
-[ -s ${sources} ] || rm ${sources}
-packages update
-${choose}
-apt-get -s install --no-install-recommends $wanted | sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p'`;
-
-/** Installs packages ($1...). An engine that came so is held at its version. */
-export const installPackages = `${apt}
-${choose}
-packages install --no-install-recommends $wanted
-for name; do
-  case $name in docker*) apt-mark hold "\${name%%=*}" >/dev/null 2>&1 || true ;; esac
-done`;
-
-/** Resolves when the engine says that it is up, and lets it come with the machine. */
-export const startEngine = `
-set -eu
-systemctl --quiet enable docker.service
-systemctl start docker.service
-docker version --format '{{.Server.Version}}'`;
 
 /**
  * Leaves the machine as it was found: out of the swarm, without exactly the packages that came with us ($1...) and, if the

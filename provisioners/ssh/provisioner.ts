@@ -4,8 +4,16 @@ import { homedir } from 'node:os';
 import pLimit from 'p-limit';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, messageOf, ProvisionError } from '../contract.ts';
+import {
+  enginePackages,
+  foreseePackages,
+  installPackages,
+  startEngine,
+  tools,
+} from '../shared/engine-packages.ts';
 import { fingerprintOf, pinOf } from '../shared/keys.ts';
 import { provisioning } from '../shared/provisioning.ts';
+import { runOnNode } from '../shared/run-on-node.ts';
 import {
   offeredHostKey,
   openSshNode,
@@ -16,9 +24,9 @@ import {
 } from '../shared/ssh-node.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
 import type { SshConfig } from './config.ts';
-import { enginePackages, type HostFacts, readHostFacts, tools, whyNotAdopted } from './host-facts.ts';
+import { type HostFacts, readHostFacts, whyNotAdopted } from './host-facts.ts';
 import { type HostRecord, HostRecords } from './host-records.ts';
-import { foreseePackages, installPackages, keepAdoption, release, startEngine } from './host-scripts.ts';
+import { keepAdoption, release } from './host-scripts.ts';
 import type { Adoption } from './labels.ts';
 
 /** Machines that are worked on at the same time. */
@@ -142,7 +150,8 @@ class SshProvisioner implements Provisioner {
     const wanted = [...(engineIsOurs ? enginePackages[enginePackage] : []), ...tools];
     const lacking = wanted.filter((name) => !packages.includes(name));
     const asked = lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
-    const foreseen = asked.length > 0 ? await run(node, foreseePackages, asked, signal, repository) : '';
+    const foreseen =
+      asked.length > 0 ? await runOnNode(node, foreseePackages, asked, signal, repository) : '';
     const coming = foreseen.split('\n').filter((name) => name !== '');
     const adoption: Adoption = {
       ...{ cluster: this.#context.cluster, node: node.name, settingsHash },
@@ -150,14 +159,14 @@ class SshProvisioner implements Provisioner {
       installed: [...new Set([...(before?.installed ?? []), ...coming])],
       complete: false,
     };
-    const keep = (kept: Adoption) => run(node, keepAdoption, [], signal, JSON.stringify(kept));
+    const keep = (kept: Adoption) => runOnNode(node, keepAdoption, [], signal, JSON.stringify(kept));
     await keep(adoption);
     if (!before) this.#context.progress(`adopted ${node.name} at ${node.address}`);
     if (coming.length > 0) {
       this.#context.progress(`installing on ${node.name}: ${lacking.join(' ')}`);
-      await run(node, installPackages, asked, signal);
+      await runOnNode(node, installPackages, asked, signal);
     }
-    await run(node, startEngine, [], signal);
+    await runOnNode(node, startEngine, [], signal);
     await keep({ ...adoption, complete: true });
     return adoption;
   }
@@ -169,7 +178,7 @@ class SshProvisioner implements Provisioner {
     try {
       const { adoption } = await readHostFacts(node, Date.now, signal);
       const isOurs = this.#isOurs(adoption, name);
-      if (isOurs) await run(node, release, adoption.installed, signal);
+      if (isOurs) await runOnNode(node, release, adoption.installed, signal);
       await this.#records.remove(name);
       if (isOurs) this.#context.progress(`released ${name}`);
     } finally {
@@ -187,7 +196,7 @@ class SshProvisioner implements Provisioner {
     const address = wanted.address ?? wanted.host;
     const isSame = known?.host === place.host && known.port === place.port;
     const record = { ...(isSame && known), ...place, address };
-    if (wanted.hostKey !== undefined) return { ...record, hostKey: rawKey(wanted.hostKey) };
+    if (wanted.hostKey !== undefined) return { ...record, hostKey: rawKey(wanted.hostKey), isTrusted: false };
     if (isSame) return { ...record, hostKey: known.hostKey };
     const bastion = await this.#bastion();
     const offered = await offeredHostKey(name, { ...place, ...(bastion && { bastion }) }, signal);
@@ -196,7 +205,7 @@ class SshProvisioner implements Provisioner {
         `${name} has no hostKey; what answers at ${place.host} port ${place.port} shows ${fingerprintOf(offered)}: compare, and pin it, or allow trustOnFirstUse`,
       ]);
     }
-    const trusted = { ...record, hostKey: offered.toString('base64') };
+    const trusted = { ...record, hostKey: offered.toString('base64'), isTrusted: true };
     await this.#records.write(trusted);
     this.#context.progress(`trusted ${name} at first use: ${fingerprintOf(offered)}`);
     return trusted;
@@ -265,26 +274,8 @@ function isOtherKey(error: unknown): boolean {
   return level === 'handshake' && /Host denied|host key/i.test(message);
 }
 
-/** Resolves with what the script printed. */
-async function run(
-  node: NodeHandle,
-  script: string,
-  args: readonly string[],
-  signal: AbortSignal,
-  stdin?: string,
-): Promise<string> {
-  const { code, stdout, stderr } = await node.exec(
-    script,
-    args,
-    stdin === undefined ? {} : { stdin },
-    signal,
-  );
-  if (code === 0) return stdout;
-  const why = stderr.trim().split('\n').slice(-3).join('; ');
-  throw new ProvisionError([`${node.name}: ${why || `a script ended with ${code}`}`]);
-}
-
-function machineOf({ node, address, incarnation, settingsHash }: HostRecord): readonly Machine[] {
+function machineOf({ node, address, incarnation, settingsHash, ...pin }: HostRecord): readonly Machine[] {
   if (incarnation === undefined || settingsHash === undefined) return [];
-  return [{ name: node, power: 'on', address, incarnation, settingsHash }];
+  const trusted = pin.isTrusted && { trustedKey: fingerprintOf(Buffer.from(pin.hostKey, 'base64')) };
+  return [{ name: node, power: 'on', address, incarnation, settingsHash, ...trusted }];
 }

@@ -7,6 +7,7 @@ import {
   type MachineSpec,
   type NodeHandle,
   type Provisioner,
+  type SharedInfrastructure,
 } from '../../provisioners/contract.ts';
 import type { FakeSwarm } from './fake-swarm.ts';
 
@@ -27,6 +28,8 @@ export class FakeProvisioner implements Provisioner {
   readonly engineDown = new Set<string>();
   /** Of the manifest; machines keep the hash that they were made with. */
   settings = 'settings-1';
+  shared?: SharedInfrastructure;
+  shape?: (spec: MachineSpec) => string;
   /** May throw what the real one would, by call: `create node4`. */
   beforeCall: (call: string) => void = () => {};
   connections = 0;

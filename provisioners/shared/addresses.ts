@@ -15,6 +15,12 @@ const toNumber = (address: string): number =>
 const toAddress = (value: number): string =>
   [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 
+/** One address as a block. */
+export const readAddress = (address: string): Block => ({
+  first: toNumber(address),
+  last: toNumber(address),
+});
+
 /** Reads `10.98.0.0/24`; undefined when it is no network of /8 to /28. */
 export const readSubnet = (subnet: string): Block | undefined => {
   const [base = '', bits = ''] = subnet.split('/');

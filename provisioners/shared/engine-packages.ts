@@ -1,0 +1,80 @@
+import { z } from 'zod';
+
+/** The Docker engine that a machine without one gets. */
+export const engineField = () =>
+  z
+    .strictObject({
+      package: z
+        .enum(['docker.io', 'docker-ce'])
+        .default('docker.io')
+        .describe("where there is none yet: Debian's and Ubuntu's own package, or Docker's"),
+      version: z
+        .string()
+        .min(1)
+        .exactOptional()
+        .describe('version of that package, as apt tells it; by default the newest, which is then held'),
+      repository: z
+        .string()
+        .regex(/^Types:/, 'must be what apt reads from a file *.sources: Types, URIs, Suites, ...')
+        .exactOptional()
+        .describe('where apt is to find it, besides where it looks anyway: a deb822 stanza, key included'),
+    })
+    .prefault({})
+    .describe('the Docker engine that a machine without one gets');
+
+/** An engine, with what it needs that its package does not bring everywhere. */
+export const enginePackages = {
+  // Debian 13 has the client in a package of its own, earlier releases have it in docker.io.
+  'docker.io': ['docker.io', 'docker-cli'],
+  'docker-ce': ['docker-ce', 'docker-ce-cli', 'containerd.io'],
+} as const;
+/** What a swarm member of ours needs beside the engine: faults and their checks are made with it. */
+export const tools = ['iproute2', 'iptables', 'procps'] as const;
+
+/** Apt is asked by one of us at a time, and waits for whoever else installs; what a lost connection left half done is done. */
+export const apt = `
+set -eu
+export DEBIAN_FRONTEND=noninteractive PATH=$PATH:/usr/sbin:/sbin
+exec 9>/run/lock/spark-failures-apt
+flock -w 300 9 || { echo 'somebody else has been installing for five minutes' >&2; exit 1; }
+packages() {
+  apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@" >/dev/null
+}
+dpkg --configure -a >/dev/null`;
+
+/** Where apt is told to look besides. */
+export const sources = '/etc/apt/sources.list.d/spark-failures.sources';
+
+/** Of the packages that are asked for ($1..., one perhaps as NAME=VERSION) those that this release has. */
+const choose = `
+for name; do
+  # Not every release has it.
+  if [ "$name" = docker-cli ] && ! apt-cache show docker-cli >/dev/null 2>&1; then continue; fi
+  wanted="\${wanted-} $name"
+done`;
+
+/**
+ * Prints the packages that would be new on the machine if those were installed ($1...), what they depend on included; apt is
+ * told by standard input where else to look.
+ */
+export const foreseePackages = `${apt}
+cat >${sources}
+[ -s ${sources} ] || rm ${sources}
+packages update
+${choose}
+apt-get -s install --no-install-recommends $wanted | sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p'`;
+
+/** Installs packages ($1...). An engine that came so is held at its version. */
+export const installPackages = `${apt}
+${choose}
+packages install --no-install-recommends $wanted
+for name; do
+  case $name in docker*) apt-mark hold "\${name%%=*}" >/dev/null 2>&1 || true ;; esac
+done`;
+
+/** Resolves when the engine says that it is up, and lets it come with the machine. */
+export const startEngine = `
+set -eu
+systemctl --quiet enable docker.service
+systemctl start docker.service
+docker version --format '{{.Server.Version}}'`;

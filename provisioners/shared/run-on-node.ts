@@ -1,0 +1,20 @@
+import { type NodeHandle, ProvisionError } from '../contract.ts';
+
+/** Runs a script that has to succeed, and resolves with what it printed; the error says what it complained of. */
+export async function runOnNode(
+  node: NodeHandle,
+  script: string,
+  args: readonly string[],
+  signal: AbortSignal,
+  stdin?: string,
+): Promise<string> {
+  const { code, stdout, stderr } = await node.exec(
+    script,
+    args,
+    stdin === undefined ? {} : { stdin },
+    signal,
+  );
+  if (code === 0) return stdout;
+  const why = stderr.trim().split('\n').slice(-3).join('; ');
+  throw new ProvisionError([`${node.name}: ${why || `a script ended with ${code}`}`]);
+}
