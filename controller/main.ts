@@ -38,6 +38,9 @@ interface FileFlags {
 // One signal ends a pass, and with it every call that the pass has under way: hundreds are no leak.
 EventEmitter.defaultMaxListeners = 1_000;
 
+// The AWS SDK is pinned, and says by itself that later ones will want another Node: to us, not to who runs this.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+
 const stop = new AbortController();
 // For good: npm passes a Ctrl-C on a second time, which must not kill a process that is healing.
 for (const signal of ['SIGINT', 'SIGTERM'] as const)

@@ -80,6 +80,7 @@ function checkTopology(spec: Readonly<Record<string, unknown>>, report: Report):
   reportDuplicateNames(spec.nodes, 'nodes', report);
   reportDuplicateNames(spec.stacks, 'stacks', report);
   reportUnreachable(spec, report);
+  reportMachines(fieldOf(fieldOf(spec.provisioner, 'ec2'), 'machines'), spec.nodes, report);
   if (!Array.isArray(spec.nodes) || spec.nodes.length === 0) return;
   const roles = spec.nodes.map((node: unknown) => (node as { role?: unknown } | null | undefined)?.role);
   // A role that is wrong is reported by itself; it may have been meant as the manager's.
@@ -87,10 +88,24 @@ function checkTopology(spec: Readonly<Record<string, unknown>>, report: Report):
     report(['nodes'], 'no node has the role manager: a swarm needs one');
 }
 
+function fieldOf(of: unknown, name: string): unknown {
+  return typeof of === 'object' && of !== null ? (of as Readonly<Record<string, unknown>>)[name] : undefined;
+}
+
+/** What is particular to a machine that is none of the nodes, or that must not be taken back at any moment. */
+function reportMachines(machines: unknown, nodes: unknown, report: Report): void {
+  if (typeof machines !== 'object' || machines === null || !Array.isArray(nodes)) return;
+  for (const [name, machine] of Object.entries(machines)) {
+    const path = ['provisioner', 'ec2', 'machines', name];
+    const node: unknown = nodes.find((each) => fieldOf(each, 'name') === name);
+    if (node === undefined) report(path, 'is no node of this cluster');
+    else if (fieldOf(machine, 'spot') === true && fieldOf(node, 'role') === 'manager')
+      report([...path, 'spot'], 'is for workers: AWS may take such a machine back, and a manager is needed');
+  }
+}
+
 /** What machines that somebody else made do not have. */
 function reportUnreachable(spec: Readonly<Record<string, unknown>>, report: Report): void {
-  const fieldOf = (of: unknown, name: string) =>
-    typeof of === 'object' && of !== null ? (of as Readonly<Record<string, unknown>>)[name] : undefined;
   if (fieldOf(spec.checkpoint, 'path') && !fieldOf(spec.provisioner, 'lab'))
     report(
       ['checkpoint', 'path'],

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { Provisioner, ProvisionerContext } from './contract.ts';
+import { type Ec2Config, ec2ConfigSchema } from './ec2/config.ts';
 import { type LabConfig, labConfigSchema } from './lab/config.ts';
 import { type SshConfig, sshConfigSchema } from './ssh/config.ts';
 
@@ -23,5 +24,10 @@ export const provisionerCatalog: readonly ProvisionerEntry[] = [
     name: 'ssh',
     config: sshConfigSchema,
     load: async () => (await import('./ssh/provisioner.ts')).sshProvisioner,
+  }),
+  entry<Ec2Config>({
+    name: 'ec2',
+    config: ec2ConfigSchema,
+    load: async () => (await import('./ec2/provisioner.ts')).ec2Provisioner,
   }),
 ];

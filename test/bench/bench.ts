@@ -3,6 +3,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { measureAnalyzeDay } from './analyze-day.ts';
 import { type BenchSite, bareSite, type Measure, openSite } from './bench-site.ts';
+import { measureEc2Create } from './ec2-create.ts';
 import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
@@ -56,6 +57,7 @@ const measurements: readonly Measurement[] = [
   measurement(['oracle-rate', 'oracle-rss'], measureOracleSpeed, bare),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
   measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, bare),
+  measurement(['ec2-create-time', 'ec2-create-calls'], measureEc2Create, bare),
 ];
 
 const { values, positionals } = parseArgs({

@@ -10,7 +10,7 @@ export interface Target {
 /** What was measured, beside the same thing done as plainly as possible. */
 export interface Reading {
   readonly value: number;
-  readonly unit: 's' | 'ms' | '%' | 'MB' | 'requests' | 'lines' | 'services' | 'runs' | 'events/s';
+  readonly unit: 's' | 'ms' | '%' | 'MB' | 'requests' | 'lines' | 'services' | 'runs' | 'calls' | 'events/s';
   /** Measurements that the value was made of. */
   readonly n: number;
   readonly baseline: number;

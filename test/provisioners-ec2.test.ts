@@ -1,0 +1,640 @@
+import { existsSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  AuthorizeSecurityGroupIngressCommand,
+  CreateInternetGatewayCommand,
+  CreateVpcCommand,
+  DeleteRouteCommand,
+  DeleteTagsCommand,
+  DescribeInstancesCommand,
+  DescribeInternetGatewaysCommand,
+  DescribeKeyPairsCommand,
+  DescribeRouteTablesCommand,
+  DescribeSecurityGroupsCommand,
+  DescribeSubnetsCommand,
+  DescribeVpcsCommand,
+  DetachInternetGatewayCommand,
+  EC2Client,
+  ImportKeyPairCommand,
+  ReplaceRouteCommand,
+  RevokeSecurityGroupIngressCommand,
+  RunInstancesCommand,
+} from '@aws-sdk/client-ec2';
+import {
+  GetRoleCommand,
+  IAMClient,
+  ListInstanceProfilesCommand,
+  ListRolesCommand,
+} from '@aws-sdk/client-iam';
+import { CreateBucketCommand, ListBucketsCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import t from 'tap';
+import { parse } from 'yaml';
+import { type MachineSpec, ProvisionError, type Provisioner } from '../provisioners/contract.ts';
+import { explained } from '../provisioners/ec2/aws-errors.ts';
+import { ec2ConfigSchema } from '../provisioners/ec2/config.ts';
+import { bucketName, orderToken, tags } from '../provisioners/ec2/labels.ts';
+import { ec2Provisioner } from '../provisioners/ec2/provisioner.ts';
+import {
+  describeRule,
+  permissionOf,
+  ruleKey,
+  rulesOf,
+  wantedRules,
+} from '../provisioners/ec2/security-rules.ts';
+import { userData } from '../provisioners/ec2/user-data.ts';
+import { generateKeyPair } from '../provisioners/shared/keys.ts';
+import { seededRandom } from '../state-machines/seeded-random.ts';
+import { eventually, runController } from './support/controller-process.ts';
+import { packageRoot } from './support/examples.ts';
+import { startMoto } from './support/moto.ts';
+import { mapItems, StrictAws, type Trouble } from './support/strict-aws.ts';
+
+const region = 'eu-central-1';
+const valid = { region, sshFrom: ['203.0.113.4/32'] };
+const config = (more: object = {}) => ec2ConfigSchema.parse({ ...valid, ...more });
+
+t.test('settings that AWS would refuse are refused before it is asked', async (t) => {
+  const why = (more: object) => {
+    const { error } = ec2ConfigSchema.safeParse({ ...valid, ...more });
+    return error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ') ?? 'taken';
+  };
+  t.equal(why({}), 'taken');
+  t.match(why({ region: 'Frankfurt' }), /^region: must be such as eu-central-1/);
+  t.match(why({ zone: 'eu-west-1a' }), /^zone: is no zone of eu-central-1/);
+  t.match(why({ vpc: '10.0.0.0/8' }), /^vpc: must be an IPv4 network of \/16 to \/28/);
+  t.match(why({ subnet: '10.30.0.0/24' }), /^subnet: must lie within the VPC's 10\.20\.0\.0\/16/);
+  t.match(why({ vpc: '10.99.0.0/16', subnet: '10.99.1.0/24' }), /must be clear of 10\.99\.0\.0\/16/);
+  t.match(why({ sshFrom: [] }), /^sshFrom/);
+  t.match(why({ bucket: { name: 'Upper' } }), /^bucket\.name/);
+  t.match(
+    why({ machines: { node1: { address: '10.20.9.1' } } }),
+    /^machines\.node1\.address: must lie within the subnet/,
+  );
+});
+
+t.test('only ssh comes in from outside, and the rest from the group itself', async (t) => {
+  const rules = wantedRules(['203.0.113.4/32', '203.0.113.4/32'], 'sg-1');
+  t.same(rules.map(describeRule), [
+    'tcp 22 from 203.0.113.4/32',
+    'tcp 2377 from sg-1',
+    'tcp 7946 from sg-1',
+    'udp 7946 from sg-1',
+    'udp 4789 from sg-1',
+    'icmp from sg-1',
+  ]);
+  t.same(rulesOf(rules.map(permissionOf)).map(ruleKey), rules.map(ruleKey), 'and reads back what it wrote');
+  const open = rulesOf([
+    { IpProtocol: '-1', IpRanges: [{ CidrIp: '0.0.0.0/0' }], Ipv6Ranges: [{ CidrIpv6: '::/0' }] },
+  ]);
+  t.same(open.map(describeRule), ['everything from 0.0.0.0/0', 'everything from ::/0']);
+  t.same(open.map(permissionOf)[1], {
+    IpProtocol: '-1',
+    FromPort: undefined,
+    ToPort: undefined,
+    Ipv6Ranges: [{ CidrIpv6: '::/0' }],
+  });
+});
+
+t.test('an order has a token of its own for each life of a machine of a cluster', async (t) => {
+  const tokens = [
+    orderToken('vpc-1', 'node1', 0),
+    orderToken('vpc-1', 'node1', 1),
+    orderToken('vpc-1', 'node2', 0),
+    orderToken('vpc-2', 'node1', 0),
+  ];
+  t.equal(new Set(tokens).size, 4);
+  for (const token of tokens) t.match(token, /^[0-9a-f]{64}$/);
+  t.equal(orderToken('vpc-1', 'node1', 0), tokens[0]);
+  t.equal(bucketName('six-nodes', '123456789012', region), 'sf-six-nodes-123456789012-eu-central-1');
+  t.match(bucketName('x'.repeat(60), '123456789012', region), /^sf-[0-9a-f]{12}-123456789012-eu-central-1$/);
+});
+
+t.test('a machine knows its name and its host key before its sshd starts', async (t) => {
+  const key = generateKeyPair('node1');
+  const text = userData('node1', key);
+  t.match(text, /^#cloud-config\n/);
+  t.match(parse(text), {
+    hostname: 'node1',
+    ssh_keys: { ed25519_private: key.privateKey, ed25519_public: key.publicKey },
+    ssh_pwauth: false,
+  });
+});
+
+t.test('what AWS refuses is told with what was being done, and whether a person must help', async (t) => {
+  const told = (name: string, status = 400) => {
+    const error = Object.assign(new Error('as it says'), { name, $metadata: { httpStatusCode: status } });
+    const { message, needsHelp } = explained(error, 'node1 could not be made');
+    return `${needsHelp ? 'help' : 'later'}: ${message}`;
+  };
+  t.match(
+    told('AuthFailure'),
+    /^help: node1 could not be made: AWS does not know these credentials.*\(AuthFailure\)/,
+  );
+  t.match(told('UnauthorizedOperation', 403), /^help: .*policy\.json/);
+  t.match(told('VcpuLimitExceeded'), /^help: .*quota/);
+  t.match(told('InvalidIPAddress.InUse'), /^help: .*address is taken/);
+  t.match(told('InvalidSubnet.Conflict'), /^help: /);
+  t.match(told('RequestLimitExceeded', 503), /^later: /);
+  t.match(told('InsufficientInstanceCapacity', 500), /^later: /);
+  t.match(told('InternalError', 500), /^later: /);
+  const own = new ProvisionError(['mine'], { needsHelp: true });
+  t.equal(explained(own, 'x'), own);
+});
+
+t.test('items within items stay where they are', async (t) => {
+  const xml = '<r><vpcSet><item><a/><tagSet><item>x</item></tagSet></item><item>b</item></vpcSet></r>';
+  t.equal(
+    mapItems(xml, 'vpcSet', (item) => (item.includes('<a/>') ? '' : item)),
+    '<r><vpcSet><item>b</item></vpcSet></r>',
+  );
+});
+
+/** Of the property at the end; a thousand take a while. */
+const runs = Number(process.env.EC2_RUNS ?? 10);
+const limitMs = 300_000 + runs * 10_000;
+t.setTimeout(limitMs);
+const signal = AbortSignal.timeout(limitMs);
+const moto = await startMoto(signal);
+if ('missing' in moto) {
+  t.comment(`no endpoint to speak to: ${moto.missing}`);
+} else {
+  const strict = new StrictAws(moto);
+  const endpoint = await strict.listen();
+  t.teardown(async () => {
+    await strict.close();
+    await moto.stop();
+  });
+  Object.assign(process.env, {
+    ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL: endpoint },
+    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+  });
+  // Past the proxy: what is really there.
+  const truth = { region, endpoint: `http://${moto.host}:${moto.port}` };
+  const ec2 = new EC2Client(truth);
+  const iam = new IAMClient(truth);
+  const s3 = new S3Client({ ...truth, forcePathStyle: true });
+  const cluster = 'six-nodes';
+  const ours = [{ Name: `tag:${tags.cluster}`, Values: [cluster] }];
+
+  /** All with our tags, by part; machines that live. */
+  const present = async (): Promise<Readonly<Record<string, number>>> => {
+    const asked = { Filters: ours };
+    const [vpcs, subnets, gateways, groups, keys, machines, roles, profiles, buckets] = await Promise.all([
+      ec2.send(new DescribeVpcsCommand(asked)),
+      ec2.send(new DescribeSubnetsCommand(asked)),
+      ec2.send(new DescribeInternetGatewaysCommand(asked)),
+      ec2.send(new DescribeSecurityGroupsCommand(asked)),
+      ec2.send(new DescribeKeyPairsCommand(asked)),
+      ec2.send(new DescribeInstancesCommand(asked)),
+      iam.send(new ListRolesCommand({})),
+      iam.send(new ListInstanceProfilesCommand({})),
+      s3.send(new ListBucketsCommand({})),
+    ]);
+    const instances = (machines.Reservations ?? []).flatMap(({ Instances = [] }) => Instances);
+    return {
+      vpc: vpcs.Vpcs!.length,
+      subnet: subnets.Subnets!.length,
+      gateway: gateways.InternetGateways!.length,
+      group: groups.SecurityGroups!.length,
+      key: keys.KeyPairs!.length,
+      machine: instances.filter(({ State }) => !['terminated', 'shutting-down'].includes(State!.Name!))
+        .length,
+      role: roles.Roles!.filter(({ RoleName }) => RoleName!.startsWith('sf-')).length,
+      profile: profiles.InstanceProfiles!.filter((each) => each.InstanceProfileName!.startsWith('sf-'))
+        .length,
+      bucket: buckets.Buckets!.filter(({ Name }) => Name!.startsWith('sf-')).length,
+    };
+  };
+  const nothing = {
+    vpc: 0,
+    subnet: 0,
+    gateway: 0,
+    group: 0,
+    key: 0,
+    machine: 0,
+    role: 0,
+    profile: 0,
+    bucket: 0,
+  };
+  const shared = { vpc: 1, subnet: 1, gateway: 1, group: 1, key: 1 };
+
+  /** Sleeps take no time; the clock tells that they did. */
+  const clockFrom = (startMs: number) => {
+    let nowMs = startMs;
+    return {
+      now: () => nowMs,
+      sleep: async (ms: number, each: AbortSignal) => {
+        each.throwIfAborted();
+        nowMs += ms;
+        await new Promise((resolve) => setImmediate(resolve));
+        each.throwIfAborted();
+      },
+    };
+  };
+  const clock = clockFrom(1_700_000_000_000);
+  const bindIn = (stateDir: string, more: object = {}, progress: (line: string) => void = () => {}) =>
+    ec2Provisioner(
+      config(more),
+      { ...{ cluster, stateDir, cacheDir: stateDir, images: { node: '', seed: [] } }, progress },
+      { clock, enter: () => Promise.resolve() },
+    );
+  const node = (index: number): MachineSpec => ({
+    name: `node${index + 1}`,
+    role: index === 0 ? 'manager' : 'worker',
+    index,
+  });
+  const calls = (from: number) => strict.calls.slice(from);
+  const orders = (from: number) => calls(from).filter((call) => !/ (Describe|Get|List|GET|HEAD)/.test(call));
+
+  t.test('a plan says what would be made and what it costs, and orders nothing', async (t) => {
+    await strict.reset({ seed: 12 });
+    const dir = t.testdir({ log: '' });
+    const manifest = join(packageRoot, 'manifests', 'examples', 'aws', 'cluster.yaml');
+    const state = join(dir, 'state');
+    const told = await runController(['plan', '-f', manifest, '--state', state], join(dir, 'log'));
+    t.match(told, { code: 0, stderr: '' });
+    t.match(
+      told.stdout,
+      /~ ensure-shared +aws: vpc is not there; gateway is not there; .*; key is not there\n/,
+    );
+    t.match(told.stdout, /\+ create-machine +node1: manager, m6i\.large, the machine does not exist\n/);
+    t.match(told.stdout, /i 6 machine-hours each hour, 144 a day: 6 x m6i\.large\n/);
+    t.same(orders(0), []);
+    t.notOk(existsSync(join(state, 'provisioner')), 'not even a key');
+    strict.refusals.set('DescribeInstances', 'AuthFailure');
+    const refused = await runController(['plan', '-f', manifest, '--state', state], join(dir, 'log'));
+    t.match(refused, { code: 1, stderr: /AWS does not know these credentials/ });
+  });
+
+  t.test('what machines share is made once, and looked at without an order', async (t) => {
+    await strict.reset({ seed: 1 });
+    const dir = join(t.testdir(), 'state');
+    const lines: string[] = [];
+    const provisioner = bindIn(dir, { bucket: {} }, (line) => void lines.push(line));
+    await provisioner.create(node(0), signal);
+    t.match(await present(), { ...shared, machine: 1, role: 1, profile: 1, bucket: 1 });
+    const [machine] = await provisioner.list(signal);
+    t.match(machine, {
+      name: 'node1',
+      power: 'on',
+      address: '10.20.0.11',
+      settingsHash: provisioner.settingsHash(node(0)),
+    });
+    for (const part of ['vpc', 'gateway', 'subnet', 'group', 'key', 'bucket', 'role', 'profile'])
+      t.ok(
+        lines.some((line) => line.startsWith(`created ${part} `)),
+        part,
+      );
+    const from = strict.calls.length;
+    await bindIn(dir, { bucket: {} }).create(node(0), signal);
+    t.same(orders(from), [], 'again: no order');
+    t.same(await bindIn(dir, { bucket: {} }).list(signal), [machine]);
+    await rm(dir, { recursive: true });
+    t.same(
+      await bindIn(dir, { bucket: {} }).list(signal),
+      [machine],
+      'also when the state directory is lost',
+    );
+  });
+
+  t.test('a machine is private to the swarm, encrypted, and asks for its role with a token', async (t) => {
+    const { Reservations: [found] = [] } = await ec2.send(new DescribeInstancesCommand({ Filters: ours }));
+    const [instance] = found!.Instances!;
+    t.match(instance, { MetadataOptions: { HttpTokens: 'required', HttpPutResponseHopLimit: 2 } });
+    t.match(instance!.IamInstanceProfile?.Arn, /sf-six-nodes-eu-central-1$/);
+    t.equal(instance!.ImageId, 'ami-0aaaaaaaaaaaaaaaa', "the newest of Debian's own");
+  });
+
+  t.test('what was changed by others is mended, and nothing else is touched', async (t) => {
+    await strict.reset({ seed: 2 });
+    const dir = join(t.testdir(), 'state');
+    await bindIn(dir).create(node(0), signal);
+    const [vpc] = (await ec2.send(new DescribeVpcsCommand({ Filters: ours }))).Vpcs!;
+    const [group] = (await ec2.send(new DescribeSecurityGroupsCommand({ Filters: ours }))).SecurityGroups!;
+    const [gateway] = (await ec2.send(new DescribeInternetGatewaysCommand({ Filters: ours })))
+      .InternetGateways!;
+    const tables = () =>
+      ec2.send(new DescribeRouteTablesCommand({ Filters: [{ Name: 'vpc-id', Values: [vpc!.VpcId!] }] }));
+    const [table] = (await tables()).RouteTables!;
+    const ssh = group!.IpPermissions!.filter(({ FromPort }) => FromPort === 22);
+    const open = [{ IpProtocol: 'tcp', FromPort: 8080, ToPort: 8080, IpRanges: [{ CidrIp: '0.0.0.0/0' }] }];
+    const GroupId = group!.GroupId!;
+    await ec2.send(new RevokeSecurityGroupIngressCommand({ GroupId, IpPermissions: ssh }));
+    await ec2.send(new AuthorizeSecurityGroupIngressCommand({ GroupId, IpPermissions: open }));
+    await ec2.send(
+      new DeleteRouteCommand({ RouteTableId: table!.RouteTableId!, DestinationCidrBlock: '0.0.0.0/0' }),
+    );
+    await ec2.send(
+      new DeleteTagsCommand({ Resources: [vpc!.VpcId!], Tags: [{ Key: tags.cluster }, { Key: 'Name' }] }),
+    );
+    await ec2.send(
+      new DetachInternetGatewayCommand({
+        InternetGatewayId: gateway!.InternetGatewayId!,
+        VpcId: vpc!.VpcId!,
+      }),
+    );
+    const lacking = await bindIn(dir).shared!.lacks(signal);
+    t.match(lacking.join('; '), /vpc lacks Name, spark-failures\.io\/cluster/);
+    t.match(lacking.join('; '), /gateway is not attached to the VPC/);
+    t.match(lacking.join('; '), /routes has no way out/);
+    t.match(
+      lacking.join('; '),
+      /group does not let in tcp 22 from 203\.0\.113\.4\/32; group lets in tcp 8080 from 0\.0\.0\.0\/0/,
+    );
+    await bindIn(dir).shared!.ensure(signal);
+    t.same(await bindIn(dir).shared!.lacks(signal), []);
+    t.match(await present(), { ...shared, machine: 1 }, 'nothing was made anew');
+
+    const { InternetGateway: other } = await ec2.send(new CreateInternetGatewayCommand({}));
+    const elsewhere = { RouteTableId: table!.RouteTableId!, DestinationCidrBlock: '0.0.0.0/0' };
+    await ec2.send(new ReplaceRouteCommand({ ...elsewhere, GatewayId: other!.InternetGatewayId! }));
+    t.same(await bindIn(dir).shared!.lacks(signal), ['routes leads out elsewhere']);
+    await bindIn(dir).shared!.ensure(signal);
+    t.same(await bindIn(dir).shared!.lacks(signal), []);
+  });
+
+  t.test('a machine that somebody stopped is started, and is the same', async (t) => {
+    await strict.reset({ seed: 9, slowLooks: 2 });
+    const dir = join(t.testdir(), 'state');
+    await bindIn(dir).create(node(0), signal);
+    const [before] = await bindIn(dir).list(signal);
+    strict.power(before!.incarnation, 'stopped');
+    t.match(await bindIn(dir).list(signal), [{ ...before, power: 'off' }]);
+    await bindIn(dir).create(node(0), signal);
+    t.same(await bindIn(dir).list(signal), [before]);
+  });
+
+  t.test('the plug is pulled, and put in again by a switch that belongs to nobody', async (t) => {
+    await strict.reset({ seed: 10, slowLooks: 1 });
+    const dir = join(t.testdir(), 'state');
+    await bindIn(dir).create(node(0), signal);
+    const { power, ...provisioner } = { power: bindIn(dir).power!, list: () => bindIn(dir).list(signal) };
+    const [before] = await provisioner.list();
+    await power.off('node1', signal);
+    t.match(await provisioner.list(), [{ ...before, power: 'off' }]);
+    await power.on('node1', signal);
+    t.same(await provisioner.list(), [before]);
+    const isOff = async () => (await provisioner.list())[0]!.power === 'off';
+    await power.offUntil('node1', Date.now() + 600_000, signal);
+    await eventually('off', 20_000, async () => (await isOff()) || undefined);
+    await bindIn(dir).power!.on('node1', signal); // another process than the one that asked
+    t.same(await provisioner.list(), [before], 'called back');
+    await power.offUntil('node1', Date.now() - 1, signal);
+    await power.on('node1', signal);
+    t.same(await provisioner.list(), [before], 'its time had passed');
+    const spot = bindIn(dir, { machines: { node1: { spot: true } } });
+    await t.rejects(spot.power!.off('node1', signal), {
+      needsHelp: true,
+      message: /neither stops nor starts/,
+    });
+  });
+
+  t.test('of two that bear our tags nobody chooses one', async (t) => {
+    await strict.reset({ seed: 3 });
+    const dir = join(t.testdir(), 'state');
+    await bindIn(dir).create(node(0), signal);
+    const Tags = [
+      { Key: tags.cluster, Value: cluster },
+      { Key: tags.part, Value: 'vpc' },
+      { Key: tags.node, Value: 'node1' },
+    ];
+    await ec2.send(
+      new CreateVpcCommand({ CidrBlock: '10.20.0.0/16', TagSpecifications: [{ ResourceType: 'vpc', Tags }] }),
+    );
+    await t.rejects(bindIn(dir).create(node(1), signal), {
+      needsHelp: true,
+      message:
+        /vpc could not be made: there is more than one vpc with our tags \(vpc-\w+, vpc-\w+\)|there is more than one vpc/,
+    });
+    await ec2.send(
+      new RunInstancesCommand({
+        ...{ ImageId: 'ami-1', MinCount: 1, MaxCount: 1 },
+        TagSpecifications: [{ ResourceType: 'instance', Tags }],
+      }),
+    );
+    await t.rejects(bindIn(dir).list(signal), { needsHelp: true, message: /more than one machine node1/ });
+  });
+
+  t.test(
+    'a machine that is lost is another one when it is made again, and its order is never given twice',
+    async (t) => {
+      await strict.reset({ seed: 4, slowLooks: 3, hiddenLooks: 2 });
+      const dir = join(t.testdir(), 'state');
+      await bindIn(dir).create(node(0), signal);
+      const [first] = await bindIn(dir).list(signal);
+      await bindIn(dir).destroy('node1', signal);
+      t.same(await bindIn(dir).list(signal), []);
+      await bindIn(dir).create(node(0), signal);
+      const [second] = await bindIn(dir).list(signal);
+      t.equal(second!.address, first!.address);
+      t.not(second!.incarnation, first!.incarnation);
+      await rm(dir, { recursive: true });
+      await t.rejects(bindIn(dir).create(node(0), signal), {
+        needsHelp: true,
+        message: /node1 lets in another key than the one in the state directory/,
+      });
+      t.equal((await present()).machine, 1);
+    },
+  );
+
+  t.test('what was asked for and cannot be had is told, and nothing is half made', async (t) => {
+    const refused = async (action: string, code: string) => {
+      await strict.reset({ seed: 5 });
+      const dir = join(t.testdir(), `${action}-${code}`);
+      strict.refusals.set(action, code);
+      const told = await bindIn(dir, { bucket: {} })
+        .create(node(0), signal)
+        .then(
+          () => 'made',
+          (error: ProvisionError) => `${error.needsHelp ? 'help' : 'later'}: ${error.message}`,
+        );
+      strict.refusals.clear();
+      await bindIn(dir, { bucket: {} }).create(node(0), signal);
+      t.match(
+        await present(),
+        { ...shared, machine: 1, role: 1, profile: 1, bucket: 1 },
+        `${action}: then it is finished`,
+      );
+      await bindIn(dir, { bucket: {} }).destroy('node1', signal);
+      await bindIn(dir, { bucket: {} }).destroyShared(signal);
+      t.same(await present(), nothing, `${action}: and removed`);
+      return told;
+    };
+    t.match(await refused('CreateVpc', 'VpcLimitExceeded'), /^help: .*vpc could not be made: .*quota/);
+    t.match(await refused('CreateSubnet', 'InvalidSubnet.Conflict'), /^help: .*subnet could not be made/);
+    t.match(
+      await refused('AuthorizeSecurityGroupIngress', 'UnauthorizedOperation'),
+      /^help: .*group .*policy\.json/,
+    );
+    t.match(await refused('CreateRole', 'AccessDenied'), /^help: .*role could not be made/);
+    t.match(await refused('RunInstances', 'VcpuLimitExceeded'), /^help: node1 could not be made: .*quota/);
+    t.match(await refused('RunInstances', 'InsufficientInstanceCapacity'), /^later: node1 could not be made/);
+    t.match(await refused('DescribeVpcs', 'AuthFailure'), /^help: .*credentials/);
+  });
+
+  t.test('a bucket that has data is left, unless it is to be purged', async (t) => {
+    await strict.reset({ seed: 6 });
+    const dir = join(t.testdir(), 'state');
+    const lines: string[] = [];
+    const bind = (bucket: object) => bindIn(dir, { bucket }, (line) => void lines.push(line));
+    const put = async () => {
+      const { Buckets = [] } = await s3.send(new ListBucketsCommand({}));
+      await s3.send(
+        new PutObjectCommand({ Bucket: Buckets[0]!.Name!, Key: 'checkpoint/metadata', Body: 'x' }),
+      );
+    };
+    await bind({}).shared!.ensure(signal);
+    await put();
+    await bind({}).destroyShared(signal);
+    t.same(await present(), { ...nothing, bucket: 1 });
+    t.match(lines.at(-1), /is left with its data: purgeData would delete it/);
+    await bind({}).shared!.ensure(signal);
+    t.match(await present(), { ...shared, bucket: 1 }, 'it is taken up again');
+    await bind({ purgeData: true }).destroyShared(signal);
+    t.same(await present(), nothing);
+  });
+
+  t.test('what is not ours by its tags is left, whatever its name', async (t) => {
+    await strict.reset({ seed: 7 });
+    await s3.send(
+      new CreateBucketCommand({
+        Bucket: 'sf-of-somebody',
+        CreateBucketConfiguration: { LocationConstraint: region },
+      }),
+    );
+    const bound = bindIn(join(t.testdir(), 'state'), { bucket: { name: 'sf-of-somebody', purgeData: true } });
+    await t.rejects(bound.shared!.ensure(signal), {
+      needsHelp: true,
+      message: /there is a bucket .* not ours/,
+    });
+    await t.rejects(bound.destroyShared(signal), { needsHelp: true, message: /not ours/ });
+    t.equal((await present()).bucket, 1);
+    await t.rejects(iam.send(new GetRoleCommand({ RoleName: 'sf-six-nodes-eu-central-1' })), {
+      name: /NoSuchEntity/,
+    });
+  });
+
+  t.test('a key of the same name that somebody else has is not taken for ours', async (t) => {
+    await strict.reset({ seed: 11 });
+    const name = { KeyName: 'sf-six-nodes', PublicKeyMaterial: Buffer.from(generateKeyPair('x').publicKey) };
+    await ec2.send(new ImportKeyPairCommand(name));
+    const provisioner = bindIn(join(t.testdir(), 'state'));
+    await t.rejects(provisioner.shared!.ensure(signal), {
+      needsHelp: true,
+      message: /there is a key of that name already, without our tags/,
+    });
+    await provisioner.destroyShared(signal);
+    t.same(await present(), nothing);
+    t.equal((await ec2.send(new DescribeKeyPairsCommand({}))).KeyPairs?.length, 1, 'and it is left');
+  });
+
+  t.test('only workers are spot', async (t) => {
+    await strict.reset({ seed: 8 });
+    const spot = { machines: { node1: { spot: true }, node2: { spot: true } } };
+    const provisioner = bindIn(join(t.testdir(), 'state'), spot);
+    await t.rejects(provisioner.create(node(0), signal), {
+      needsHelp: true,
+      message: /only workers may be spot/,
+    });
+    await provisioner.create(node(1), signal);
+    t.equal((await present()).machine, 1);
+  });
+
+  /** Makes, loses and mends machines, killed at any call, until all is as wanted; then removes all, killed again. */
+  const live = async (seed: number, dir: string): Promise<void> => {
+    const random = seededRandom(seed);
+    const below = (most: number) => Math.floor(random() * most);
+    const trouble: Trouble = {
+      ...{ seed, throttled: 0.01, failed: 0.01, replyLost: 0.03 },
+      ...{ hiddenLooks: below(4), slowLooks: below(4) },
+    };
+    await strict.reset(trouble);
+    const settings = below(2) === 0 ? { bucket: { purgeData: true } } : {};
+    const specs = Array.from({ length: 1 + below(3) }, (_, index) => node(index));
+    let crashesLeft = 3;
+    /** Works with a process that may be killed at any call; tries again, in another one, until it has worked. */
+    const untilDone = async (work: (provisioner: Provisioner, signal: AbortSignal) => Promise<unknown>) => {
+      let last: unknown;
+      for (let pass = 0; pass < 60; pass++) {
+        const killed = new AbortController();
+        const crashAt = crashesLeft > 0 ? strict.calls.length + 1 + below(60) : Infinity;
+        strict.crashes = (call) => {
+          if (call < crashAt) return false;
+          killed.abort(new Error('killed'));
+          return true;
+        };
+        try {
+          return await work(bindIn(dir, settings), AbortSignal.any([signal, killed.signal]));
+        } catch (error) {
+          last = error;
+          if (killed.signal.aborted) crashesLeft -= 1;
+          else if (!(error instanceof ProvisionError) || error.needsHelp) throw error;
+        } finally {
+          strict.crashes = () => false;
+        }
+        await clock.sleep(10_000, signal);
+      }
+      throw new Error(`never done: ${last}`);
+    };
+    const converge = () =>
+      untilDone(async (provisioner, each) => {
+        await provisioner.shared!.ensure(each);
+        const missing = specs.filter(({ name }) => name !== undefined);
+        await Promise.all(missing.map((spec) => provisioner.create(spec, each)));
+      });
+    await converge();
+    await untilDone((provisioner, each) => provisioner.destroy(specs.at(-1)!.name, each));
+    await converge();
+    const listed = await bindIn(dir, settings).list(signal);
+    if (listed.map(({ name }) => name).join() !== specs.map(({ name }) => name).join())
+      throw new Error(`listed: ${JSON.stringify(listed)}`);
+    const made = await present();
+    if (made.machine !== specs.length || made.vpc !== 1 || strict.living().length !== specs.length)
+      throw new Error(`made: ${JSON.stringify(made)}, ${strict.living()}`);
+    await untilDone(async (provisioner, each) => {
+      await Promise.all(specs.map(({ name }) => provisioner.destroy(name, each)));
+      await provisioner.destroyShared(each);
+    });
+    const left = await present();
+    if (Object.values(left).some((count) => count > 0)) throw new Error(`left: ${JSON.stringify(left)}`);
+  };
+
+  t.test('whatever goes wrong, there is one machine for each node, and in the end nothing', async (t) => {
+    const first = Number(process.env.EC2_SEED ?? 1);
+    for (let seed = first; seed < first + runs; seed++)
+      await live(seed, join(t.testdir(), `run-${seed}`)).catch((error: unknown) => {
+        t.fail(`seed ${seed}: ${error instanceof Error ? error.message : error}`);
+      });
+    t.pass(`${runs} runs`);
+  });
+
+  t.test('the policy for the operator allows what it calls, and nothing else', async (t) => {
+    const policy = JSON.parse(
+      await readFile(join(packageRoot, 'provisioners', 'ec2', 'policy.json'), 'utf8'),
+    ) as {
+      readonly Statement: readonly { readonly Action: string | readonly string[] }[];
+    };
+    const allowed = policy.Statement.flatMap(({ Action }) => Action);
+    /** Names of S3's permissions are not those of its calls. */
+    const ofS3: Readonly<Record<string, readonly string[]>> = {
+      'PUT bucket': ['s3:CreateBucket'],
+      'DELETE bucket': ['s3:DeleteBucket'],
+      'GET bucket?tagging': ['s3:GetBucketTagging'],
+      'PUT bucket?tagging': ['s3:PutBucketTagging'],
+      'GET bucket?publicAccessBlock': ['s3:GetBucketPublicAccessBlock'],
+      'PUT bucket?publicAccessBlock': ['s3:PutBucketPublicAccessBlock'],
+      'GET bucket?versions': ['s3:ListBucketVersions'],
+      'POST bucket?delete': ['s3:DeleteObject', 's3:DeleteObjectVersion'],
+    };
+    const called = [...strict.everCalled].flatMap((call) => {
+      const [service = '', action = ''] = [
+        call.slice(0, call.indexOf(' ')),
+        call.slice(call.indexOf(' ') + 1),
+      ];
+      return service === 's3' ? (ofS3[action] ?? [`s3:${action}`]) : [`${service}:${action}`];
+    });
+    // A machine with a role: whoever makes it hands that over.
+    t.same([...allowed].sort(), [...new Set([...called, 'iam:PassRole'])].sort());
+  });
+}

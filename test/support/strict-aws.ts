@@ -1,0 +1,451 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { seededRandom } from '../../state-machines/seeded-random.ts';
+import type { Moto } from './moto.ts';
+
+/** How likely, per call, something goes wrong that AWS documents; 0 to 1. */
+export interface Trouble {
+  readonly seed: number;
+  readonly throttled?: number;
+  readonly failed?: number;
+  /** Of orders: done, and nobody is told. */
+  readonly replyLost?: number;
+  /** Looks at most until what was made is seen. */
+  readonly hiddenLooks?: number;
+  /** Looks at most until a machine is in the state that was ordered. */
+  readonly slowLooks?: number;
+}
+
+/** An instance as it was ordered. */
+export interface InstanceOrder {
+  readonly id: string;
+  /** Private. */
+  readonly address: string;
+  readonly userData: string;
+  /** The line of authorized_keys that its key pair was imported with. */
+  readonly publicKey: string;
+}
+
+/** What is behind the instances, where something is. Each call resolves when the machine is in that state. */
+export interface Machines {
+  run(order: InstanceOrder): Promise<void>;
+  stop(id: string): Promise<void>;
+  start(id: string): Promise<void>;
+  terminate(id: string): Promise<void>;
+}
+
+interface TrackedInstance {
+  readonly subnet: string;
+  readonly group: string;
+  readonly address: string;
+  readonly token: string;
+  goal: 'running' | 'stopped' | 'terminated';
+  /** What its machine is doing, one after the other. */
+  work: Promise<void>;
+  isBusy: boolean;
+  /** Looks until it is there. */
+  slow: number;
+  /** Looks for which it is told as terminated. */
+  remembered: number;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: Buffer;
+}
+
+/** Sets of a description and the id in each of their items. */
+const described: Readonly<Record<string, readonly [set: string, id: string]>> = {
+  DescribeVpcs: ['vpcSet', 'vpcId'],
+  DescribeSubnets: ['subnetSet', 'subnetId'],
+  DescribeInternetGateways: ['internetGatewaySet', 'internetGatewayId'],
+  DescribeSecurityGroups: ['securityGroupInfo', 'groupId'],
+  DescribeKeyPairs: ['keySet', 'keyPairId'],
+  DescribeInstances: ['reservationSet', 'instanceId'],
+};
+const createdId: Readonly<Record<string, string>> = {
+  CreateVpc: 'vpcId',
+  CreateSubnet: 'subnetId',
+  CreateInternetGateway: 'internetGatewayId',
+  CreateSecurityGroup: 'groupId',
+  ImportKeyPair: 'keyPairId',
+  RunInstances: 'instanceId',
+};
+/** Debian's, of which moto knows nothing; the older one and a stranger's come with it. */
+const images = [
+  ['ami-0aaaaaaaaaaaaaaaa', '136693071363', '2026-11-01T00:00:00.000Z'],
+  ['ami-0bbbbbbbbbbbbbbbb', '136693071363', '2026-09-01T00:00:00.000Z'],
+  ['ami-0cccccccccccccccc', '999999999999', '2026-12-01T00:00:00.000Z'],
+] as const;
+
+/**
+ * Stands between the SDK and moto, and is what AWS is and moto is not: slow, forgetful for a while, strict about tokens,
+ * addresses and what is in use, and at times broken. All chance comes from a seed.
+ */
+export class StrictAws {
+  /** `service Action` of each call that came, in order. */
+  readonly calls: string[] = [];
+  /** All that ever came, over resets. */
+  readonly everCalled = new Set<string>();
+  /** Told the number of each call before it is answered; true: whoever asked is dead, and nobody gets the answer. */
+  crashes: (call: number) => boolean = () => false;
+  /** Refuses an action with a code, as AWS refuses what is not allowed or over a quota. */
+  readonly refusals = new Map<string, string>();
+  readonly #moto: Moto;
+  readonly #machines: Machines | undefined;
+  readonly #server = createServer((incoming, outgoing) => void this.#serve(incoming, outgoing));
+  readonly #sockets = new Set<Socket>();
+  #trouble: Trouble = { seed: 0 };
+  #random = seededRandom(0);
+  readonly #instances = new Map<string, TrackedInstance>();
+  readonly #tokens = new Map<string, { readonly order: string; readonly id: string }>();
+  readonly #hidden = new Map<string, number>();
+  /** Subnet or group -> VPC; gateway -> the VPC that it is attached to. */
+  readonly #within = new Map<string, string>();
+  /** Public keys by the names under which they were imported. */
+  readonly #keys = new Map<string, string>();
+
+  constructor(moto: Moto, machines?: Machines) {
+    this.#moto = moto;
+    this.#machines = machines;
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.on('error', () => {}).on('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  async listen(): Promise<string> {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
+    const { port } = this.#server.address() as { port: number };
+    return `http://127.0.0.1:${port}`;
+  }
+
+  async close(): Promise<void> {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await once(this.#server, 'close');
+  }
+
+  /** An account in which nothing was made, and other troubles. */
+  async reset(trouble: Trouble): Promise<void> {
+    await this.#moto.reset();
+    this.#trouble = trouble;
+    this.#random = seededRandom(trouble.seed);
+    this.calls.length = 0;
+    this.crashes = () => false;
+    this.refusals.clear();
+    for (const table of [this.#instances, this.#tokens, this.#hidden, this.#within]) table.clear();
+  }
+
+  /** Ids of machines that live, whoever is told of them. */
+  living(): readonly string[] {
+    return [...this.#instances].filter(([, { goal }]) => goal !== 'terminated').map(([id]) => id);
+  }
+
+  /** Somebody else's hand on a machine. */
+  power(id: string, goal: 'stopped' | 'terminated'): void {
+    Object.assign(this.#instances.get(id)!, { goal });
+  }
+
+  async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const body = await buffer(incoming);
+    const [, service = 's3'] = /\/([a-z0-9]+)\/aws4_request/.exec(incoming.headers.authorization ?? '') ?? [];
+    const form = new URLSearchParams(service === 's3' ? '' : body.toString());
+    const action = form.get('Action') ?? `${incoming.method} ${s3Question(incoming.url ?? '')}`;
+    this.calls.push(`${service} ${action}`);
+    this.everCalled.add(`${service} ${action}`);
+    const isRead = /^(Describe|Get|List|GET|HEAD)/.test(action);
+    const crashed = this.crashes(this.calls.length);
+    const isDone = !crashed || this.#chance(0.5);
+    const answer = isDone ? await this.#answer(service, action, form, incoming, body) : undefined;
+    if (!answer || crashed || (!isRead && answer.status < 300 && this.#chance(this.#trouble.replyLost)))
+      return void incoming.socket.destroy();
+    outgoing.writeHead(answer.status, { 'content-type': answer.type, 'content-length': answer.body.length });
+    outgoing.end(incoming.method === 'HEAD' ? undefined : answer.body);
+  }
+
+  async #answer(
+    service: string,
+    action: string,
+    form: URLSearchParams,
+    incoming: IncomingMessage,
+    body: Buffer,
+  ): Promise<Answer> {
+    const refusal = this.refusals.get(action);
+    if (refusal !== undefined) return failure(service, refusal, 400);
+    if (this.#chance(this.#trouble.throttled))
+      return failure(service, service === 's3' ? 'SlowDown' : 'RequestLimitExceeded', 503);
+    if (this.#chance(this.#trouble.failed)) return failure(service, 'InternalError', 500);
+    if (service !== 'ec2') return this.#forward(incoming, body);
+    if (action === 'DescribeImages') return imageList(form);
+    const refused = this.#refuse(action, form) ?? this.#repeated(action, form);
+    if (refused) return refused;
+    const answer = await this.#forward(incoming, body);
+    if (answer.status >= 300) return answer;
+    const text = this.#note(action, form, answer.body.toString());
+    return { ...answer, body: Buffer.from(text) };
+  }
+
+  #chance(share = 0): boolean {
+    return share > 0 && this.#random() < share;
+  }
+
+  #looks(most = 0): number {
+    return Math.floor(this.#random() * (most + 1));
+  }
+
+  /** What AWS would not do, and moto does. */
+  #refuse(action: string, form: URLSearchParams): Answer | undefined {
+    const given = (name: string) => form.get(name) ?? '';
+    const living = [...this.#instances.values()].filter(
+      ({ goal, slow, isBusy }) => goal !== 'terminated' || slow > 0 || isBusy,
+    );
+    const inside = (vpc: string) => [...this.#within].filter(([, of]) => of === vpc).map(([id]) => id);
+    const violation = (is: boolean) => (is ? failure('ec2', 'DependencyViolation', 400) : undefined);
+    const hidden = [...form.values()].find((value) => (this.#hidden.get(value) ?? 0) > 0);
+    if (hidden !== undefined && !action.startsWith('Describe'))
+      return failure('ec2', notFoundCode(hidden), 400);
+    switch (action) {
+      case 'DeleteSubnet':
+        return violation(living.some(({ subnet }) => subnet === given('SubnetId')));
+      case 'DeleteSecurityGroup':
+        return violation(living.some(({ group }) => group === given('GroupId')));
+      case 'DetachInternetGateway':
+        return violation(living.some(({ subnet }) => this.#within.get(subnet) === given('VpcId')));
+      case 'DeleteInternetGateway':
+        return violation(this.#within.has(given('InternetGatewayId')));
+      case 'DeleteVpc':
+        return violation(inside(given('VpcId')).length > 0);
+      default:
+        return undefined;
+    }
+  }
+
+  /** An order with a token that was used, and an address that is taken. */
+  #repeated(action: string, form: URLSearchParams): Answer | undefined {
+    if (action !== 'RunInstances') return undefined;
+    const token = form.get('ClientToken') ?? '';
+    const earlier = this.#tokens.get(token);
+    if (earlier) {
+      const instance = this.#instances.get(earlier.id)!;
+      if (earlier.order !== orderOf(form)) return failure('ec2', 'IdempotentParameterMismatch', 400);
+      if (instance.goal === 'terminated') return failure('ec2', 'IdempotentInstanceTerminated', 400);
+      return reservation(earlier.id, this.#stateOf(instance));
+    }
+    const address = form.get('NetworkInterface.1.PrivateIpAddress');
+    const isTaken = [...this.#instances.values()].some(
+      (each) => each.address === address && (each.goal !== 'terminated' || each.slow > 0 || each.isBusy),
+    );
+    return isTaken ? failure('ec2', 'InvalidIPAddress.InUse', 400) : undefined;
+  }
+
+  /** Keeps what an order has made, and tells descriptions as AWS would. */
+  #note(action: string, form: URLSearchParams, text: string): string {
+    const idName = createdId[action];
+    const id = idName && new RegExp(`<${idName}>([^<]+)</${idName}>`).exec(text)?.[1];
+    if (id) this.#hidden.set(id, this.#looks(this.#trouble.hiddenLooks));
+    const vpc = form.get('VpcId') ?? '';
+    switch (action) {
+      case 'ImportKeyPair':
+        this.#keys.set(
+          form.get('KeyName')!,
+          Buffer.from(form.get('PublicKeyMaterial')!, 'base64').toString().trim(),
+        );
+        break;
+      case 'CreateSubnet':
+      case 'CreateSecurityGroup':
+        this.#within.set(id!, vpc);
+        break;
+      case 'AttachInternetGateway':
+        this.#within.set(form.get('InternetGatewayId')!, vpc);
+        break;
+      case 'DetachInternetGateway':
+        this.#within.delete(form.get('InternetGatewayId')!);
+        break;
+      case 'DeleteSubnet':
+        this.#within.delete(form.get('SubnetId')!);
+        break;
+      case 'DeleteSecurityGroup':
+        this.#within.delete(form.get('GroupId')!);
+        break;
+      case 'RunInstances':
+        this.#instances.set(id!, {
+          subnet: form.get('NetworkInterface.1.SubnetId') ?? '',
+          group: form.get('NetworkInterface.1.SecurityGroupId.1') ?? '',
+          address: form.get('NetworkInterface.1.PrivateIpAddress') ?? '',
+          token: form.get('ClientToken') ?? '',
+          ...{ goal: 'running', slow: this.#looks(this.#trouble.slowLooks), remembered: 20 },
+          ...{ work: Promise.resolve(), isBusy: false },
+        });
+        this.#behind(id!, (machines) =>
+          machines.run({
+            id: id!,
+            address: form.get('NetworkInterface.1.PrivateIpAddress') ?? '',
+            userData: Buffer.from(form.get('UserData') ?? '', 'base64').toString(),
+            publicKey: this.#keys.get(form.get('KeyName') ?? '') ?? '',
+          }),
+        );
+        this.#tokens.set(form.get('ClientToken')!, { order: orderOf(form), id: id! });
+        break;
+      case 'TerminateInstances':
+        this.#order(form, 'terminated');
+        break;
+      case 'StopInstances':
+        this.#order(form, 'stopped');
+        break;
+      case 'StartInstances':
+        this.#order(form, 'running');
+        break;
+      default:
+        return action in described ? this.#look(action, text) : text;
+    }
+    return text;
+  }
+
+  #order(form: URLSearchParams, goal: TrackedInstance['goal']): void {
+    for (const [name, id] of form) {
+      const instance = name.startsWith('InstanceId.') && this.#instances.get(id);
+      if (!instance || instance.goal === 'terminated') continue;
+      if (instance.goal === goal) continue;
+      instance.slow = this.#looks(this.#trouble.slowLooks);
+      instance.goal = goal;
+      const verb = { running: 'start', stopped: 'stop', terminated: 'terminate' } as const;
+      this.#behind(id, (machines) => machines[verb[goal]](id));
+    }
+  }
+
+  /** The machine does it after what it is doing; until then its instance is on the way. */
+  #behind(id: string, work: (machines: Machines) => Promise<void>): void {
+    const instance = this.#instances.get(id);
+    if (!this.#machines || !instance) return;
+    const machines = this.#machines;
+    instance.isBusy = true;
+    const done = instance.work.then(() => work(machines));
+    instance.work = done;
+    done
+      .finally(() => {
+        if (instance.work === done) instance.isBusy = false;
+      })
+      .catch((error: unknown) => process.stderr.write(`machine of ${id}: ${error}\n`));
+  }
+
+  /** Takes out what is not to be seen yet, and tells each machine's state as it would be by now. */
+  #look(action: string, text: string): string {
+    const [set, idName] = described[action]!;
+    return mapItems(text, set, (item) => {
+      const id = new RegExp(`<${idName}>([^<]+)</${idName}>`).exec(item)?.[1] ?? '';
+      const hidden = this.#hidden.get(id) ?? 0;
+      if (hidden > 0) {
+        this.#hidden.set(id, hidden - 1);
+        return '';
+      }
+      const instance = this.#instances.get(id);
+      if (!instance) return item;
+      const [code, name] = this.#stateOf(instance);
+      if (instance.slow > 0) instance.slow -= 1;
+      else if (instance.goal === 'terminated' && --instance.remembered < 0) return '';
+      const state = `<instanceState><code>${code}</code><name>${name}</name></instanceState>`;
+      const told = item.replace(/<instanceState>[\s\S]*?<\/instanceState>/, state);
+      // No machine of a test has an address in the world.
+      return told.replace(/<ipAddress>[^<]*<\/ipAddress>/, `<ipAddress>${instance.address}</ipAddress>`);
+    });
+  }
+
+  #stateOf({ goal, slow, isBusy }: TrackedInstance): readonly [code: number, name: string] {
+    const isOnTheWay = slow > 0 || isBusy;
+    if (goal === 'running') return isOnTheWay ? [0, 'pending'] : [16, 'running'];
+    if (goal === 'stopped') return isOnTheWay ? [64, 'stopping'] : [80, 'stopped'];
+    return isOnTheWay ? [32, 'shutting-down'] : [48, 'terminated'];
+  }
+
+  #forward(incoming: IncomingMessage, body: Buffer): Promise<Answer> {
+    const { host, port } = this.#moto;
+    const { method, url: path, headers } = incoming;
+    return new Promise((resolve, reject) => {
+      const call = request({ host, port, method, path, headers }, (answer) => {
+        buffer(answer).then((bytes) => {
+          const type = answer.headers['content-type'] ?? 'text/xml';
+          resolve({ status: answer.statusCode ?? 500, type, body: bytes });
+        }, reject);
+      });
+      call.on('error', reject);
+      call.end(body);
+    });
+  }
+}
+
+/** What tells an order from another; its signature and token do not. */
+function orderOf(form: URLSearchParams): string {
+  const rest = [...form].filter(([name]) => name !== 'ClientToken');
+  return JSON.stringify(rest.sort(([a], [b]) => a.localeCompare(b)));
+}
+
+/** Of a bucket, of an object, and about which of its properties. */
+function s3Question(url: string): string {
+  const { pathname, searchParams } = new URL(url, 'http://s3');
+  const [about = ''] = [...searchParams.keys()].filter((name) => name !== 'x-id');
+  return `${pathname.split('/').filter(Boolean).length > 1 ? 'object' : 'bucket'}${about && `?${about}`}`;
+}
+
+function failure(service: string, code: string, status: number): Answer {
+  const error = `<Code>${code}</Code><Message>${code}, says the test</Message>`;
+  const body = {
+    ec2: `<Response><Errors><Error>${error}</Error></Errors><RequestID>r</RequestID></Response>`,
+    iam: `<ErrorResponse><Error><Type>Sender</Type>${error}</Error><RequestId>r</RequestId></ErrorResponse>`,
+    s3: `<Error>${error}<RequestId>r</RequestId></Error>`,
+  }[service]!;
+  return { status, type: 'text/xml', body: Buffer.from(body) };
+}
+
+function notFoundCode(id: string): string {
+  const [kind = ''] = id.split('-');
+  const names: Readonly<Record<string, string>> = {
+    vpc: 'InvalidVpcID.NotFound',
+    subnet: 'InvalidSubnetID.NotFound',
+    igw: 'InvalidInternetGatewayID.NotFound',
+    sg: 'InvalidGroup.NotFound',
+    key: 'InvalidKeyPair.NotFound',
+    i: 'InvalidInstanceID.NotFound',
+  };
+  return names[kind] ?? 'InvalidID';
+}
+
+function reservation(id: string, [code, name]: readonly [number, string]): Answer {
+  const state = `<instanceState><code>${code}</code><name>${name}</name></instanceState>`;
+  const body = `<RunInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><instancesSet><item><instanceId>${id}</instanceId>${state}</item></instancesSet></RunInstancesResponse>`;
+  return { status: 200, type: 'text/xml', body: Buffer.from(body) };
+}
+
+function imageList(form: URLSearchParams): Answer {
+  const owner = form.get('Owner.1');
+  const items = images
+    // A careless endpoint: it tells of a stranger's image, too.
+    .filter(([, of]) => owner === null || of === owner || of.startsWith('9'))
+    .map(
+      ([id, of, made]) =>
+        `<item><imageId>${id}</imageId><imageOwnerId>${of}</imageOwnerId><creationDate>${made}</creationDate></item>`,
+    );
+  const body = `<DescribeImagesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><imagesSet>${items.join('')}</imagesSet></DescribeImagesResponse>`;
+  return { status: 200, type: 'text/xml', body: Buffer.from(body) };
+}
+
+/** Replaces each outermost item of the first set of that name. */
+export function mapItems(xml: string, set: string, change: (item: string) => string): string {
+  const [open, close] = [`<${set}>`, `</${set}>`];
+  const start = xml.indexOf(open);
+  const end = xml.lastIndexOf(close);
+  if (start < 0 || end < 0) return xml;
+  const inner = xml.slice(start + open.length, end);
+  const items: string[] = [];
+  let depth = 0;
+  let from = 0;
+  for (const { 0: mark, index } of inner.matchAll(/<\/?item>/g)) {
+    if (mark === '<item>' && depth++ === 0) from = index;
+    if (mark === '</item>' && --depth === 0) items.push(inner.slice(from, index + mark.length));
+  }
+  return `${xml.slice(0, start)}${open}${items.map(change).join('')}${xml.slice(end)}`;
+}
