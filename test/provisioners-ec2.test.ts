@@ -66,6 +66,11 @@ t.test('settings that AWS would refuse are refused before it is asked', async (t
   t.match(why({ subnet: '10.30.0.0/24' }), /^subnet: must lie within the VPC's 10\.20\.0\.0\/16/);
   t.match(why({ vpc: '10.99.0.0/16', subnet: '10.99.1.0/24' }), /must be clear of 10\.99\.0\.0\/16/);
   t.match(why({ sshFrom: [] }), /^sshFrom/);
+  t.match(
+    why({ sshFrom: ['203.0.113.4/24'] }),
+    /^sshFrom\.0: must be an IPv4 network whose host bits are zero/,
+  );
+  t.equal(why({ sshFrom: ['0.0.0.0/0', '10.0.0.0/8'] }), 'taken');
   t.match(why({ bucket: { name: 'Upper' } }), /^bucket\.name/);
   t.match(
     why({ machines: { node1: { address: '10.20.9.1' } } }),
@@ -527,6 +532,31 @@ if ('missing' in moto) {
     await provisioner.destroyShared(signal);
     t.same(await present(), nothing);
     t.equal((await ec2.send(new DescribeKeyPairsCommand({}))).KeyPairs?.length, 1, 'and it is left');
+  });
+
+  t.test('an image of ones own is looked up, and one that is not there is told', async (t) => {
+    await strict.reset({ seed: 13 });
+    const dir = join(t.testdir(), 'state');
+    await bindIn(dir, { image: 'ami-0cccccccccccccccc' }).create(node(0), signal);
+    const { Reservations: [found] = [] } = await ec2.send(new DescribeInstancesCommand({ Filters: ours }));
+    t.equal(found!.Instances![0]!.ImageId, 'ami-0cccccccccccccccc');
+    await t.rejects(bindIn(dir, { image: 'ami-0ddddddddddddddddd' }).create(node(1), signal), {
+      needsHelp: true,
+      message: /there is no ami-0ddddddddddddddddd in this region/,
+    });
+  });
+
+  t.test('a profile that EC2 has not heard of yet is waited for, without calling for help', async (t) => {
+    await strict.reset({ seed: 14 });
+    const bound = bindIn(join(t.testdir(), 'state'), { bucket: {} });
+    await bound.shared!.ensure(signal);
+    strict.hide('sf-six-nodes-eu-central-1', 1);
+    await t.rejects(bound.create(node(0), signal), {
+      needsHelp: false,
+      message: /does not know its instance profile yet/,
+    });
+    await bound.create(node(0), signal);
+    t.equal((await present()).machine, 1);
   });
 
   t.test('only workers are spot', async (t) => {

@@ -2,7 +2,7 @@ import { isIPv4 } from 'node:net';
 import { z } from 'zod';
 import { quantityField } from '../../crds/quantity.ts';
 import { OVERLAY_POOL } from '../contract.ts';
-import { type Block, overlap, parseSubnet, readAddress, readSubnet } from '../shared/addresses.ts';
+import { type Block, isNetwork, overlap, parseSubnet, readAddress, readSubnet } from '../shared/addresses.ts';
 import { engineField } from '../shared/engine-packages.ts';
 
 const networkField = () =>
@@ -62,7 +62,12 @@ export const ec2ConfigSchema = z
       .default('10.20.0.0/24')
       .describe('IPv4 network of the machines, within that of the VPC'),
     sshFrom: z
-      .array(z.string().regex(/^(\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/, 'must be such as 203.0.113.4/32'))
+      .array(
+        z
+          .string()
+          .regex(/^(\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/, 'must be such as 203.0.113.4/32')
+          .refine(isNetwork, 'must be an IPv4 network whose host bits are zero'),
+      )
       .min(1)
       .describe('networks from which ssh may come; nothing else is open to anybody outside'),
     instanceType: instanceTypeField().default('m6i.large').describe('of every machine that names no other'),

@@ -11,7 +11,7 @@ import {
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2';
 import { quantityBytes } from '../../crds/quantity.ts';
-import { type MachineSpec, ProvisionError } from '../contract.ts';
+import { type MachineSpec, messageOf, ProvisionError } from '../contract.ts';
 import type { KeyPair } from '../shared/keys.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
 import { codeOf, isMissing } from './aws-errors.ts';
@@ -48,6 +48,11 @@ export interface MachineOrder {
   readonly bootKey: (life: number) => Promise<KeyPair>;
 }
 
+interface BootImage {
+  readonly id: string;
+  readonly rootDevice: string;
+}
+
 /** Debian's account, which publishes its images; see wiki.debian.org/Cloud/AmazonEC2Image. */
 const debianAccount = '136693071363';
 /** A description this old is as good as a new one; whoever waits at the same time shares it. */
@@ -62,7 +67,7 @@ const mostLives = 100;
 export class Instances {
   readonly #shared: Shared;
   #asked: { readonly atMs: number; readonly answer: Promise<readonly SeenInstance[]> } | undefined;
-  #image: Promise<string> | undefined;
+  #image: Promise<BootImage> | undefined;
 
   constructor(shared: Shared) {
     this.#shared = shared;
@@ -199,7 +204,7 @@ export class Instances {
   ): Promise<'ordered' | 'ordered otherwise' | 'was ended'> {
     const { aws, config, cluster, clientKey } = this.#shared;
     const { spec, address, settingsHash } = order;
-    const bootKey = await order.bootKey(life);
+    const [bootKey, image] = await Promise.all([order.bootKey(life), this.#imageOnce(abortSignal)]);
     const ownTags = {
       [nameTag]: `${nameOf(cluster)}-${spec.name}`,
       [tags.cluster]: cluster,
@@ -211,7 +216,7 @@ export class Instances {
     const profile = ids.get('profile');
     const command = new RunInstancesCommand({
       ...{ MinCount: 1, MaxCount: 1, ClientToken: orderToken(ids.get('vpc')!, spec.name, life) },
-      ...{ ImageId: config.image ?? (await this.#newestImage(abortSignal)), KeyName: nameOf(cluster) },
+      ...{ ImageId: image.id, KeyName: nameOf(cluster) },
       InstanceType: order.instanceType as 'm6i.large',
       NetworkInterfaces: [
         {
@@ -221,7 +226,7 @@ export class Instances {
       ],
       BlockDeviceMappings: [
         {
-          DeviceName: '/dev/xvda',
+          DeviceName: image.rootDevice,
           Ebs: {
             ...{ VolumeType: 'gp3', Encrypted: true, DeleteOnTermination: true },
             VolumeSize: quantityBytes(config.disk) / 1024 ** 3,
@@ -240,7 +245,6 @@ export class Instances {
           SpotOptions: { SpotInstanceType: 'one-time', InstanceInterruptionBehavior: 'terminate' },
         },
       }),
-      InstanceInitiatedShutdownBehavior: 'stop',
       UserData: Buffer.from(userData(spec.name, bootKey)).toString('base64'),
       TagSpecifications: (['instance', 'volume', 'network-interface'] as const).map((ResourceType) => ({
         ResourceType,
@@ -253,12 +257,17 @@ export class Instances {
     } catch (error) {
       if (codeOf(error) === 'IdempotentInstanceTerminated') return 'was ended';
       if (codeOf(error) === 'IdempotentParameterMismatch') return 'ordered otherwise';
+      // There is no code of its own for a profile that IAM has made and EC2 has not heard of.
+      if (codeOf(error) === 'InvalidParameterValue' && /iamInstanceProfile/i.test(messageOf(error)))
+        throw new ProvisionError([`${spec.name}: EC2 does not know its instance profile yet`], {
+          cause: error,
+        });
       throw error;
     }
   }
 
   /** The same for all machines that this process orders. */
-  #newestImage(abortSignal: AbortSignal): Promise<string> {
+  #imageOnce(abortSignal: AbortSignal): Promise<BootImage> {
     this.#image ??= this.#findImage(abortSignal).catch((error: unknown) => {
       this.#image = undefined;
       throw error;
@@ -266,8 +275,9 @@ export class Instances {
     return this.#image;
   }
 
-  async #findImage(abortSignal: AbortSignal): Promise<string> {
-    const query = {
+  async #findImage(abortSignal: AbortSignal): Promise<BootImage> {
+    const { aws, config } = this.#shared;
+    const newest = {
       Owners: [debianAccount],
       Filters: [
         { Name: 'name', Values: ['debian-13-amd64-*'] },
@@ -275,20 +285,17 @@ export class Instances {
         { Name: 'state', Values: ['available'] },
       ],
     };
-    const { Images = [] } = await this.#shared.aws.ec2.send(new DescribeImagesCommand(query), {
-      abortSignal,
+    const query = config.image === undefined ? newest : { ImageIds: [config.image] };
+    const { Images = [] } = await aws.ec2.send(new DescribeImagesCommand(query), { abortSignal });
+    // Whoever else names an image so is not asked for; it costs nothing to look.
+    const [found] = Images.filter(
+      ({ OwnerId }) => config.image !== undefined || OwnerId === debianAccount,
+    ).sort((a, b) => (b.CreationDate ?? '').localeCompare(a.CreationDate ?? ''));
+    if (found?.ImageId) return { id: found.ImageId, rootDevice: found.RootDeviceName ?? '/dev/xvda' };
+    const what = config.image ?? "an image of Debian 13 of Debian's account";
+    throw new ProvisionError([`there is no ${what} in this region: give another one as \`image\``], {
+      needsHelp: true,
     });
-    // Whoever else names an image so is not asked for by an endpoint that keeps to the query; it costs nothing to look.
-    const [newest] = Images.filter(({ OwnerId }) => OwnerId === debianAccount).sort((a, b) =>
-      (b.CreationDate ?? '').localeCompare(a.CreationDate ?? ''),
-    );
-    if (newest?.ImageId) return newest.ImageId;
-    throw new ProvisionError(
-      ["Debian's account has no image of Debian 13 in this region: give one as `image`"],
-      {
-        needsHelp: true,
-      },
-    );
   }
 }
 

@@ -38,6 +38,13 @@ export const parseSubnet = (subnet: string): Block => {
   return block;
 };
 
+/** Whether `203.0.113.4/32` is a network: of any size, its host bits zero. */
+export const isNetwork = (cidr: string): boolean => {
+  const [base = '', bits = ''] = cidr.split('/');
+  const isAddress = base.split('.').every((part) => Number(part) <= 255);
+  return isAddress && Number(bits) <= 32 && toNumber(base) % 2 ** (32 - Number(bits)) === 0;
+};
+
 export const overlap = (a: Block, b: Block): boolean => a.first <= b.last && b.first <= a.last;
 
 /** The fixed address of the node at `index`, clear of `taken`; undefined when the subnet is full. */

@@ -146,6 +146,11 @@ export class StrictAws {
     return [...this.#instances].filter(([, { goal }]) => goal !== 'terminated').map(([id]) => id);
   }
 
+  /** What was made is not to be seen, or heard of, for so many looks more. */
+  hide(id: string, looks: number): void {
+    this.#hidden.set(id, looks);
+  }
+
   /** Somebody else's hand on a machine. */
   power(id: string, goal: 'stopped' | 'terminated'): void {
     Object.assign(this.#instances.get(id)!, { goal });
@@ -180,6 +185,8 @@ export class StrictAws {
     if (this.#chance(this.#trouble.throttled))
       return failure(service, service === 's3' ? 'SlowDown' : 'RequestLimitExceeded', 503);
     if (this.#chance(this.#trouble.failed)) return failure(service, 'InternalError', 500);
+    if (action === 'CreateInstanceProfile')
+      this.#hidden.set(form.get('InstanceProfileName')!, this.#looks(this.#trouble.hiddenLooks));
     if (service !== 'ec2') return this.#forward(incoming, body);
     if (action === 'DescribeImages') return imageList(form);
     const refused = this.#refuse(action, form) ?? this.#repeated(action, form);
@@ -206,6 +213,17 @@ export class StrictAws {
     );
     const inside = (vpc: string) => [...this.#within].filter(([, of]) => of === vpc).map(([id]) => id);
     const violation = (is: boolean) => (is ? failure('ec2', 'DependencyViolation', 400) : undefined);
+    const profile = form.get('IamInstanceProfile.Name') ?? '';
+    const unheard = this.#hidden.get(profile) ?? 0;
+    if (unheard > 0) {
+      this.#hidden.set(profile, unheard - 1);
+      return failure(
+        'ec2',
+        'InvalidParameterValue',
+        400,
+        `Value (${profile}) for parameter iamInstanceProfile.name is invalid`,
+      );
+    }
     const hidden = [...form.values()].find((value) => (this.#hidden.get(value) ?? 0) > 0);
     if (hidden !== undefined && !action.startsWith('Describe'))
       return failure('ec2', notFoundCode(hidden), 400);
@@ -391,8 +409,8 @@ function s3Question(url: string): string {
   return `${pathname.split('/').filter(Boolean).length > 1 ? 'object' : 'bucket'}${about && `?${about}`}`;
 }
 
-function failure(service: string, code: string, status: number): Answer {
-  const error = `<Code>${code}</Code><Message>${code}, says the test</Message>`;
+function failure(service: string, code: string, status: number, said = `${code}, says the test`): Answer {
+  const error = `<Code>${code}</Code><Message>${said}</Message>`;
   const body = {
     ec2: `<Response><Errors><Error>${error}</Error></Errors><RequestID>r</RequestID></Response>`,
     iam: `<ErrorResponse><Error><Type>Sender</Type>${error}</Error><RequestId>r</RequestId></ErrorResponse>`,
@@ -422,12 +440,14 @@ function reservation(id: string, [code, name]: readonly [number, string]): Answe
 
 function imageList(form: URLSearchParams): Answer {
   const owner = form.get('Owner.1');
+  const asked = form.get('ImageId.1');
   const items = images
+    .filter(([id]) => asked === null || id === asked)
     // A careless endpoint: it tells of a stranger's image, too.
     .filter(([, of]) => owner === null || of === owner || of.startsWith('9'))
     .map(
       ([id, of, made]) =>
-        `<item><imageId>${id}</imageId><imageOwnerId>${of}</imageOwnerId><creationDate>${made}</creationDate></item>`,
+        `<item><imageId>${id}</imageId><imageOwnerId>${of}</imageOwnerId><creationDate>${made}</creationDate><rootDeviceName>/dev/xvda</rootDeviceName></item>`,
     );
   const body = `<DescribeImagesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><imagesSet>${items.join('')}</imagesSet></DescribeImagesResponse>`;
   return { status: 200, type: 'text/xml', body: Buffer.from(body) };
