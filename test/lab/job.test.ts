@@ -63,9 +63,10 @@ const injected = (schedule: string, times = 1) =>
     return new Set(begun.map(({ runId }) => runId)).size >= times || undefined;
   });
 
-/** What the topics say by themselves. */
+/** What the topics say by themselves; how it ends says the verdict once more. */
 const verify = async () => {
-  const answer = await lab.onTask(source, observer, ['exec'], ['node', '/app/app.cjs', '--verify']);
+  const script = 'node /app/app.cjs --verify || [ $? -le 2 ]';
+  const answer = await lab.onTask(source, observer, ['exec'], ['sh', '-c', script]);
   return JSON.parse(answer) as OfflineVerdict;
 };
 
