@@ -5,6 +5,7 @@ import pLimit from 'p-limit';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, ProvisionError } from '../contract.ts';
 import { nodeAddress } from '../shared/addresses.ts';
+import { inTurns } from '../shared/in-turns.ts';
 import {
   generateKeyPair,
   type KeyPair,
@@ -13,7 +14,6 @@ import {
   readKeyPair,
 } from '../shared/keys.ts';
 import { provisioning } from '../shared/provisioning.ts';
-import { Turns } from '../shared/turns.ts';
 import { connectAws } from './aws.ts';
 import { explained } from './aws-errors.ts';
 import { type Ec2Clock, systemClock } from './clock.ts';
@@ -49,14 +49,11 @@ export const ec2Provisioner = (
 
 class Ec2Provisioner implements Provisioner {
   readonly name = 'ec2';
-  readonly power = {
-    off: (name: string, signal: AbortSignal) =>
-      this.#turns.take(name, signal, () => this.#powerOff(name, signal)),
-    on: (name: string, signal: AbortSignal) =>
-      this.#turns.take(name, signal, () => this.#powerOn(name, signal)),
-    offUntil: (name: string, untilMs: number, signal: AbortSignal) =>
-      this.#turns.take(name, signal, () => this.#powerOffUntil(name, untilMs, signal)),
-  };
+  readonly power = inTurns({
+    off: (name, signal) => this.#powerOff(name, signal),
+    on: (name, signal) => this.#powerOn(name, signal),
+    offUntil: (name, untilMs, signal) => this.#powerOffUntil(name, untilMs, signal),
+  });
   readonly shared = {
     lacks: (signal: AbortSignal) =>
       this.#asking('what the machines share could not be looked at', signal, () =>
@@ -72,7 +69,6 @@ class Ec2Provisioner implements Provisioner {
   readonly #context: ProvisionerContext;
   readonly #tools: Ec2Tools;
   readonly #limit = pLimit(mostAtOnce);
-  readonly #turns = new Turns();
   #instances: Promise<{ readonly shared: Shared; readonly instances: Instances }> | undefined;
   #key: Promise<KeyPair> | undefined;
   #lacks: { readonly atMs: number; readonly lacks: readonly string[] } | undefined;

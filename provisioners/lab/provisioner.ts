@@ -7,9 +7,9 @@ import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext 
 import { ExecError, ProvisionError } from '../contract.ts';
 import { nodeAddress } from '../shared/addresses.ts';
 import { localDocker } from '../shared/docker-client.ts';
+import { inTurns } from '../shared/in-turns.ts';
 import { generateKeyPair, type KeyPair, loadOrCreateKeyPair, pinOf } from '../shared/keys.ts';
 import { provisioning } from '../shared/provisioning.ts';
-import { Turns } from '../shared/turns.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
 import { ensureNetwork, removeNetwork } from './cluster-network.ts';
 import type { LabConfig } from './config.ts';
@@ -31,20 +31,16 @@ export const labProvisioner = (config: LabConfig, context: ProvisionerContext): 
 
 class LabProvisioner implements Provisioner {
   readonly name = 'lab';
-  readonly power = {
-    off: (name: string, signal: AbortSignal) =>
-      this.#turns.take(name, signal, () => this.#powerOff(name, signal)),
-    on: (name: string, signal: AbortSignal) =>
-      this.#turns.take(name, signal, () => this.#powerOn(name, signal)),
-    offUntil: (name: string, untilMs: number, signal: AbortSignal) =>
-      this.#turns.take(name, signal, () => this.#powerOffUntil(name, untilMs, signal)),
-  };
+  readonly power = inTurns({
+    off: (name, signal) => this.#powerOff(name, signal),
+    on: (name, signal) => this.#powerOn(name, signal),
+    offUntil: (name, untilMs, signal) => this.#powerOffUntil(name, untilMs, signal),
+  });
   readonly #config: LabConfig;
   readonly #context: ProvisionerContext;
   readonly #docker: Docker;
   /** What several nodes need at the same time is done once for all who wait for it. */
   readonly #inFlight = new Map<string, Promise<unknown>>();
-  readonly #turns = new Turns();
 
   constructor(config: LabConfig, context: ProvisionerContext) {
     this.#config = config;

@@ -1,0 +1,21 @@
+import type { PowerSwitch } from '../contract.ts';
+import { untilAborted } from './until-aborted.ts';
+
+/**
+ * The same switch, whose calls on one machine come one after the other, also when whoever waits has given up; what hangs holds
+ * nobody.
+ */
+export const inTurns = ({ off, on, offUntil }: PowerSwitch): PowerSwitch => {
+  /** The last call of each machine. */
+  const last = new Map<string, Promise<void>>();
+  const take = (name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> => {
+    const turn = (last.get(name) ?? Promise.resolve()).then(work, work);
+    last.set(name, turn);
+    return untilAborted(turn, signal);
+  };
+  return {
+    off: (name, signal) => take(name, signal, () => off(name, signal)),
+    on: (name, signal) => take(name, signal, () => on(name, signal)),
+    offUntil: (name, untilMs, signal) => take(name, signal, () => offUntil(name, untilMs, signal)),
+  };
+};
