@@ -9,7 +9,7 @@ import {
   tools,
 } from '../shared/engine-packages.ts';
 import { runOnNode } from '../shared/run-on-node.ts';
-import { openSshNode, type SshNode } from '../shared/ssh-node.ts';
+import { isOtherKey, openSshNode, type SshNode } from '../shared/ssh-node.ts';
 import type { Ec2Clock } from './clock.ts';
 import type { SeenInstance } from './instances.ts';
 import { tags } from './labels.ts';
@@ -142,10 +142,4 @@ async function bringEngine(
     await runOnNode(node, installPackages, asked, signal);
   }
   await runOnNode(node, startEngine, [], signal);
-}
-
-/** It showed another key than it should: nothing was sent to it. */
-function isOtherKey(error: unknown): boolean {
-  const { level, message = '' } = ((error as Error).cause ?? {}) as { level?: string; message?: string };
-  return level === 'handshake' && /Host denied|host key/i.test(message);
 }

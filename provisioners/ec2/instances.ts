@@ -15,6 +15,7 @@ import { type MachineSpec, messageOf, ProvisionError } from '../contract.ts';
 import type { KeyPair } from '../shared/keys.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
 import { codeOf, isMissing } from './aws-errors.ts';
+import { lookAgainMs, settleMs } from './clock.ts';
 import { nameOf, nameTag, orderToken, tags } from './labels.ts';
 import { bareKey, one, tagList, tagValue } from './part.ts';
 import type { Shared } from './parts.ts';
@@ -58,8 +59,6 @@ const debianAccount = '136693071363';
 /** A description this old is as good as a new one; whoever waits at the same time shares it. */
 const freshMs = 1_000;
 const describeMs = 60_000;
-const lookAgainMs = 2_000;
-const settleMs = 120_000;
 /** So many machines of one name nobody loses within the day for which AWS remembers an order. */
 const mostLives = 100;
 

@@ -1,6 +1,6 @@
 import { messageOf, ProvisionError } from '../contract.ts';
 import { explained, isDuplicate, isInUse, isRefusal } from './aws-errors.ts';
-import type { Ec2Clock } from './clock.ts';
+import { type Ec2Clock, lookAgainMs, settleMs } from './clock.ts';
 import type { Found, Part, Scene } from './part.ts';
 import type { PartMemory } from './part-memory.ts';
 import { bucketPart, profilePart, rolePart } from './parts-of-bucket.ts';
@@ -13,9 +13,6 @@ const allParts: readonly Part[] = [
 ];
 const ofBucket: readonly Part[] = [bucketPart, rolePart, profilePart];
 
-/** AWS: what was made may not be seen for seconds, rarely minutes. So long nothing is ordered again. */
-const settleMs = 120_000;
-const lookAgainMs = 2_000;
 /** Interfaces of a machine that was terminated are in use for a while. */
 const freeMs = 300_000;
 

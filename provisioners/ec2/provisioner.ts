@@ -16,7 +16,7 @@ import {
 import { provisioning } from '../shared/provisioning.ts';
 import { connectAws } from './aws.ts';
 import { explained } from './aws-errors.ts';
-import { type Ec2Clock, systemClock } from './clock.ts';
+import { type Ec2Clock, lookAgainMs, systemClock } from './clock.ts';
 import type { Ec2Config } from './config.ts';
 import { enterMachine, logIn } from './enter-machine.ts';
 import { Instances, isAlive, type SeenInstance } from './instances.ts';
@@ -146,8 +146,8 @@ class Ec2Provisioner implements Provisioner {
       throw new ProvisionError([`${spec.name} is a manager: only workers may be spot`], { needsHelp: true });
     const { instances, shared } = await this.#open();
     const ids = await this.#ensureParts(shared, signal);
-    await instances.until(spec.name, 'stopped', stopMs, (seen) => seen?.state !== 'stopping', signal);
-    const seen = await instances.find(spec.name, signal);
+    const isSettled = (each: SeenInstance | undefined) => each?.state !== 'stopping';
+    const seen = await instances.until(spec.name, 'stopped', stopMs, isSettled, signal);
     if (!seen) await this.#order(spec, ids, signal);
     else if (seen.state === 'stopped') {
       await instances.start(seen, signal);
@@ -245,7 +245,11 @@ class Ec2Provisioner implements Provisioner {
   async #awaitFree(address: string, signal: AbortSignal): Promise<void> {
     const { instances } = await this.#open();
     const { clock } = this.#tools;
-    for (const untilMs = clock.now() + stopMs; clock.now() < untilMs; await clock.sleep(2_000, signal)) {
+    for (
+      const untilMs = clock.now() + stopMs;
+      clock.now() < untilMs;
+      await clock.sleep(lookAgainMs, signal)
+    ) {
       const going = (await instances.list(signal)).filter(({ state }) => state === 'shutting-down');
       if (going.every((each) => each.address !== address)) return;
     }

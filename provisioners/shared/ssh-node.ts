@@ -225,6 +225,12 @@ export const openSshNode = async (target: SshTarget, signal: AbortSignal): Promi
   }
 };
 
+/** Whether a login ended before any secret was sent: another key of the pinned type was shown, or none of that type. */
+export const isOtherKey = (error: unknown): boolean => {
+  const { level, message = '' } = ((error as Error).cause ?? {}) as { level?: string; message?: string };
+  return level === 'handshake' && /Host denied|host key/i.test(message);
+};
+
 /**
  * The raw public key that an sshd offers, ed25519 rather than others; it is not logged in there. Rejects with an ExecError
  * when nobody answers.

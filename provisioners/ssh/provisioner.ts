@@ -15,6 +15,7 @@ import { fingerprintOf, pinOf } from '../shared/keys.ts';
 import { provisioning } from '../shared/provisioning.ts';
 import { runOnNode } from '../shared/run-on-node.ts';
 import {
+  isOtherKey,
   offeredHostKey,
   openSshNode,
   type SshDoor,
@@ -266,12 +267,6 @@ function rawKey(hostKey: string): string {
 /** What somebody must mend. */
 function helpless(problems: readonly string[], cause?: unknown): ProvisionError {
   return new ProvisionError(problems, { cause, needsHelp: true });
-}
-
-/** Another key of the pinned type, or none of that type. */
-function isOtherKey(error: unknown): boolean {
-  const { level, message = '' } = ((error as Error).cause ?? {}) as { level?: string; message?: string };
-  return level === 'handshake' && /Host denied|host key/i.test(message);
 }
 
 function machineOf({ node, address, incarnation, settingsHash, ...pin }: HostRecord): readonly Machine[] {
