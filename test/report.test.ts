@@ -14,7 +14,7 @@ import { renderCsv } from '../controller/report/render-csv.ts';
 import { type PageParts, renderHtml } from '../controller/report/render-html.ts';
 import { renderJson } from '../controller/report/render-json.ts';
 import { armCells, renderMarkdown } from '../controller/report/render-markdown.ts';
-import type { Report } from '../controller/report/report.ts';
+import { armsOf, type Report } from '../controller/report/report.ts';
 import { resourceKinds } from '../controller/resource-kinds.ts';
 import { openSampleFile, readSampleFile } from '../controller/workload/sample-file.ts';
 import type { FaultSchedule } from '../crds/fault-schedule.ts';
@@ -318,12 +318,13 @@ t.test('controls that are late forbid to claim a recovery time, and are no trial
 t.test(
   'the same fault in two schedules is compared by the ratio of medians, adjusted for all comparisons',
   async (t) => {
-    const input = (name: string, factor: number) => ({
+    const settings = { fast: { timeout: '10s', rate: '2000' }, defaults: { timeout: '120s', rate: '2000' } };
+    const input = (name: keyof typeof settings, factor: number) => ({
       schedule: schedule(name),
       status: status(
         many.map((one) => ({
           ...trial(one.number, factor * one.figures.recovery!.ms),
-          samples: `${name}.ndjson`,
+          ...{ samples: `${name}.ndjson`, settings: settings[name] },
         })),
       ),
     });
@@ -341,18 +342,34 @@ t.test(
       for (const name of ['defaults', 'fast'])
         t.match(text.split('</section>')[0], new RegExp(`>${name}(/crash|<| \\d)`), `${id}: ${name}`);
     }
-    t.match(
-      renderMarkdown(report),
-      /fast\/crash takes 0\.33 times the median recovery of defaults\/crash; p = 0\.00\d by/,
-    );
+    t.match(page, /<th scope="row">timeout<\/th><td>120s<\/td><td>10s<\/td>/);
+    const [, compared = ''] = renderMarkdown(report).split('## Compared');
+    t.match(compared, /fast\/crash takes 0\.33 times the median recovery of defaults\/crash; p = 0\.00\d by/);
+    t.match(compared, /\| defaults\/crash \|.*\n\| fast\/crash \|/, 'the same fault side by side');
+    t.match(compared, /\| Setting \| defaults \| fast \|\n.*\n\| timeout \| 120s \| 10s \|\n/);
+    t.notMatch(compared, /rate/, 'what is the same is no difference');
     const few = buildReport(
       [input('defaults', 3), { ...input('fast', 1), status: status([trial(1, 5)]) }],
       origin,
     );
     t.same(few.comparisons, [{ first: 'defaults/crash', second: 'fast/crash' }]);
-    t.match(renderMarkdown(few), /no ratio, for it needs six valid trials of each/);
+    t.match(renderMarkdown(few), /No ratio for fast\/crash: it needs six valid trials of each/);
   },
 );
+
+t.test('faults of several schedules stand by fault, and in a schedule in its own order', async (t) => {
+  const both = { faults: ['b', 'a'].map((name) => ({ ...schedule().spec.faults[0]!, name })) };
+  const inputs = [
+    { schedule: schedule('one', both), status: status([]) },
+    { schedule: schedule('two', { faults: [...both.faults].reverse() }), status: status([]) },
+  ];
+  const report = buildReport(inputs, origin);
+  t.same(
+    armsOf(report).map(({ id }) => id),
+    ['one/b', 'two/b', 'one/a', 'two/a'],
+  );
+  t.match(renderMarkdown(report), /The same settings were in force in all of them/);
+});
 
 const hostile = '</script><img src=x onerror=alert(1)>"\'`|\u2028 https://evil.example/';
 
@@ -839,11 +856,12 @@ t.test(
 t.test('the campaigns that are kept beside their manifests can be read, rows and all', async (t) => {
   const folder = join(packageRoot, 'manifests', 'examples', 'campaigns');
   const dir = t.testdir({ log: '' });
-  const args = ['report', '-f', join(folder, 'quick-defaults.yaml'), '--state', join(folder, 'evidence')];
+  const files = ['quick-defaults.yaml', 'quick-fast.yaml'].flatMap((name) => ['-f', join(folder, name)]);
+  const args = ['report', ...files, '--state', join(folder, 'evidence')];
   const told = await runController([...args, '-o', 'md'], join(dir, 'log'));
   t.match(told, { code: 0, stderr: '' });
   const withoutDate = (text: string) => text.replace(/^Written .*$/m, '').trim();
-  t.equal(withoutDate(told.stdout), withoutDate(await readFile(join(folder, 'quick-defaults.md'), 'utf8')));
+  t.equal(withoutDate(told.stdout), withoutDate(await readFile(join(folder, 'quick.md'), 'utf8')));
   const out = join(dir, 'page.html');
   t.match(await runController([...args, '--out', out], join(dir, 'log')), {
     code: 0,
@@ -851,6 +869,6 @@ t.test('the campaigns that are kept beside their manifests can be read, rows and
     stderr: '',
   });
   const page = await readFile(out, 'utf8');
-  t.equal(page.match(/data:application\/gzip/g)?.length, 26, 'with the rows of every trial');
+  t.equal(page.match(/data:application\/gzip/g)?.length, 52, 'with the rows of every trial');
   t.notMatch(page, packageRoot);
 });

@@ -28,7 +28,7 @@ import { headlineOf, notesOf } from './sentences.ts';
 /** Reads schedules and their status into what a reader is told. */
 export function buildReport(inputs: readonly CampaignInput[], origin: ReportOrigin): Report {
   const campaigns = inputs.map((input) => buildCampaign(input, inputs.length > 1));
-  return { ...origin, campaigns, comparisons: compare(campaigns) };
+  return { ...origin, campaigns, comparisons: compare(campaigns), differing: differingOf(campaigns) };
 }
 
 function buildCampaign(
@@ -146,6 +146,14 @@ function settingsOf(trials: readonly TrialRecord[]): Campaign['settings'] {
     if (!values[name].includes(value)) values[name].push(value);
   }
   return values;
+}
+
+function differingOf(campaigns: readonly Campaign[]): Report['differing'] {
+  const names = new Set(campaigns.flatMap(({ settings }) => Object.keys(settings)));
+  const rows = [...names].map(
+    (name) => [name, campaigns.map(({ settings }) => (settings[name] ?? []).join(' | '))] as const,
+  );
+  return Object.fromEntries(rows.filter(([, values]) => new Set(values).size > 1));
 }
 
 /** Each fault of a later schedule against the one of the same name in the first that has it. */

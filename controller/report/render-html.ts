@@ -20,11 +20,13 @@ import {
   armCells,
   armHead,
   comparedFigures,
-  describeComparison,
+  describeComparisons,
+  describeDiffering,
+  differingTable,
   trialCells,
   trialHead,
 } from './render-markdown.ts';
-import { type Arm, type Campaign, figureNames, type Report } from './report.ts';
+import { type Arm, armsOf, type Campaign, figureNames, type Report } from './report.ts';
 import { formatBounded, plural, words } from './sentences.ts';
 
 /** What the page is made of beside the report. */
@@ -134,22 +136,24 @@ function table(head: readonly string[], rows: readonly (readonly (string | Html)
   )}</tbody></table></div>`;
 }
 
-function comparisonOf({ campaigns, comparisons }: Report): Html {
-  const rows = campaigns.flatMap(({ arms }) =>
-    arms.map((arm) => [
-      arm.label,
-      ...armCells(arm).slice(1, -comparedFigures.length),
-      ...comparedFigures.map((name) => spreadCell(arm.figures[name])),
-    ]),
-  );
+function comparisonOf(report: Report): Html {
+  const { campaigns, comparisons } = report;
+  const rows = armsOf(report).map((arm) => [
+    arm.label,
+    ...armCells(arm).slice(1, -comparedFigures.length),
+    ...comparedFigures.map((name) => spreadCell(arm.figures[name])),
+  ]);
+  const [head, values] = differingTable(report);
   return html`${table(armHead, rows, 'All faults')}<p class="hint">From six valid trials on a figure is the median [with its order-statistic interval of 95 % or more]; below that, every point. ± is the largest bound of one trial's error. Back and correct: Masked or Recovered with correct results, with the 95 % Clopper-Pearson interval.</p>${
-    comparisons.length > 0 &&
-    html`<ul>${comparisons.map((each) => html`<li>${describeComparison(each)}</li>`)}</ul>`
+    campaigns.length > 1 &&
+    html`<ul>${describeComparisons(comparisons).map((text) => html`<li>${text}</li>`)}</ul><p>${describeDiffering(report)}</p>${
+      values.length > 0 && table(head, values, 'Settings that were not the same')
+    }`
   }`;
 }
 
-function recoveryOf({ campaigns }: Report, charts: Map<string, ChartSpec>): Html {
-  const arms = campaigns.flatMap((campaign) => campaign.arms);
+function recoveryOf(report: Report, charts: Map<string, ChartSpec>): Html {
+  const arms = armsOf(report);
   if (arms.every(({ figures }) => figures.recovery.points.length === 0))
     return html`<p class="empty">No valid trial, so there is no recovery time to show.</p>`;
   const rows = arms.map((arm) => ({ arm, name: arm.label, spread: arm.figures.recovery }));
@@ -161,8 +165,8 @@ function recoveryOf({ campaigns }: Report, charts: Map<string, ChartSpec>): Html
   )}`;
 }
 
-function phasesSection({ campaigns }: Report): Html {
-  const arms = campaigns.flatMap((campaign) => campaign.arms);
+function phasesSection(report: Report): Html {
+  const arms = armsOf(report);
   if (arms.every(({ valid }) => valid === 0)) return html`<p class="empty">No valid trial.</p>`;
   return html`${phaseBars(arms)}<p class="hint">From t_eff: until the system noticed, until the first result after the stall, until recovered, and what redundancy took beyond that. One bar per valid trial; the number is its recovery time.</p>`;
 }

@@ -1,12 +1,13 @@
 import type { TrialRecord } from '../../crds/trial-record.ts';
-import { type Arm, type Campaign, type Comparison, type Report, trialFigures } from './report.ts';
+import { type Arm, armsOf, type Campaign, type Comparison, type Report, trialFigures } from './report.ts';
 import { formatErrors, formatPoint, formatProportion, formatSpread, plural } from './sentences.ts';
 
 /** What goes into a README or a pull request: sentences first, then tables; ends in one line break. */
-export function renderMarkdown({ campaigns, comparisons, versions, writtenAt }: Report): string {
+export function renderMarkdown(report: Report): string {
+  const { campaigns, versions, writtenAt } = report;
   const blocks = [
     ...campaigns.flatMap(campaignBlocks),
-    ...(comparisons.length > 0 ? ['### Compared', list(comparisons.map(describeComparison).map(safe))] : []),
+    ...(campaigns.length > 1 ? comparedBlocks(report) : []),
     `Written ${writtenAt} by ${Object.entries(versions)
       .map(([name, version]) => `${name} ${version}`)
       .map(safe)
@@ -38,6 +39,39 @@ function campaignBlocks(campaign: Campaign): readonly string[] {
       : `Settings: ${Object.entries(settings)
           .map(([name, values]) => `\`${name}=${values.join(' | ')}\``)
           .join(', ')}.`,
+  ];
+}
+
+function comparedBlocks(report: Report): readonly string[] {
+  const shared = new Set(report.comparisons.flatMap(({ first, second }) => [first, second]));
+  const figures = armHead.slice(-comparedFigures.length);
+  const arms = armsOf(report).filter(({ id }) => shared.has(id));
+  return [
+    '## Compared',
+    table(
+      ['Fault', ...figures],
+      arms.map((arm) => [arm.label, ...armCells(arm).slice(-comparedFigures.length)]),
+    ),
+    list(describeComparisons(report.comparisons).map(safe)),
+    describeDiffering(report),
+    table(...differingTable(report)),
+  ];
+}
+
+/** What of the settings stands above their table. */
+export function describeDiffering({ differing }: Report): string {
+  return Object.keys(differing).length === 0
+    ? 'The same settings were in force in all of them.'
+    : 'Settings in force that were not the same:';
+}
+
+export function differingTable({
+  campaigns,
+  differing,
+}: Report): readonly [head: readonly string[], rows: readonly (readonly string[])[]] {
+  return [
+    ['Setting', ...campaigns.map(({ schedule }) => schedule.metadata.name)],
+    Object.entries(differing).map(([name, values]) => [name, ...values]),
   ];
 }
 
@@ -96,12 +130,20 @@ export function trialCells(trial: TrialRecord): readonly string[] {
   ];
 }
 
-/** One sentence; a p-value only beside the number of comparisons that it was adjusted for. */
-export function describeComparison({ first, second, ratio, pValue, adjusted }: Comparison): string {
-  if (ratio === undefined || pValue === undefined || adjusted === undefined)
-    return `${second} against ${first}: no ratio, for it needs six valid trials of each with a finite median above zero.`;
-  const p = (value: number) => (value < 0.001 ? '< 0.001' : `= ${value.toFixed(3)}`);
-  return `${second} takes ${ratio.toFixed(2)} times the median recovery of ${first}; p ${p(pValue)} by permutation, ${p(adjusted)} after Holm.`;
+/** A sentence for each ratio, its p-value beside what it was adjusted to, and one for all that have none. */
+export function describeComparisons(comparisons: readonly Comparison[]): readonly string[] {
+  const p = (value = Number.NaN) => (value < 0.001 ? '< 0.001' : `= ${value.toFixed(3)}`);
+  const told = comparisons.flatMap(({ first, second, ratio, pValue, adjusted }) =>
+    ratio === undefined
+      ? []
+      : `${second} takes ${ratio.toFixed(2)} times the median recovery of ${first}; p ${p(pValue)} by permutation, ${p(adjusted)} after Holm.`,
+  );
+  const untold = comparisons.filter(({ ratio }) => ratio === undefined).map(({ second }) => second);
+  if (untold.length === 0) return told;
+  return [
+    ...told,
+    `No ratio for ${untold.join(', ')}: it needs six valid trials of each with a finite median above zero.`,
+  ];
 }
 
 function list(lines: readonly string[]): string {

@@ -30,6 +30,8 @@ export interface Report extends ReportOrigin {
   readonly campaigns: readonly Campaign[];
   /** Faults of the same name in several schedules: each against that of the first. */
   readonly comparisons: readonly Comparison[];
+  /** Settings in force that are not the same in all campaigns, with a value for each; empty where it had none. */
+  readonly differing: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface Campaign {
@@ -122,6 +124,13 @@ export interface Comparison {
   /** Of "no difference", by permutation; adjusted by Holm over all comparisons of the report. */
   readonly pValue?: number;
   readonly adjusted?: number;
+}
+
+/** All faults of a report: what several schedules have stands side by side. */
+export function armsOf({ campaigns }: Pick<Report, 'campaigns'>): readonly Arm[] {
+  const arms = campaigns.flatMap((campaign) => campaign.arms);
+  const faults = [...new Set(arms.map(({ fault }) => fault))];
+  return faults.flatMap((name) => arms.filter(({ fault }) => fault === name));
 }
 
 /** Whether a trial was one in which nothing was done. */
