@@ -6,7 +6,11 @@ import { type ClusterSpec, provisionerOf } from '../crds/cluster-spec.ts';
 import { resourceKey } from '../crds/group.ts';
 import { ProvisionError, type Provisioner, type ProvisionerContext } from '../provisioners/contract.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
-import { ensureLocalEngine, startInstalledEngine } from '../provisioners/shared/install-engine.ts';
+import {
+  ensureLocalEngine,
+  isEngineAnswering,
+  startInstalledEngine,
+} from '../provisioners/shared/install-engine.ts';
 import type { RunJournal } from '../state-machines/contract.ts';
 import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
 import { systemClock } from './clock.ts';
@@ -132,6 +136,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     ...{ clock, log, claimsOf, openEngine, imageSource },
     statuses: statuses.clusters,
     prepare: imagePreparer(options),
+    isEngineHere: isEngineAnswering,
     bindProvisioner: await provisionerBinder(options, imageNames),
     loadStack: stackLoader(),
     images: imageDelivery(imageSource),

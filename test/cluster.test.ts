@@ -109,6 +109,7 @@ class World {
   generation = 1;
   nodes: NodeEntry[];
   annotations: Record<string, string> = {};
+  engineHere = true;
   spec: Partial<ClusterSpec['spec']> = {};
 
   constructor(nodes: readonly NodeEntry[] = threeNodes, stacks: readonly DesiredStack[] = [app]) {
@@ -142,6 +143,7 @@ class World {
       statuses: store,
       claimsOf: () => this.claims,
       prepare: () => Promise.resolve(),
+      isEngineHere: async () => this.engineHere,
       bindProvisioner: ({ spec }) => {
         this.bound.push(spec.provisioner);
         return this.provisioner;
@@ -319,6 +321,22 @@ t.test('plan of a cluster', async (t) => {
       world.reconciler.close();
     },
   );
+
+  t.test('on a machine without an engine is of a lab that is not there, and says so', async (t) => {
+    const world = await convergedWorld();
+    world.engineHere = false;
+    world.provisioner.list = () => Promise.reject(new Error('connect ECONNREFUSED'));
+    world.images.set('lab/web:1', 'sha256:web');
+    const [told] = (await world.plan()).steps;
+    t.match(told, { id: 'create-machine/node1' });
+    const text = formatPlan('small', await world.plan());
+    t.notMatch(text, 'deliver-images');
+    t.match(text, / {2}i note EngineUnavailable this machine: no Docker engine answers: /);
+    await t.rejects(world.pass(), { message: 'connect ECONNREFUSED' }, 'a pass takes no lab for gone');
+    world.spec = { provisioner: { aws: {} } } as never;
+    await t.rejects(world.plan(), { message: 'connect ECONNREFUSED' }, 'machines elsewhere are asked for');
+    world.reconciler.close();
+  });
 
   t.test('mends what machines share before one is made on it, and tells what machines cost', async (t) => {
     const world = new World();

@@ -78,9 +78,7 @@ function reasonsOf(error: unknown): readonly string[] {
 /** As people read it. */
 export function formatPreview({ key, cluster, order = [], runs, refused, message }: Preview): string {
   const lines = [
-    ...(cluster
-      ? [cluster.steps.length === 0 ? `${key}: nothing to do` : formatPlan(key, cluster).trimEnd()]
-      : [`${key}:`]),
+    cluster ? formatPlan(key, cluster).trimEnd() : `${key}:`,
     ...(order.length > 1 ? [`${order.length} trials, in this order: ${order.join(', ')}`] : []),
     ...(runs ?? []).map(describePlan),
     ...(refused ?? []).flatMap(({ fault, reasons }) => [

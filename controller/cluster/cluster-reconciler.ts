@@ -11,7 +11,7 @@ import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { applyPlan, type StepResult } from './apply-plan.ts';
 import { applyStep } from './apply-step.ts';
-import type { ClusterPlan, Step, StepKind } from './cluster-plan.ts';
+import type { ClusterPlan, Finding, Step, StepKind } from './cluster-plan.ts';
 import { type ClusterDeps, ClusterSession } from './cluster-session.ts';
 import {
   addStepEvents,
@@ -79,7 +79,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const session = this.#session(cluster);
     session.use(cluster);
     await session.begin(stored.generation);
-    return planFor(stored, cluster, await this.#look(stored, cluster, session, signal));
+    const engineHere = await this.#deps.isEngineHere(signal);
+    const plan = planFor(stored, cluster, await this.#look(stored, cluster, session, signal, engineHere));
+    return engineHere ? plan : { ...plan, notes: [...plan.notes, noEngineHere] };
   }
 
   /** The connections to a cluster's machines, shared with those who run faults; opened when first asked for. */
@@ -160,10 +162,12 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     cluster: ClusterSpec,
     session: ClusterSession,
     signal: AbortSignal,
+    engineHere = true,
   ): Promise<Context> {
     const { provisioner, pool } = session;
     const { variables, loadStack, controllerPort, claimsOf } = this.#deps;
-    let observed = await observeCluster({ provisioner, pool }, signal);
+    const observe = () => observeCluster({ provisioner, pool }, signal);
+    let observed = engineHere || !isLab(cluster) ? await observe() : { machines: [] };
     const address = await session.controllerAddress(signal);
     // With another target than the true one, every config that names it would seem to differ.
     if (observed.swarm && address === undefined)
@@ -172,13 +176,13 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       provisioner,
       loadStack,
       variables: { ...variables, CONTROLLER_TARGET: `${address ?? 'controller'}:${controllerPort}` },
-      deliverable: session.deliverable.bind(session),
+      deliverable: engineHere ? session.deliverable.bind(session) : async () => [],
     };
     // When a cluster goes, its compose files may be gone already.
     const manifest = stored.deleting ? { ...cluster, spec: { ...cluster.spec, stacks: [] } } : cluster;
     const desired = await loadDesired(manifest, sources, signal);
     const imagesAreNew = pool.watchImages(desired.images.map(({ reference }) => reference));
-    if (imagesAreNew) observed = await observeCluster({ provisioner, pool }, signal);
+    if (imagesAreNew) observed = await observe();
     const claims = claimsOf(stored.name);
     return {
       desired,
@@ -316,9 +320,18 @@ function clusterOf({ resource }: StoredResource): ClusterSpec | undefined {
 
 function planFor({ deleting }: StoredResource, cluster: ClusterSpec, context: Context): ClusterPlan {
   if (!deleting) return planCluster(context);
-  const machinesAreOurs = provisionerOf(cluster).name === 'lab';
-  return planTeardown(context, cluster.spec.deletionPolicy ?? (machinesAreOurs ? 'destroy' : 'retain'));
+  return planTeardown(context, cluster.spec.deletionPolicy ?? (isLab(cluster) ? 'destroy' : 'retain'));
 }
+
+/** Its machines are containers of this machine's engine. */
+const isLab = (cluster: ClusterSpec): boolean => provisionerOf(cluster).name === 'lab';
+
+const noEngineHere: Finding = {
+  target: 'this machine',
+  reason: 'EngineUnavailable',
+  message:
+    'no Docker engine answers: one will be installed or started first; machines of a lab, and images for nodes, are planned as if it held none',
+};
 
 /** Not those that failed a moment ago. */
 function stepsToDo(

@@ -40,6 +40,8 @@ export interface ClusterDeps {
    * called by `plan`.
    */
   readonly prepare: (cluster: ClusterSpec, deleting: boolean, signal: AbortSignal) => Promise<void>;
+  /** Whether an engine answers on this machine: `plan` may be the first command here, and starts none. */
+  readonly isEngineHere: (signal: AbortSignal) => Promise<boolean>;
   readonly openEngine: OpenEngine;
   readonly loadStack: LoadStack;
   readonly images: ImageDelivery;

@@ -4,7 +4,7 @@ import type { ClusterPlan, Finding, Step } from './cluster-plan.ts';
 export function formatPlan(cluster: string, plan: ClusterPlan): string {
   const width = Math.max(0, ...plan.steps.map(({ kind }) => kind.length));
   const lines = [
-    `${cluster}: ${countOf(plan.steps.length, 'step')}`,
+    `${cluster}: ${plan.steps.length === 0 ? 'nothing to do' : countOf(plan.steps.length, 'step')}`,
     ...plan.steps.flatMap((each) => formatStep(each, width)),
     ...plan.held.map(({ target, owner }) => `  = held ${target} by ${owner}`),
     ...formatFindings('... waiting', plan.waiting),

@@ -33,10 +33,7 @@ export type EngineStep =
  */
 export function planEngineInstall(facts: EngineFacts): EngineStep {
   if (facts.engine === 'forbidden') {
-    return {
-      do: 'give up',
-      problem: 'the Docker engine refuses this user: run as root, or join the group docker',
-    };
+    return { do: 'give up', problem: FORBIDDEN };
   }
   if (facts.engine === 'silent' && facts.daemon === null) return installStep('docker.io', facts);
   if (facts.client === null) return installStep('docker-cli', facts);
@@ -76,6 +73,13 @@ export async function ensureLocalEngine(
   }
 }
 
+/** Whether an engine answers here now; rejects with a ProvisionError when one does that refuses this user. */
+export async function isEngineAnswering(signal: AbortSignal): Promise<boolean> {
+  const engine = await askEngine(signal);
+  if (engine === 'forbidden') throw new ProvisionError([FORBIDDEN]);
+  return engine !== 'silent';
+}
+
 /** Starts an engine that is installed here and does not run; false where none is installed. */
 export async function startInstalledEngine(
   progress: (line: string) => void,
@@ -87,6 +91,7 @@ export async function startInstalledEngine(
   return true;
 }
 
+const FORBIDDEN = 'the Docker engine refuses this user: run as root, or join the group docker';
 /** Engine, client, start. */
 const MOST_STEPS = 3;
 const SOCKET = '/var/run/docker.sock';
