@@ -66,6 +66,12 @@ function specSchema<P extends Readonly<Record<string, z.ZodType>>>(provisioners:
       .boolean()
       .default(true)
       .describe('Remove what earlier manifests asked for and this one does not.'),
+    replace: z
+      .enum(['report', 'allow'])
+      .default('report')
+      .describe(
+        'What to do about workers that were made with other settings (size, image): only say so, or make them anew, one at a time.',
+      ),
     deletionPolicy: z
       .enum(['destroy', 'retain'])
       .exactOptional()

@@ -610,7 +610,8 @@ t.test('plan of a cluster', async (t) => {
         plan.notes.map(({ target }) => target),
         ['node1', 'node2', 'node3'],
       );
-      world.annotations = { 'spark-failures.io/replace-nodes': 'true' };
+      t.match(plan.notes[1]?.message, /with `replace: allow` workers are made anew/);
+      world.spec = { replace: 'allow' };
       t.same(ids(await world.plan()), ['leave-swarm/node2', 'remove-node/node2', 'destroy-machine/node2']);
       await world.converge();
       const hashes = [...world.provisioner.machines.values()].map(
@@ -642,7 +643,7 @@ t.test('plan from what was seen', async (t) => {
     images: [],
     prune: true,
     allowLargePrune: false,
-    replaceNodes: false,
+    mayReplace: false,
   };
   const plan = (observed: ObservedCluster) =>
     planCluster({ desired, observed, heldBy: () => undefined, inventory: undefined });

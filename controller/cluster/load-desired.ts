@@ -9,8 +9,6 @@ import type { BrokenStack, DesiredCluster } from './plan-context.ts';
 
 /** Lets one prune remove more than half of the services. */
 const ALLOW_PRUNE = 'spark-failures.io/allow-prune';
-/** Lets workers that were made with other settings be replaced, one at a time. */
-const REPLACE_NODES = 'spark-failures.io/replace-nodes';
 
 interface DesiredSources {
   readonly provisioner: Pick<Provisioner, 'settingsHash' | 'shape'>;
@@ -63,7 +61,7 @@ export async function loadDesired(
     images: await deliverable(references, signal),
     prune: spec.prune,
     allowLargePrune: isSet(metadata.annotations?.[ALLOW_PRUNE]),
-    replaceNodes: isSet(metadata.annotations?.[REPLACE_NODES]),
+    mayReplace: spec.replace === 'allow',
   };
 }
 

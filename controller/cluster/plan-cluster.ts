@@ -15,11 +15,11 @@ export function planCluster(input: Omit<PlanContext, 'replaced'>): ClusterPlan {
 }
 
 /**
- * The worker to be made anew because its settings changed: only with the annotation, only when nothing else is amiss
+ * The worker to be made anew because its settings changed: only with `replace: allow`, only when nothing else is amiss
  * with any machine, and one at a time, so that a wrong setting costs one worker. Managers are never replaced.
  */
 function chooseReplacement({ desired, observed, heldBy }: PlanContext): string | undefined {
-  if (!desired.replaceNodes || observed.machines.length !== desired.nodes.length) return undefined;
+  if (!desired.mayReplace || observed.machines.length !== desired.nodes.length) return undefined;
   const allReady = desired.nodes.every(({ name }) => {
     const look = machineOf(observed, name)?.look;
     if (look?.state !== 'up' || heldBy(name) !== undefined) return false;

@@ -54,8 +54,8 @@ export interface DesiredCluster {
   readonly prune: boolean;
   /** The annotation that lets a prune remove more than half of the services. */
   readonly allowLargePrune: boolean;
-  /** The annotation that lets workers made with other settings be replaced, one at a time. */
-  readonly replaceNodes: boolean;
+  /** Workers that were made with other settings are replaced, one at a time. */
+  readonly mayReplace: boolean;
 }
 
 /** What a machine's engine said about itself when it was last asked. */

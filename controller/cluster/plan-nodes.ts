@@ -50,13 +50,13 @@ function planNode(node: DesiredNode, chain: ManagerChain, context: PlanContext):
   if (!seen) return planNewMachine(node, chain, context);
   const mismatch = seen.machine.settingsHash !== node.settingsHash;
   return joinParts([
-    mismatch && !context.desired.replaceNodes ? note(node.name, 'DriftReported', otherSettings) : {},
+    mismatch && !context.desired.mayReplace ? note(node.name, 'DriftReported', otherSettings) : {},
     mismatch && context.replaced === node.name ? {} : planExisting(node, seen, chain, context),
   ]);
 }
 
 const otherSettings =
-  'was made with other settings than the manifest asks for; the annotation spark-failures.io/replace-nodes lets workers be replaced one by one';
+  'was made with other settings than the manifest asks for; with `replace: allow` workers are made anew, one by one';
 
 function planNewMachine(node: DesiredNode, chain: ManagerChain, context: PlanContext): PlanPart {
   const create = createStep(node, 'the machine does not exist', chain, context);
