@@ -13,6 +13,7 @@ import { describe } from './cli/describe.ts';
 import { doctor } from './cli/doctor.ts';
 import { GET_KINDS, type GetKind, get } from './cli/get.ts';
 import { heal } from './cli/heal.ts';
+import { images } from './cli/images.ts';
 import { plan } from './cli/plan.ts';
 import type { FileOptions } from './cli/read-files.ts';
 import { REPORT_FORMATS, report } from './cli/report.ts';
@@ -199,6 +200,7 @@ run(
   },
 );
 onFiles('heal', 'undo every fault found on any node', heal, false);
+onFiles('images', 'build what an operator on another machine needs, and print the names', images, false);
 onFiles('doctor', 'say what is missing, here and on the nodes', doctor, false);
 run(
   program

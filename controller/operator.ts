@@ -1,22 +1,17 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { ensureImages } from '../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../compose/images/resolve-images.ts';
 import { type ClusterSpec, provisionerOf } from '../crds/cluster-spec.ts';
 import { resourceKey } from '../crds/group.ts';
-import { ProvisionError, type Provisioner, type ProvisionerContext } from '../provisioners/contract.ts';
+import type { Provisioner, ProvisionerContext } from '../provisioners/contract.ts';
 import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts';
-import {
-  ensureLocalEngine,
-  isEngineAnswering,
-  startInstalledEngine,
-} from '../provisioners/shared/install-engine.ts';
+import { isEngineAnswering } from '../provisioners/shared/install-engine.ts';
 import type { RunJournal } from '../state-machines/contract.ts';
 import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
 import { systemClock } from './clock.ts';
 import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
-import type { ClusterDeps } from './cluster/cluster-session.ts';
 import type { OpenEngine } from './cluster/node-pool.ts';
+import { imagePreparer, imageVariables, stackImages } from './cluster-images.ts';
 import type { Log } from './log.ts';
 import { ControlLoop } from './loop/control-loop.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
@@ -233,56 +228,6 @@ const openEngine: OpenEngine = async (node, expectedEngineId, signal) => {
   const { docker, engineId, close } = await dockerOver(node, expectedEngineId, signal);
   return { engineId, close, engine: engineGateway(docker), swarm: swarmGateway(docker) };
 };
-
-/** `spark-kafka` as `SPARK_KAFKA_IMAGE`, for compose files. */
-function imageVariables(names: ReadonlyMap<string, string>): Readonly<Record<string, string>> {
-  const variable = (name: string) => `${name.toUpperCase().replaceAll('-', '_')}_IMAGE`;
-  return Object.fromEntries([...names].map(([name, tag]) => [variable(name), tag]));
-}
-
-/** What runs in the stacks of this package; the rest of the catalogue is what these are built from. */
-const WORKLOAD_IMAGES = [
-  'spark-kafka',
-  'kafka-jmx',
-  'zookeeper',
-  'generator',
-  'observer',
-  'prometheus',
-  'node-exporter',
-];
-
-/** What runs on a cluster; a checkpoint that is a service runs an image more. */
-function stackImages({ spec: { stacks, checkpoint } }: ClusterSpec): readonly string[] {
-  if (stacks.length === 0) return [];
-  return [...WORKLOAD_IMAGES, ...(checkpoint?.hdfs ? ['hadoop'] : [])];
-}
-
-/** Once per process: an engine on this machine, and the images that nodes may not be able to pull. */
-function imagePreparer({ packageRoot, cacheDir, progress }: OperatorOptions): ClusterDeps['prepare'] {
-  const ready = new Set<string>();
-  return async (cluster, deleting, signal) => {
-    if (deleting) {
-      if (provisionerOf(cluster).name !== 'lab') return;
-      // After a reboot of this machine its engine may not run: what is to be destroyed is there all the same.
-      if (!(await startInstalledEngine(progress, signal)))
-        throw new ProvisionError([
-          'no Docker engine is installed here: there is no lab that could be destroyed',
-        ]);
-      return;
-    }
-    const machines = provisionerOf(cluster).name === 'lab' ? ['node'] : [];
-    const wanted = [...machines, ...stackImages(cluster)].filter((name) => !ready.has(name));
-    if (wanted.length === 0) return;
-    await ensureLocalEngine(progress, signal);
-    const names = await resolveImageNames(packageRoot);
-    await ensureImages(
-      wanted.map((name) => names.get(name)!),
-      { assetsDir: packageRoot, cacheDir, progress },
-      signal,
-    );
-    for (const name of wanted) ready.add(name);
-  };
-}
 
 async function provisionerBinder(
   { stateDir, cacheDir, progress }: OperatorOptions,

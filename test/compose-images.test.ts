@@ -21,7 +21,8 @@ import { CommandError, runCommand } from '../provisioners/shared/run-command.ts'
 import { shellcheck } from './contracts/fault-kind.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const recipes = join(root, 'compose/images');
+const compose = join(root, 'compose');
+const recipes = join(compose, 'images');
 const live = new AbortController().signal;
 
 t.test('the catalogue names every image once, each after the one it is built from', async (t) => {
@@ -31,20 +32,20 @@ t.test('the catalogue names every image once, each after the one it is built fro
     t.ok(parent === null || seen.has(parent), `${name} follows ${parent}`);
     seen.add(name);
   }
-  const folders = (await readdir(recipes, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  const below = await readdir(compose, { recursive: true });
   t.same(
-    new Set(IMAGES.map(({ folder }) => folder)),
-    new Set(folders.map(({ name }) => name)),
-    'and every folder is used',
+    [...new Set(IMAGES.map(({ folder }) => `${folder}/Dockerfile`))].sort(),
+    below.filter((path) => path.endsWith('Dockerfile')).sort(),
+    'and every recipe is used',
   );
 });
 
 t.test('every recipe is a Dockerfile from its parent, and its scripts can be run', async (t) => {
   for (const { folder, parent } of IMAGES) {
-    const dockerfile = await readFile(join(recipes, folder, 'Dockerfile'), 'utf8');
+    const dockerfile = await readFile(join(compose, folder, 'Dockerfile'), 'utf8');
     t.match(dockerfile, parent === null ? /^FROM scratch$/m : /^ARG PARENT\nFROM \$\{PARENT\}$/m, folder);
-    for (const file of await readdir(join(recipes, folder), { recursive: true })) {
-      const path = join(recipes, folder, file);
+    for (const file of await readdir(join(compose, folder), { recursive: true })) {
+      const path = join(compose, folder, file);
       if (!(await stat(path)).isFile() || !(await readFile(path, 'utf8')).startsWith('#!')) continue;
       t.ok((await stat(path)).mode & 0o100, `${folder}/${file} is executable`);
     }
@@ -98,7 +99,7 @@ t.test(
   'names: official ones as they are, ours by hash; an edit renames the image and what is built from it',
   async (t) => {
     const copy = t.testdir();
-    await cp(recipes, join(copy, 'compose/images'), { recursive: true });
+    await cp(compose, join(copy, 'compose'), { recursive: true });
     const before = await resolveImageNames(copy);
     t.same(await resolveImageNames(copy), before, 'the same each time');
     t.equal(before.get('kafka'), 'apache/kafka:4.1.1');
@@ -108,8 +109,8 @@ t.test(
     const after = await resolveImageNames(copy);
     t.same(
       [...before].filter(([name, tag]) => after.get(name) !== tag).map(([name]) => name),
-      ['kafka-jmx'],
-      'kafka keeps its official name, its child has another',
+      ['kafka-jmx', 'controller'],
+      'kafka keeps its official name, its child has another, and so has what holds the recipes',
     );
 
     t.match(before.get('generator'), /^spark-failures\/generator:/, 'named before it is bundled');
@@ -166,6 +167,25 @@ t.test('the stand-in of Hadoop is configured by variables, and formats once', as
     ].map(([, name, value]) => `${name}=${value}`);
   t.same(await properties('hdfs-site.xml'), ['dfs.replication=1', 'dfs.namenode.name.dir=file:///data/a=b']);
   t.same(await properties('core-site.xml'), ['fs.defaultFS=hdfs://namenode:8020']);
+});
+
+t.test("the operator's unit finds what its image holds, where the installer lays it out", async (t) => {
+  const folder = join(compose, 'controller');
+  const [unit, dockerfile, installer] = await Promise.all(
+    ['spark-failures.service', 'Dockerfile', 'install.sh'].map((file) =>
+      readFile(join(folder, file), 'utf8'),
+    ),
+  );
+  const [, root] = /^RootDirectory=(.+)$/m.exec(unit!) ?? [];
+  t.match(installer, `root=${root} `);
+  t.match(installer, 'unit=/usr/local/lib/systemd/system/spark-failures.service');
+  const [, main] = /^ExecStart=\S+ --enable-source-maps (\S+)/m.exec(unit!) ?? [];
+  t.match(dockerfile, `COPY package/ ${main!.slice(0, main!.indexOf('/dist/'))}/\n`);
+  t.match(dockerfile, `"${main}"]`, 'a container runs the same');
+  await shellcheck(
+    t,
+    ['install.sh', 'prepare.sh'].map((file) => join(folder, file)),
+  );
 });
 
 t.test('a download is verified, and what is corrupt in the cache is not used', async (t) => {

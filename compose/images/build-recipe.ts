@@ -13,8 +13,8 @@ export async function buildRecipe(
   options: { readonly cacheDir: string; readonly progress: (line: string) => void },
   signal: AbortSignal,
 ): Promise<string> {
-  if (image.bundle !== null && !image.files.some(({ path }) => path === 'app.cjs')) {
-    throw new ProvisionError([`${image.tag}: ${image.bundle} does not exist yet: run npm run build`]);
+  if (image.missing.length > 0) {
+    throw new ProvisionError([`${image.tag}: not there yet: ${image.missing.join(', ')}: run npm run build`]);
   }
   const started = performance.now();
   await mkdir(options.cacheDir, { recursive: true });

@@ -6,7 +6,7 @@ export interface ImageRecipe {
   readonly name: string;
   /** The official image whose name it bears and whose contract it fulfils; null for what is ours alone. */
   readonly standsInFor: string | null;
-  /** Folder below `compose/images`: a Dockerfile, what it copies, and perhaps a prepare.sh that runs first. */
+  /** Folder below `compose`: a Dockerfile, what it copies, and perhaps a prepare.sh that runs first. */
   readonly folder: string;
   /** Short name of the image that it is built from; null for the first one. */
   readonly parent: string | null;
@@ -14,8 +14,10 @@ export interface ImageRecipe {
   readonly downloads: string | null;
   /** What its prepare.sh runs beside the basic tools of a Debian machine; null when it needs nothing. */
   readonly tool: HostTool | null;
-  /** A bundled program, from the package's root, that becomes /app/app.cjs; null when it has none. */
+  /** A bundled program, from the package's root, that becomes app.cjs in the build's folder; null when it has none. */
   readonly bundle: string | null;
+  /** Files and folders of this package, from its root, that lie below `package` in the build's folder. */
+  readonly assets: readonly string[];
 }
 
 const image = (
@@ -26,12 +28,22 @@ const image = (
   name,
   parent,
   standsInFor: null,
-  folder: name,
+  folder: `images/${name}`,
   downloads: null,
   tool: null,
   bundle: null,
+  assets: [],
   ...rest,
 });
+
+/** What the operator needs of this package at run time, beside its modules. */
+const PACKAGE = [
+  'package.json',
+  'package-lock.json',
+  'compose',
+  'state-machines',
+  ...['compose', 'controller', 'crds', 'provisioners', 'state-machines'].map((folder) => `dist/${folder}`),
+];
 
 /**
  * Every image, each after the one it is built from; those that take longest come first.
@@ -53,6 +65,13 @@ export const IMAGES: readonly ImageRecipe[] = [
   image('prometheus', 'debian', { standsInFor: 'prom/prometheus:v2.53.3' }),
   image('node-exporter', 'debian', { standsInFor: 'prom/node-exporter:v1.9.0' }),
   image('node-app', 'debian'),
-  image('generator', 'node-app', { folder: 'node-script', bundle: 'dist/compose/streaming/generator.cjs' }),
-  image('observer', 'node-app', { folder: 'node-script', bundle: 'dist/compose/streaming/observer.cjs' }),
+  image('generator', 'node-app', {
+    folder: 'images/node-script',
+    bundle: 'dist/compose/streaming/generator.cjs',
+  }),
+  image('observer', 'node-app', {
+    folder: 'images/node-script',
+    bundle: 'dist/compose/streaming/observer.cjs',
+  }),
+  image('controller', 'node-app', { folder: 'controller', assets: PACKAGE }),
 ];

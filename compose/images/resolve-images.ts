@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { IMAGES, type ImageRecipe } from './catalog.ts';
 import { type DownloadSet, readDownloadLock } from './download-lock.ts';
 
@@ -14,6 +14,8 @@ export interface Image extends ImageRecipe {
   readonly downloadSet: DownloadSet | null;
   /** All that the build sees beside its downloads. */
   readonly files: readonly RecipeFile[];
+  /** What it is made of and `npm run build` has not made yet: it can be named, not built. */
+  readonly missing: readonly string[];
 }
 
 const HASH_LENGTH_IN_TAG = 8;
@@ -36,10 +38,18 @@ export async function resolveImages(assetsDir: string): Promise<readonly Image[]
         `catalog.ts: ${recipe.name} names a parent that does not precede it, or an unknown download set`,
       );
     }
-    const files = await recipeFiles(assetsDir, recipe);
+    const { files, missing } = await recipeFiles(assetsDir, recipe);
     const hash = hashImage({ parent: parent?.hash ?? null, downloadSet, files });
     const tag = recipe.standsInFor ?? `spark-failures/${recipe.name}:${hash.slice(0, HASH_LENGTH_IN_TAG)}`;
-    resolved.set(recipe.name, { ...recipe, tag, hash, parentTag: parent?.tag ?? null, downloadSet, files });
+    resolved.set(recipe.name, {
+      ...recipe,
+      tag,
+      hash,
+      parentTag: parent?.tag ?? null,
+      downloadSet,
+      files,
+      missing,
+    });
   }
   return [...resolved.values()];
 }
@@ -67,15 +77,30 @@ export function hashImage(made: {
   return hash.digest('hex');
 }
 
-/** A bundle that has not been built yet counts as absent: names can be told before it exists, its image cannot be built. */
-async function recipeFiles(assetsDir: string, recipe: ImageRecipe): Promise<readonly RecipeFile[]> {
-  const folder = join(assetsDir, 'compose/images', recipe.folder);
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+async function recipeFiles(
+  assetsDir: string,
+  { folder, bundle, assets }: ImageRecipe,
+): Promise<Pick<Image, 'files' | 'missing'>> {
+  const own = await readTree(join(assetsDir, 'compose', folder), '');
+  const parts = [
+    ...(bundle === null ? [] : [{ from: bundle, to: 'app.cjs' }]),
+    ...assets.map((from) => ({ from, to: join('package', from) })),
+  ];
+  const read = await Promise.all(
+    parts.map(({ from, to }) => readTree(join(assetsDir, from), to).catch(() => null)),
+  );
+  return {
+    files: [...own, ...read.flatMap((files) => files ?? [])],
+    missing: parts.flatMap(({ from }, index) => (read[index] === null ? [from] : [])),
+  };
+}
+
+/** A file, or all files below a folder, under the name that they have in the build's folder. */
+async function readTree(path: string, name: string): Promise<readonly RecipeFile[]> {
+  if ((await stat(path)).isFile()) return [await readRecipeFile(path, name)];
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  const files = await Promise.all(paths.map((path) => readRecipeFile(path, path.slice(folder.length + 1))));
-  if (recipe.bundle === null) return files;
-  const bundle = await readRecipeFile(join(assetsDir, recipe.bundle), 'app.cjs').catch(() => null);
-  return bundle === null ? files : [...files, bundle];
+  return Promise.all(paths.map((file) => readRecipeFile(file, join(name, relative(path, file)))));
 }
 
 async function readRecipeFile(path: string, name: string): Promise<RecipeFile> {

@@ -1,0 +1,162 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { stringify } from 'yaml';
+import { ensureImages } from '../../compose/images/ensure-images.ts';
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { dockerImageSource, imageDelivery } from '../../controller/stack/deliver-images.ts';
+import { engineGateway } from '../../controller/swarm/docker-gateways.ts';
+import type { ClusterStatus } from '../../crds/status.ts';
+import type { NodeHandle } from '../../provisioners/contract.ts';
+import { labConfigSchema } from '../../provisioners/lab/config.ts';
+import { labels } from '../../provisioners/lab/labels.ts';
+import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
+import { dockerOver, localDocker } from '../../provisioners/shared/docker-client.ts';
+import { eventually } from '../support/controller-process.ts';
+import { packageRoot } from '../support/examples.ts';
+import { engineOrSkip } from '../support/lab-engine.ts';
+
+// The operator on the manager of its own cluster, as README's "On the manager" has it: three servers with an engine, of
+// which the first keeps the others and itself.
+
+t.setTimeout(900_000);
+await engineOrSkip(t);
+
+const cluster = 'operator-test';
+const signal = AbortSignal.timeout(890_000);
+const work = await mkdtemp(join(tmpdir(), 'sf-operator-test-'));
+const stateDir = join(work, 'lab');
+const names = await resolveImageNames(packageRoot);
+const [node, controller] = ['node', 'controller'].map((name) => names.get(name) ?? '');
+await ensureImages(
+  [node!, controller!],
+  { assetsDir: packageRoot, cacheDir: join(packageRoot, '.cache'), progress: (line) => t.comment(line) },
+  signal,
+);
+const lab = labProvisioner(labConfigSchema.parse({ subnet: '10.94.3.0/24', memory: '2Gi', cpus: 2 }), {
+  ...{ cluster, stateDir, cacheDir: join(work, 'cache') },
+  images: { node: node!, seed: [] },
+  progress: (line) => t.comment(line),
+});
+const takeDown = async () => {
+  await Promise.all((await lab.list(signal)).map(({ name }) => lab.destroy(name, signal)));
+  await lab.destroyShared(signal);
+};
+const onHost = async <T>(name: string, use: (node: NodeHandle) => Promise<T>): Promise<T> => {
+  const machine = (await lab.list(signal)).find((each) => each.name === name)!;
+  const handle = await lab.connect(machine, signal);
+  try {
+    return await use(handle);
+  } finally {
+    handle.close();
+  }
+};
+const output = (script: string, ...args: string[]) =>
+  onHost('node1', async (handle) => {
+    const { code, stdout, stderr } = await handle.exec(script, args, {}, signal);
+    if (code !== 0) throw new Error(`${script} ended with ${code}: ${stderr}`);
+    return stdout.trim();
+  });
+t.teardown(async () => {
+  if (!t.passing())
+    t.comment(await output('journalctl -u spark-failures -n 80 --no-pager').catch((error: unknown) => error));
+  await takeDown();
+  await rm(work, { recursive: true, force: true });
+});
+await takeDown();
+const specs = ['node1', 'node2', 'node3'].map((name, index) => ({
+  ...{ name, index },
+  role: index === 0 ? ('manager' as const) : ('worker' as const),
+}));
+await Promise.all(specs.map((spec) => lab.create(spec, signal)));
+
+const containers = await localDocker().listContainers({
+  filters: { label: [`${labels.cluster}=${cluster}`, labels.node] },
+});
+const hosts = Object.fromEntries(
+  containers.map(({ Labels }) => [
+    Labels[labels.node],
+    { host: Labels[labels.address], hostKey: `ssh-ed25519 ${Labels[labels.hostKey]}` },
+  ]),
+);
+const manifest = (nodes: readonly (typeof specs)[number][]) =>
+  stringify({
+    apiVersion: 'spark-failures.io/v1alpha1',
+    kind: 'ClusterSpec',
+    metadata: { name: cluster },
+    spec: {
+      provisioner: { ssh: { user: 'operator', keyFile: '/etc/spark-failures/id_ed25519', hosts } },
+      nodes: nodes.map(({ name, role }) => ({ name, role })),
+    },
+  });
+/** Puts a manifest where the operator reads it, at once and whole. */
+const put = (text: string) =>
+  output(
+    'umask 077; printf %s "$1" >/etc/spark-failures/.next; mv /etc/spark-failures/.next /etc/spark-failures/cluster.yaml',
+    text,
+  );
+const state = '-v /var/lib/spark-failures:/state';
+const status = async (): Promise<ClusterStatus> => {
+  const told = await output(
+    `docker run --rm --network none ${state} "$1" describe --state /state -o json "$2"`,
+    ...[controller!, cluster],
+  );
+  return (JSON.parse(told) as { cluster: ClusterStatus }).cluster;
+};
+const ready = (count: number) =>
+  eventually(`${count} nodes are Ready`, 180_000, async () => {
+    const { conditions, nodes } = await status();
+    const isReady = conditions.some(({ type, status: is }) => type === 'Ready' && is === 'True');
+    return (isReady && nodes.ready === count) || undefined;
+  });
+const pid = () => output('systemctl show -P MainPID spark-failures');
+
+await t.test('is brought as an image, and becomes a unit that keeps its own machine', async (t) => {
+  await onHost('node1', async (handle) => {
+    const { docker, close } = await dockerOver(handle, undefined, signal);
+    await imageDelivery(dockerImageSource(localDocker())).deliver(
+      [controller!],
+      engineGateway(docker),
+      signal,
+    );
+    close();
+  });
+  t.match(
+    await output('docker run --rm -v /:/host --entrypoint install-operator "$1"', controller!),
+    'installed',
+  );
+  await output(
+    'umask 077; printf "%s\\n" "$1" >/etc/spark-failures/id_ed25519',
+    (await readFile(join(stateDir, 'id_ed25519'), 'utf8')).trim(),
+  );
+  await put(manifest(specs.slice(0, 2)));
+  await output('systemctl daemon-reload; systemctl enable --now spark-failures');
+  await ready(2);
+  t.same((await output("docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'")).split('\n').sort(), [
+    'node1 Leader',
+    'node2',
+  ]);
+});
+
+await t.test('lives on while its engine is down, and takes the cluster for what it is after', async (t) => {
+  const before = await pid();
+  await output('systemctl stop docker.socket docker.service');
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  t.equal(await pid(), before);
+  await output('systemctl start docker.service');
+  await ready(2);
+  t.equal(await pid(), before);
+});
+
+await t.test('goes on with what it was doing when its machine comes back', async (t) => {
+  await put(manifest(specs));
+  await eventually('node3 is being adopted', 60_000, async () =>
+    (await output('journalctl -u spark-failures -b --no-pager')).includes('node3') ? true : undefined,
+  );
+  await lab.power!.off('node1', signal);
+  await lab.power!.on('node1', signal);
+  await ready(3);
+  t.match(await output("docker node ls --format '{{.Hostname}} {{.Status}}'"), /node3 Ready/);
+  t.equal(await output('docker node ls -q | wc -l'), '3', 'nobody joined twice');
+});
