@@ -1,11 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { ensureImages } from '../compose/images/ensure-images.ts';
-import { resolveImageNames } from '../compose/images/resolve-images.ts';
 import { type ClusterSpec, provisionerOf } from '../crds/cluster-spec.ts';
 import { ProvisionError } from '../provisioners/contract.ts';
 import { ensureLocalEngine, startInstalledEngine } from '../provisioners/shared/install-engine.ts';
 import type { ClusterDeps } from './cluster/cluster-session.ts';
 
 interface ImageSite {
+  /** The catalogue: full names by short ones. */
+  readonly names: ReadonlyMap<string, string>;
   /** Root of the installed package, below which recipes lie. */
   readonly packageRoot: string;
   readonly cacheDir: string;
@@ -14,25 +16,36 @@ interface ImageSite {
 
 /** `spark-kafka` as `SPARK_KAFKA_IMAGE`, for compose files. */
 export function imageVariables(names: ReadonlyMap<string, string>): Readonly<Record<string, string>> {
-  const variable = (name: string) => `${name.toUpperCase().replaceAll('-', '_')}_IMAGE`;
-  return Object.fromEntries([...names].map(([name, tag]) => [variable(name), tag]));
+  return Object.fromEntries([...names].map(([name, tag]) => [variableOf(name), tag]));
 }
 
-/** What runs in the stacks of this package; the rest of the catalogue is what these are built from. */
-const WORKLOAD_IMAGES = [
-  'spark-kafka',
-  'kafka-jmx',
-  'zookeeper',
-  'generator',
-  'observer',
-  'prometheus',
-  'node-exporter',
-];
+const variableOf = (name: string): string => `${name.toUpperCase().replaceAll('-', '_')}_IMAGE`;
 
-/** What runs on a cluster; a checkpoint that is a service runs an image more. */
-export function stackImages({ spec: { stacks, checkpoint } }: ClusterSpec): readonly string[] {
-  if (stacks.length === 0) return [];
-  return [...WORKLOAD_IMAGES, ...(checkpoint?.hdfs ? ['hadoop'] : [])];
+/**
+ * Those of the catalogue that a cluster's compose files ask for, by variable or by full name: what nobody runs is not built.
+ * A file that cannot be read asks for none: whoever loads the stack says so.
+ */
+export function stackImages(
+  { spec: { stacks } }: ClusterSpec,
+  names: ReadonlyMap<string, string>,
+): readonly string[] {
+  const asked = stacks.map(({ compose, env }) => ({ text: readText(compose), env }));
+  return [...names.keys()].filter((name) => {
+    const variable = variableOf(name);
+    const byVariable = new RegExp(`\\$\\{?${variable}\\b`);
+    return asked.some(
+      ({ text, env }) =>
+        text.includes(names.get(name)!) || (env[variable] === undefined && byVariable.test(text)),
+    );
+  });
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** Once per process: an engine on this machine, and the images that nodes may not be able to pull. */
@@ -49,7 +62,7 @@ export function imagePreparer(site: ImageSite): ClusterDeps['prepare'] {
       return;
     }
     const machines = provisionerOf(cluster).name === 'lab' ? ['node'] : [];
-    const wanted = [...machines, ...stackImages(cluster)].filter((name) => !ready.has(name));
+    const wanted = [...machines, ...stackImages(cluster, site.names)].filter((name) => !ready.has(name));
     if (wanted.length === 0) return;
     await ensureHere(wanted, site, signal);
     for (const name of wanted) ready.add(name);
@@ -59,12 +72,11 @@ export function imagePreparer(site: ImageSite): ClusterDeps['prepare'] {
 /** Makes this machine's engine, which is installed and started where need be, hold images; resolves to their full names. */
 export async function ensureHere(
   names: readonly string[],
-  { packageRoot, cacheDir, progress }: ImageSite,
+  { names: catalogue, packageRoot, cacheDir, progress }: ImageSite,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   await ensureLocalEngine(progress, signal);
-  const tags = await resolveImageNames(packageRoot);
-  const wanted = names.map((name) => tags.get(name)!);
+  const wanted = names.map((name) => catalogue.get(name)!);
   await ensureImages(wanted, { assetsDir: packageRoot, cacheDir, progress }, signal);
   return wanted;
 }

@@ -130,7 +130,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const clusters = new ClusterReconciler({
     ...{ clock, log, claimsOf, openEngine, imageSource },
     statuses: statuses.clusters,
-    prepare: imagePreparer(options),
+    prepare: imagePreparer({ ...options, names: imageNames }),
     isEngineHere: isEngineAnswering,
     bindProvisioner: await provisionerBinder(options, imageNames),
     loadStack: stackLoader(),
@@ -245,7 +245,7 @@ async function provisionerBinder(
       stateDir: join(stateDir, 'provisioner', cluster.metadata.name),
       images: {
         node: imageNames.get('node')!,
-        seed: tags(stackImages(cluster)),
+        seed: tags(stackImages(cluster, imageNames)),
       },
     };
     return makers.get(name)!(config, context);

@@ -11,6 +11,8 @@ import {
   resolveImageNames,
   resolveImages,
 } from '../compose/images/resolve-images.ts';
+import { stackImages } from '../controller/cluster-images.ts';
+import type { ClusterSpec } from '../crds/cluster-spec.ts';
 import { type EngineFacts, planEngineInstall } from '../provisioners/shared/install-engine.ts';
 import {
   gatherPackageFacts,
@@ -167,6 +169,20 @@ t.test('the stand-in of Hadoop is configured by variables, and formats once', as
     ].map(([, name, value]) => `${name}=${value}`);
   t.same(await properties('hdfs-site.xml'), ['dfs.replication=1', 'dfs.namenode.name.dir=file:///data/a=b']);
   t.same(await properties('core-site.xml'), ['fs.defaultFS=hdfs://namenode:8020']);
+});
+
+t.test('what a cluster needs is what its compose files ask for', async (t) => {
+  const names = await resolveImageNames(root);
+  const cluster = (stacks: readonly object[]) => ({ spec: { stacks } }) as unknown as ClusterSpec;
+  const stack = (path: string, env = {}) => ({ compose: join(compose, path), env });
+  const streaming = [stack('streaming/stack.yaml'), stack('monitoring/stack.yaml')];
+  const workload = ['generator', 'kafka-jmx', 'node-exporter', 'observer', 'prometheus', 'spark-kafka'];
+  t.same([...stackImages(cluster(streaming), names)].sort(), [...workload, 'zookeeper']);
+  t.same(stackImages(cluster([stack('streaming/hdfs.yaml')]), names), ['hadoop']);
+  const own = stack('streaming/stack.yaml', { SPARK_KAFKA_IMAGE: 'mine:1' });
+  t.notOk(stackImages(cluster([own]), names).includes('spark-kafka'), 'an image of their own is not built');
+  t.same(stackImages(cluster([stack('no-such-file.yaml')]), names), []);
+  t.same(stackImages(cluster([]), names), []);
 });
 
 t.test("the operator's unit finds what its image holds, where the installer lays it out", async (t) => {

@@ -1,3 +1,4 @@
+import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { ensureHere, stackImages } from '../cluster-images.ts';
 import { answer, type CliContext, type ExitCode } from './cli-context.ts';
 import { lookAround } from './look-around.ts';
@@ -11,13 +12,13 @@ import type { ServeOptions } from './watch.ts';
 export function images(context: CliContext, serve: ServeOptions, files: FileOptions): Promise<ExitCode> {
   const { packageRoot, cacheDir, note: progress, signal } = context;
   return lookAround(context, serve, files, async (_operator, resources) => {
+    const names = await resolveImageNames(packageRoot);
     const ofClusters = resources.flatMap(({ resource }) =>
-      resource?.kind === 'ClusterSpec' ? stackImages(resource) : [],
+      resource?.kind === 'ClusterSpec' ? stackImages(resource, names) : [],
     );
-    const names = ['controller', ...new Set(ofClusters)];
-    answer(context, await ensureHere(names, { packageRoot, cacheDir, progress }, signal), (all) =>
-      all.join('\n'),
-    );
+    const site = { names, packageRoot, cacheDir, progress };
+    const made = await ensureHere(['controller', ...new Set(ofClusters)], site, signal);
+    answer(context, made, (all) => all.join('\n'));
     return 0 as const;
   });
 }
