@@ -1,21 +1,13 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import t from 'tap';
 import { stringify } from 'yaml';
-import { ensureImages } from '../../compose/images/ensure-images.ts';
-import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { dockerImageSource, imageDelivery } from '../../controller/stack/deliver-images.ts';
 import { engineGateway } from '../../controller/swarm/docker-gateways.ts';
 import type { ClusterStatus } from '../../crds/status.ts';
-import type { NodeHandle } from '../../provisioners/contract.ts';
-import { labConfigSchema } from '../../provisioners/lab/config.ts';
-import { labels } from '../../provisioners/lab/labels.ts';
-import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
 import { dockerOver, localDocker } from '../../provisioners/shared/docker-client.ts';
 import { eventually } from '../support/controller-process.ts';
-import { packageRoot } from '../support/examples.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
+import { LabHosts } from '../support/lab-hosts.ts';
 
 // The operator on the manager of its own cluster, as README's "On the manager" has it: three servers with an engine, of
 // which the first keeps the others and itself.
@@ -25,68 +17,34 @@ await engineOrSkip(t);
 
 const cluster = 'operator-test';
 const signal = AbortSignal.timeout(890_000);
-const work = await mkdtemp(join(tmpdir(), 'sf-operator-test-'));
-const stateDir = join(work, 'lab');
-const names = await resolveImageNames(packageRoot);
-const [node, controller] = ['node', 'controller'].map((name) => names.get(name) ?? '');
-await ensureImages(
-  [node!, controller!],
-  { assetsDir: packageRoot, cacheDir: join(packageRoot, '.cache'), progress: (line) => t.comment(line) },
-  signal,
-);
-const lab = labProvisioner(labConfigSchema.parse({ subnet: '10.94.3.0/24', memory: '2Gi', cpus: 2 }), {
-  ...{ cluster, stateDir, cacheDir: join(work, 'cache') },
-  images: { node: node!, seed: [] },
-  progress: (line) => t.comment(line),
-});
-const takeDown = async () => {
-  await Promise.all((await lab.list(signal)).map(({ name }) => lab.destroy(name, signal)));
-  await lab.destroyShared(signal);
-};
-const onHost = async <T>(name: string, use: (node: NodeHandle) => Promise<T>): Promise<T> => {
-  const machine = (await lab.list(signal)).find((each) => each.name === name)!;
-  const handle = await lab.connect(machine, signal);
-  try {
-    return await use(handle);
-  } finally {
-    handle.close();
-  }
-};
-const output = (script: string, ...args: string[]) =>
-  onHost('node1', async (handle) => {
-    const { code, stdout, stderr } = await handle.exec(script, args, {}, signal);
-    if (code !== 0) throw new Error(`${script} ended with ${code}: ${stderr}`);
-    return stdout.trim();
-  });
-t.teardown(async () => {
-  if (!t.passing())
-    t.comment(await output('journalctl -u spark-failures -n 80 --no-pager').catch((error: unknown) => error));
-  await takeDown();
-  await rm(work, { recursive: true, force: true });
-});
-await takeDown();
 const specs = ['node1', 'node2', 'node3'].map((name, index) => ({
   ...{ name, index },
   role: index === 0 ? ('manager' as const) : ('worker' as const),
 }));
-await Promise.all(specs.map((spec) => lab.create(spec, signal)));
-
-const containers = await localDocker().listContainers({
-  filters: { label: [`${labels.cluster}=${cluster}`, labels.node] },
-});
-const hosts = Object.fromEntries(
-  containers.map(({ Labels }) => [
-    Labels[labels.node],
-    { host: Labels[labels.address], hostKey: `ssh-ed25519 ${Labels[labels.hostKey]}` },
-  ]),
+const machines = await LabHosts.open(
+  {
+    ...{ name: cluster, subnet: '10.94.3.0/24', specs, memory: '2Gi' },
+    images: ['controller'],
+    progress: (line) => t.comment(line),
+  },
+  signal,
 );
+const { hosts, login, lab } = machines;
+const controller = machines.images.get('controller')!;
+const output = (script: string, ...args: string[]) => machines.output('node1', script, ...args);
+t.teardown(async () => {
+  if (!t.passing())
+    t.comment(await output('journalctl -u spark-failures -n 80 --no-pager').catch((error: unknown) => error));
+  await machines.close();
+});
+
 const manifest = (nodes: readonly (typeof specs)[number][]) =>
   stringify({
     apiVersion: 'spark-failures.io/v1alpha1',
     kind: 'ClusterSpec',
     metadata: { name: cluster },
     spec: {
-      provisioner: { ssh: { user: 'operator', keyFile: '/etc/spark-failures/id_ed25519', hosts } },
+      provisioner: { ssh: { ...login, keyFile: '/etc/spark-failures/id_ed25519', hosts } },
       nodes: nodes.map(({ name, role }) => ({ name, role })),
     },
   });
@@ -100,7 +58,7 @@ const state = '-v /var/lib/spark-failures:/state';
 const status = async (): Promise<ClusterStatus> => {
   const told = await output(
     `docker run --rm --network none ${state} "$1" describe --state /state -o json "$2"`,
-    ...[controller!, cluster],
+    ...[controller, cluster],
   );
   return (JSON.parse(told) as { cluster: ClusterStatus }).cluster;
 };
@@ -113,22 +71,22 @@ const ready = (count: number) =>
 const pid = () => output('systemctl show -P MainPID spark-failures');
 
 await t.test('is brought as an image, and becomes a unit that keeps its own machine', async (t) => {
-  await onHost('node1', async (handle) => {
+  await machines.on('node1', async (handle) => {
     const { docker, close } = await dockerOver(handle, undefined, signal);
     await imageDelivery(dockerImageSource(localDocker())).deliver(
-      [controller!],
+      [controller],
       engineGateway(docker),
       signal,
     );
     close();
   });
   t.match(
-    await output('docker run --rm -v /:/host --entrypoint install-operator "$1"', controller!),
+    await output('docker run --rm -v /:/host --entrypoint install-operator "$1"', controller),
     'installed',
   );
   await output(
     'umask 077; printf "%s\\n" "$1" >/etc/spark-failures/id_ed25519',
-    (await readFile(join(stateDir, 'id_ed25519'), 'utf8')).trim(),
+    (await readFile(login.keyFile, 'utf8')).trim(),
   );
   await put(manifest(specs.slice(0, 2)));
   await output('systemctl daemon-reload; systemctl enable --now spark-failures');

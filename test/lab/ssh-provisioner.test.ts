@@ -1,84 +1,34 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { stringify } from 'yaml';
-import { ensureImages } from '../../compose/images/ensure-images.ts';
-import { resolveImageNames } from '../../compose/images/resolve-images.ts';
-import type { NodeHandle } from '../../provisioners/contract.ts';
-import { labConfigSchema } from '../../provisioners/lab/config.ts';
-import { labels } from '../../provisioners/lab/labels.ts';
-import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
-import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { sshConfigSchema } from '../../provisioners/ssh/config.ts';
 import { sshProvisioner } from '../../provisioners/ssh/provisioner.ts';
 import { provisionerContract } from '../contracts/provisioner.ts';
 import { endController, eventually, runController, startController } from '../support/controller-process.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
+import { LabHosts, withoutEngine } from '../support/lab-hosts.ts';
 
 // Two machines that exist and have no engine, adopted and released as servers in a rack would be.
 
 t.setTimeout(1_200_000);
 await engineOrSkip(t);
 
-const cluster = 'ssh-test';
 const signal = AbortSignal.timeout(1_190_000);
-const work = await mkdtemp(join(tmpdir(), 'sf-ssh-test-'));
-const stateDir = join(work, 'lab');
-const packageRoot = join(import.meta.dirname, '..', '..', '..');
-const names = await resolveImageNames(packageRoot);
-const images = { node: names.get('node') ?? '', seed: ['debian:trixie-slim'] };
-await ensureImages(
-  [images.node, ...images.seed],
-  { assetsDir: packageRoot, cacheDir: join(packageRoot, '.cache'), progress: () => {} },
-  signal,
-);
 const progress = (line: string) => t.comment(line);
-const lab = labProvisioner(labConfigSchema.parse({ subnet: '10.94.1.0/24', memory: '1Gi', cpus: 1 }), {
-  ...{ cluster, stateDir, cacheDir: join(work, 'cache'), images, progress },
-});
 const specs = [
   { name: 'node1', role: 'manager', index: 0 },
   { name: 'node2', role: 'worker', index: 1 },
 ] as const;
-const takeDown = async () => {
-  await Promise.all((await lab.list(signal)).map(({ name }) => lab.destroy(name, signal)));
-  await lab.destroyShared(signal);
-};
-t.teardown(async () => {
-  await takeDown();
-  await rm(work, { recursive: true, force: true });
-});
-await takeDown();
-await Promise.all(specs.map((spec) => lab.create(spec, signal)));
-
-const onHost = async <T>(name: string, use: (node: NodeHandle) => Promise<T>): Promise<T> => {
-  const machine = (await lab.list(signal)).find((each) => each.name === name)!;
-  const node = await lab.connect(machine, signal);
-  try {
-    return await use(node);
-  } finally {
-    node.close();
-  }
-};
-const output = (name: string, script: string) =>
-  onHost(name, async (node) => {
-    const { code, stdout, stderr } = await node.exec(script, [], {}, signal);
-    if (code !== 0) throw new Error(`${script} ended with ${code}: ${stderr}`);
-    return stdout.trim();
-  });
-
-const withoutEngine = `
-systemctl stop docker.socket docker.service containerd.service
-apt-get -q -y purge docker.io docker-cli containerd runc >/dev/null
-apt-get -q -y autoremove --purge >/dev/null
-find /var/lib/docker -mindepth 1 -xdev -delete 2>/dev/null
-ip link del docker0 2>/dev/null
-# What somebody else's package left behind, and apt would clear away if it were asked to clean up.
-apt-get -q update >/dev/null
-apt-get -q -y install --no-install-recommends tree >/dev/null
-apt-mark auto tree >/dev/null
-! command -v dockerd`;
+const cluster = 'ssh-test';
+const machines = await LabHosts.open(
+  { name: cluster, subnet: '10.94.1.0/24', specs, seed: ['debian'], progress },
+  signal,
+);
+t.teardown(() => machines.close());
+const { work, hosts, login } = machines;
+const debian = machines.images.get('debian')!;
+const output = (name: string, script: string) => machines.output(name, script);
 /** What somebody would look at who gets a server back. */
 const inventory = `
 dpkg-query -W -f '\${Package} \${Version} \${Status}\\n'
@@ -89,21 +39,11 @@ ip -o link show | cut -d: -f2 | cut -d@ -f1`;
 await Promise.all(specs.map(({ name }) => output(name, withoutEngine)));
 const found = await Promise.all(specs.map(({ name }) => output(name, inventory)));
 
-const docker = localDocker();
-const containers = await docker.listContainers({
-  filters: { label: [`${labels.cluster}=${cluster}`, labels.node] },
-});
-const hosts = Object.fromEntries(
-  containers.map(({ Labels }) => [
-    Labels[labels.node],
-    { host: Labels[labels.address], hostKey: `ssh-ed25519 ${Labels[labels.hostKey]}` },
-  ]),
-);
 const bind = (more: object = {}) =>
-  sshProvisioner(
-    sshConfigSchema.parse({ user: 'operator', keyFile: join(stateDir, 'id_ed25519'), hosts, ...more }),
-    { ...{ cluster, stateDir: join(work, 'ssh'), cacheDir: work, images, progress } },
-  );
+  sshProvisioner(sshConfigSchema.parse({ ...login, hosts, ...more }), {
+    ...{ cluster, stateDir: join(work, 'ssh'), cacheDir: work, progress },
+    images: { node: '', seed: [] },
+  });
 
 await t.test('adopted machines keep the contract of provisioners', (t) =>
   provisionerContract(t, { bind, specs, signal }),
@@ -146,10 +86,10 @@ await t.test(
     };
     await writeFile(compose!, stringify({ services: { sleeper: service } }));
     const spec = {
-      provisioner: { ssh: { user: 'operator', keyFile: join(stateDir, 'id_ed25519'), hosts } },
+      provisioner: { ssh: { ...login, hosts } },
       nodes: specs.map(({ name, role }) => ({ name, role })),
       ...{
-        stacks: [{ name: 'app', compose, env: { DEBIAN_IMAGE: images.seed[0]! } }],
+        stacks: [{ name: 'app', compose, env: { DEBIAN_IMAGE: debian } }],
         deletionPolicy: 'destroy',
       },
     };
