@@ -17,6 +17,8 @@ import { measureOracleSpeed } from './oracle-speed.ts';
 import { measureRecoveryTruth } from './recovery-truth.ts';
 import { measureReportDay } from './report-day.ts';
 import { measureSoak } from './soak.ts';
+import { measureSshAdopt } from './ssh-adopt.ts';
+import { measureSshExec } from './ssh-exec.ts';
 import { measureStackConverged } from './stack-converged.ts';
 
 // `npm run bench [names] [-- --runs N --lanes N --keep]`: one JSON line per figure on standard output, progress on standard
@@ -57,6 +59,8 @@ const measurements: readonly Measurement[] = [
   measurement(['oracle-rate', 'oracle-rss'], measureOracleSpeed, bare),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
   measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, bare),
+  measurement(['ssh-adopt'], measureSshAdopt),
+  measurement(['ssh-exec-median', 'ssh-held-memory'], measureSshExec),
   measurement(['ec2-create-time', 'ec2-create-calls'], measureEc2Create, bare),
 ];
 
