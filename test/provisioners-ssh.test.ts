@@ -1,11 +1,11 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import t from 'tap';
 import { ProvisionError } from '../provisioners/contract.ts';
-import { fingerprintOf, pinOf } from '../provisioners/shared/keys.ts';
+import { fingerprintOf, generateKeyPair, pinOf } from '../provisioners/shared/keys.ts';
 import { offeredHostKey, SshNode } from '../provisioners/shared/ssh-node.ts';
 import { sshConfigSchema } from '../provisioners/ssh/config.ts';
 import { type HostFacts, parseHostFacts, whyNotAdopted } from '../provisioners/ssh/host-facts.ts';
@@ -201,6 +201,65 @@ t.test('no machine is worked on whose key is not known, or not the one that was 
   t.same(impostor.commands, []);
   await t.rejects(bind({}).create({ ...spec, name: 'node9' }, signal), ProvisionError);
 });
+
+t.test(
+  'thirty machines are adopted at once, and one that is slow or dead holds up only itself',
+  async (t) => {
+    const dir = t.testdir({ state: {}, key: '' });
+    const clientKey = generateKeyPair('client');
+    await writeFile(join(dir, 'key'), clientKey.privateKey);
+    const count = 34;
+    const [slow, dead] = ['node3', 'node5'];
+    const news = new EventEmitter();
+    const [atOnce, others] = [once(news, 'at once'), once(news, 'others')];
+    let [working, most] = [0, 0];
+    const facts = (name: string) =>
+      [
+        ...['distribution debian 13', 'architecture x86_64', `hostname ${name}`, `clock ${Date.now()}000000`],
+        ...['machine a1', 'address 10.98.0.11', 'systemd yes', 'overlay yes', 'vxlan yes', 'disk 19531250'],
+      ].join('\n');
+    const answer = async (name: string, command: string): Promise<string> => {
+      if (command.includes('machine-id')) return facts(name);
+      if (command.includes('apt-get -s install')) return 'docker.io\n';
+      if (!command.includes('apt-mark hold')) return '';
+      most = Math.max(most, ++working);
+      if (working === 30) news.emit('at once');
+      await (name === slow ? others : atOnce);
+      working -= 1;
+      return '';
+    };
+    const machines = await Promise.all(
+      Array.from({ length: count }, async (_, index) => {
+        const name = `node${index + 1}`;
+        const sshd = await new FakeSshd({ clientKey, answer: (command) => answer(name, command) }).listen();
+        return { name, sshd, spec: { name, role: 'worker', index } as const };
+      }),
+    );
+    t.teardown(() => Promise.all(machines.map(({ sshd }) => sshd.close())));
+    const hosts = Object.fromEntries(
+      machines.map(({ name, sshd: { port, hostKey } }) => [
+        name,
+        { host: '127.0.0.1', address: '10.98.0.11', port, hostKey: hostKey.publicKey },
+      ]),
+    );
+    await machines.find(({ name }) => name === dead)!.sshd.close();
+    const provisioner = sshProvisioner(
+      sshConfigSchema.parse({ user: 'operator', keyFile: join(dir, 'key'), hosts }),
+      {
+        ...{ cluster: 'many', stateDir: join(dir, 'state'), cacheDir: dir, progress: () => {} },
+        images: { node: '', seed: [] },
+      },
+    );
+    const ends = machines.map(({ spec }) => provisioner.create(spec, signal));
+    const [ofSlow, ofDead] = [ends[2], ends[4]];
+    await t.rejects(ofDead!, { code: 'PROVISION_FAILED', needsHelp: false });
+    await Promise.all(ends.filter((end) => end !== ofSlow && end !== ofDead));
+    news.emit('others');
+    await ofSlow;
+    t.equal(most, 30, 'at once, and no more');
+    t.same((await provisioner.list(signal)).length, count - 1);
+  },
+);
 
 function escaped(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');

@@ -11,6 +11,10 @@ export interface FakeSshdOptions {
   readonly mayUseEngine?: boolean;
   /** The unix socket that stands for the engine's. */
   readonly engineSocket?: string;
+  /** Who may log in; somebody of its own by default. */
+  readonly clientKey?: KeyPair;
+  /** What commands print, instead of running in a shell. */
+  readonly answer?: (command: string) => Promise<string>;
 }
 
 /** As sshd's MaxSessions: more than that is refused. */
@@ -19,7 +23,7 @@ const maxSessions = 10;
 /** An sshd in this process, that runs commands in a local shell without sudo; made to be lost, frozen and counted. */
 export class FakeSshd {
   readonly hostKey: KeyPair = generateKeyPair('host');
-  readonly clientKey: KeyPair = generateKeyPair('client');
+  readonly clientKey: KeyPair;
   readonly commands: string[] = [];
   sessions = 0;
   mostSessions = 0;
@@ -33,6 +37,7 @@ export class FakeSshd {
 
   constructor(options: FakeSshdOptions = {}) {
     this.#options = options;
+    this.clientKey = options.clientKey ?? generateKeyPair('client');
     this.#server = new ssh2.Server({ hostKeys: [this.hostKey.privateKey] }, (client) => this.#serve(client));
     this.#listener = net.createServer((socket) => {
       this.#sockets.add(socket);
@@ -112,7 +117,16 @@ export class FakeSshd {
       join(channel, net.connect(this.#options.engineSocket ?? ''));
       return;
     }
-    const { clientAddress = '192.0.2.7', mayUseEngine = false } = this.#options;
+    const { clientAddress = '192.0.2.7', mayUseEngine = false, answer } = this.#options;
+    if (answer && !command.includes('SSH_CONNECTION')) {
+      channel.on('error', () => {}).resume();
+      void answer(command).then((text) => {
+        channel.write(text);
+        channel.exit(0);
+        channel.end();
+      });
+      return;
+    }
     const local = command
       .replace(/^sudo -n /, 'exec ')
       .replaceAll('/var/run/docker.sock', mayUseEngine ? '/tmp' : '/nowhere');
