@@ -183,10 +183,10 @@ function outside({ host, port }: SshTarget): NodeHandle {
     async exec(script, args, { stdin = '' }, signal) {
       const child = spawn('sh', ['-c', script, 'sh', ...args], { stdio: 'pipe', signal });
       child.stdin.end(ofGuest(String(stdin)));
-      const closed = once(child, 'close');
-      const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
-      const [code] = (await closed) as [number | null];
-      return { code, signal: null, stdout, stderr };
+      // At once: an abort ends all three, and none of them unheard.
+      const ended = [once(child, 'close'), text(child.stdout), text(child.stderr)] as const;
+      const [[code], stdout, stderr] = await Promise.all(ended);
+      return { code: code as number | null, signal: null, stdout, stderr };
     },
     dial: () => Promise.reject(new Error('nothing of this computer is dialled')),
     controllerAddress: async () => '10.0.2.2',
