@@ -202,6 +202,68 @@ t.test('no machine is worked on whose key is not known, or not the one that was 
   await t.rejects(bind({}).create({ ...spec, name: 'node9' }, signal), ProvisionError);
 });
 
+/** What a machine without an engine answers to the scripts of an adoption; `install` may do otherwise. */
+const bare = (name: string, install: () => Promise<string | { readonly complaint: string }>) => {
+  let note = '';
+  return async (command: string) => {
+    if (command.includes('machine-id'))
+      return [
+        ...['distribution debian 13', 'architecture x86_64', `hostname ${name}`, `clock ${Date.now()}000000`],
+        ...['machine a1', 'address 10.98.0.11', 'systemd yes', 'overlay yes', 'vxlan yes', 'disk 19531250'],
+        ...(note === '' ? [] : [note]),
+      ].join('\n');
+    if (command.includes('apt-get -s install')) return 'docker.io\n';
+    if (command.includes('apt-mark hold')) return install();
+    if (command.includes('adoption.json'))
+      note = `adoption {"cluster":"many","node":"${name}","incarnation":"i","settingsHash":"h","installed":["docker.io"],"complete":false}`;
+    return '';
+  };
+};
+
+t.test('an installation that fails is told, and the next one goes on from it', async (t) => {
+  const dir = t.testdir({ state: {}, key: '' });
+  const complaints = [
+    "E: You don't have enough free space in /var/cache/apt/archives/.",
+    'somebody else has been installing for five minutes',
+  ];
+  let installs = 0;
+  const machine: FakeSshd = await new FakeSshd({
+    answer: bare('node1', async () => {
+      const complaint = complaints[installs++];
+      if (complaint !== undefined) return { complaint };
+      // Cut while it installs, once.
+      if (installs === complaints.length + 1) machine.drop();
+      return '';
+    }),
+  }).listen();
+  t.teardown(() => machine.close());
+  await writeFile(join(dir, 'key'), machine.clientKey.privateKey);
+  const hosts = {
+    node1: {
+      ...{ host: '127.0.0.1', address: '10.98.0.11', port: machine.port },
+      hostKey: machine.hostKey.publicKey,
+    },
+  };
+  const provisioner = sshProvisioner(
+    sshConfigSchema.parse({ user: 'operator', keyFile: join(dir, 'key'), hosts }),
+    {
+      ...{ cluster: 'many', stateDir: join(dir, 'state'), cacheDir: dir, progress: () => {} },
+      images: { node: '', seed: [] },
+    },
+  );
+  const spec = { name: 'node1', role: 'manager', index: 0 } as const;
+  for (const complaint of complaints)
+    await t.rejects(provisioner.create(spec, signal), {
+      needsHelp: false,
+      message: `node1: installing docker.io docker-cli iproute2 iptables procps: ${complaint}`,
+    });
+  await t.rejects(provisioner.create(spec, signal), { needsHelp: false, message: /node1/ }, 'cut');
+  t.same(await provisioner.list(signal), [], 'half adopted is not adopted');
+  await provisioner.create(spec, signal);
+  t.equal(installs, complaints.length + 2);
+  t.match(await provisioner.list(signal), [{ name: 'node1', power: 'on' }]);
+});
+
 t.test(
   'thirty machines are adopted at once, and one that is slow or dead holds up only itself',
   async (t) => {
@@ -213,15 +275,7 @@ t.test(
     const news = new EventEmitter();
     const [atOnce, others] = [once(news, 'at once'), once(news, 'others')];
     let [working, most] = [0, 0];
-    const facts = (name: string) =>
-      [
-        ...['distribution debian 13', 'architecture x86_64', `hostname ${name}`, `clock ${Date.now()}000000`],
-        ...['machine a1', 'address 10.98.0.11', 'systemd yes', 'overlay yes', 'vxlan yes', 'disk 19531250'],
-      ].join('\n');
-    const answer = async (name: string, command: string): Promise<string> => {
-      if (command.includes('machine-id')) return facts(name);
-      if (command.includes('apt-get -s install')) return 'docker.io\n';
-      if (!command.includes('apt-mark hold')) return '';
+    const install = async (name: string): Promise<string> => {
       most = Math.max(most, ++working);
       if (working === 30) news.emit('at once');
       await (name === slow ? others : atOnce);
@@ -231,7 +285,7 @@ t.test(
     const machines = await Promise.all(
       Array.from({ length: count }, async (_, index) => {
         const name = `node${index + 1}`;
-        const sshd = await new FakeSshd({ clientKey, answer: (command) => answer(name, command) }).listen();
+        const sshd = await new FakeSshd({ clientKey, answer: bare(name, () => install(name)) }).listen();
         return { name, sshd, spec: { name, role: 'worker', index } as const };
       }),
     );

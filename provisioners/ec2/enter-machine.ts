@@ -95,9 +95,11 @@ async function ownHostKey(
   if (seen.hasOwnKey) return [tagged, tagged];
   const node = await logInWhenBooted(seen, entry, signal);
   try {
-    const drawn = (await runOnNode(node, drawHostKey, [], signal)).trim().split(/\s+/)[1]!;
+    const drawn = (await runOnNode(node, 'drawing a host key', drawHostKey, [], signal))
+      .trim()
+      .split(/\s+/)[1]!;
     if (drawn !== next) await entry.tag({ [tags.nextHostKey]: drawn });
-    await runOnNode(node, takeHostKey, [], signal);
+    await runOnNode(node, 'taking its own host key', takeHostKey, [], signal);
     return [tagged, drawn];
   } finally {
     node.close();
@@ -132,14 +134,14 @@ async function bringEngine(
 ): Promise<void> {
   const { package: enginePackage, version, repository = '' } = engine;
   const needed = [...enginePackages[enginePackage], ...tools];
-  const answer = await runOnNode(node, lackingPackages, needed, signal);
+  const answer = await runOnNode(node, 'looking for packages', lackingPackages, needed, signal);
   const lacking = answer.split('\n').filter((name) => name !== '');
   const asked = lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
   // Of an older Debian's engine the client is no package of its own: it is asked for in vain then, each time.
   if (lacking.some((name) => name !== 'docker-cli')) {
     progress(`installing on ${node.name}: ${lacking.join(' ')}`);
-    await runOnNode(node, foreseePackages, asked, signal, repository);
-    await runOnNode(node, installPackages, asked, signal);
+    await runOnNode(node, 'reading the lists of packages', foreseePackages, asked, signal, repository);
+    await runOnNode(node, `installing ${asked.join(' ')}`, installPackages, asked, signal);
   }
-  await runOnNode(node, startEngine, [], signal);
+  await runOnNode(node, 'starting the engine', startEngine, [], signal);
 }

@@ -1,8 +1,9 @@
 import { type NodeHandle, ProvisionError } from '../contract.ts';
 
-/** Runs a script that has to succeed, and resolves with what it printed; the error says what it complained of. */
+/** Runs a script that has to succeed, and resolves with what it printed; the error says what was being done, and what was complained of. */
 export async function runOnNode(
   node: NodeHandle,
+  doing: string,
   script: string,
   args: readonly string[],
   signal: AbortSignal,
@@ -16,5 +17,5 @@ export async function runOnNode(
   );
   if (code === 0) return stdout;
   const why = stderr.trim().split('\n').slice(-3).join('; ');
-  throw new ProvisionError([`${node.name}: ${why || `a script ended with ${code}`}`]);
+  throw new ProvisionError([`${node.name}: ${doing}: ${why || `the script ended with ${code}`}`]);
 }

@@ -152,7 +152,9 @@ class SshProvisioner implements Provisioner {
     const lacking = wanted.filter((name) => !packages.includes(name));
     const asked = lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
     const foreseen =
-      asked.length > 0 ? await runOnNode(node, foreseePackages, asked, signal, repository) : '';
+      asked.length > 0
+        ? await runOnNode(node, 'reading the lists of packages', foreseePackages, asked, signal, repository)
+        : '';
     const coming = foreseen.split('\n').filter((name) => name !== '');
     const adoption: Adoption = {
       ...{ cluster: this.#context.cluster, node: node.name, settingsHash },
@@ -160,14 +162,15 @@ class SshProvisioner implements Provisioner {
       installed: [...new Set([...(before?.installed ?? []), ...coming])],
       complete: false,
     };
-    const keep = (kept: Adoption) => runOnNode(node, keepAdoption, [], signal, JSON.stringify(kept));
+    const keep = (kept: Adoption) =>
+      runOnNode(node, 'noting the adoption', keepAdoption, [], signal, JSON.stringify(kept));
     await keep(adoption);
     if (!before) this.#context.progress(`adopted ${node.name} at ${node.address}`);
     if (coming.length > 0) {
       this.#context.progress(`installing on ${node.name}: ${lacking.join(' ')}`);
-      await runOnNode(node, installPackages, asked, signal);
+      await runOnNode(node, `installing ${asked.join(' ')}`, installPackages, asked, signal);
     }
-    await runOnNode(node, startEngine, [], signal);
+    await runOnNode(node, 'starting the engine', startEngine, [], signal);
     await keep({ ...adoption, complete: true });
     return adoption;
   }
@@ -179,7 +182,7 @@ class SshProvisioner implements Provisioner {
     try {
       const { adoption } = await readHostFacts(node, Date.now, signal);
       const isOurs = this.#isOurs(adoption, name);
-      if (isOurs) await runOnNode(node, release, adoption.installed, signal);
+      if (isOurs) await runOnNode(node, 'releasing it', release, adoption.installed, signal);
       await this.#records.remove(name);
       if (isOurs) this.#context.progress(`released ${name}`);
     } finally {

@@ -13,8 +13,8 @@ export interface FakeSshdOptions {
   readonly engineSocket?: string;
   /** Who may log in; somebody of its own by default. */
   readonly clientKey?: KeyPair;
-  /** What commands print, instead of running in a shell. */
-  readonly answer?: (command: string) => Promise<string>;
+  /** What commands print, or complain of, instead of running in a shell. */
+  readonly answer?: (command: string) => Promise<string | { readonly complaint: string }>;
 }
 
 /** As sshd's MaxSessions: more than that is refused. */
@@ -120,9 +120,10 @@ export class FakeSshd {
     const { clientAddress = '192.0.2.7', mayUseEngine = false, answer } = this.#options;
     if (answer && !command.includes('SSH_CONNECTION')) {
       channel.on('error', () => {}).resume();
-      void answer(command).then((text) => {
-        channel.write(text);
-        channel.exit(0);
+      void answer(command).then((said) => {
+        if (typeof said === 'string') channel.write(said);
+        else channel.stderr.write(said.complaint);
+        channel.exit(typeof said === 'string' ? 0 : 1);
         channel.end();
       });
       return;
