@@ -274,6 +274,16 @@ t.test('the run of a schedule, when it is planned', async (t) => {
     t.match((await lab.run(makeSchedule(permitted))).trials, [{ outcome: 'Healed' }]);
   });
 
+  t.test('on the machine of the operator itself is refused, unless it is permitted', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.nodes[3]!.mood.hasController = true;
+    const { trials } = await lab.run(makeSchedule({ faults: [silence] }));
+    t.match(trials, [{ outcome: 'Refused', targets: [], message: /^node4 runs this operator/ }]);
+    t.match((await lab.run(makeSchedule())).trials, [{ outcome: 'Healed' }], 'a task there may be hit');
+    const permitted = makeSchedule({ faults: [silence], allowMeasurementNodes: true });
+    t.match((await lab.run(permitted)).trials, [{ outcome: 'Healed' }]);
+  });
+
   t.test('whose target is not there is refused, too', async (t) => {
     const lab = await new ScheduleLab().prepare();
     const target = { services: { matchNames: ['no-such-service'] } };

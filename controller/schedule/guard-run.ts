@@ -1,4 +1,4 @@
-import { type Target, targetName } from '../../state-machines/contract.ts';
+import { type Facts, type Target, targetName } from '../../state-machines/contract.ts';
 import type { Inventory } from './select-targets.ts';
 
 /** What a schedule may allow knowingly. */
@@ -28,6 +28,24 @@ export function guardRun(
       : [...measuringAmong(namesOf('service')), ...measurementNodes(nodes, inventory)]),
     ...(permissions.allowQuorumLoss ? [] : lostQuorums(targets, inventory)),
   ];
+}
+
+/**
+ * Why a node-wide fault may not hit the machine that this process runs on: cut off from the others, or without power, it
+ * would measure its own silence. That machine sees us at its own address.
+ */
+export function guardOperator(
+  { targets, nodes }: Pick<Facts, 'targets' | 'nodes'>,
+  { allowMeasurementNodes }: Permissions,
+): readonly string[] {
+  if (allowMeasurementNodes) return [];
+  const own = nodes.filter(({ address, controllerAddress }) => address === controllerAddress);
+  return own
+    .filter(({ name }) => targets.some((target) => target.kind === 'node' && target.node === name))
+    .map(
+      ({ name }) =>
+        `${name} runs this operator, which the measurement depends on (allowMeasurementNodes: true permits it)`,
+    );
 }
 
 /** The servers of the checkpoint. */

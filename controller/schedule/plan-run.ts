@@ -21,7 +21,7 @@ import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { gatherFacts, gatherInventory } from './gather-facts.ts';
-import { checkpointServices, guardRun } from './guard-run.ts';
+import { checkpointServices, guardOperator, guardRun } from './guard-run.ts';
 import {
   type Inventory,
   nodesAmong,
@@ -130,6 +130,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     }
   };
   const facts = await orReasons(() => gatherFacts(targets, inventory, cluster, signal));
+  if (facts) reasons.push(...guardOperator(facts, schedule.spec));
   const steps = facts && (await orReasons(() => stepsOn(planning, facts)));
   const held = steps?.map(({ target }) => target) ?? targets.map(targetName);
   const lacking = await asked;

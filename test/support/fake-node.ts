@@ -41,6 +41,8 @@ interface Mood {
   effectEndsMs: number;
   /** Its checks still tell, once a fault is over, that it has happened: as after a reboot. */
   remembers: boolean;
+  /** The controller is a process of this machine. */
+  hasController: boolean;
   /** Hook before a script acts, for instance to block it. */
   before?: (script: string) => Promise<void>;
   /** Hook after a script has acted, and before its answer comes. */
@@ -68,6 +70,7 @@ export class FakeNode implements NodeHandle {
     effectAfterMs: 0,
     effectEndsMs: Number.POSITIVE_INFINITY,
     remembers: false,
+    hasController: false,
   };
   /** Script names in the order in which they began, for instance `arm.sh`. */
   readonly calls: string[] = [];
@@ -138,7 +141,7 @@ export class FakeNode implements NodeHandle {
   }
 
   async controllerAddress(): Promise<string> {
-    return '10.0.0.254';
+    return this.mood.hasController ? this.address : '10.0.0.254';
   }
 
   close(): void {}
