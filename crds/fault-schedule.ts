@@ -205,7 +205,7 @@ function specSchema(kinds: Kinds) {
       .boolean()
       .default(false)
       .describe(
-        'Permit a fault that stops the generator, the broker or the observer, or hits the whole of its node.',
+        "Permit a fault that stops the generator, the broker or the observer, or hits the whole of its node or of the operator's.",
       ),
     together: z
       .array(nameField())
