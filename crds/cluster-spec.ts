@@ -43,6 +43,27 @@ const checkpointSchema = exactlyOne(
           .describe('The network of the job, by its name in the swarm: <stack>_<network>.'),
       })
       .describe('A service, reached over the network that faults are in: adds the stack hdfs.'),
+    s3a: z
+      .strictObject({
+        bucket: textLike(
+          /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+          'a bucket name: 3 to 63 lower-case letters, digits, dots and hyphens',
+        ).describe('Where the job may read, write and delete.'),
+        prefix: textLike(/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/, 'names, with / between them')
+          .default('checkpoint')
+          .describe('What the names of its objects begin with.'),
+        region: textLike(/^[a-z0-9-]+$/, 'a region such as eu-central-1')
+          .exactOptional()
+          .describe('That of the bucket; without it AWS is asked which it is.'),
+        endpoint: textLike(/^https?:\/\/[^\s/]+$/, 'http:// or https://, a host, and a port')
+          .exactOptional()
+          .describe(
+            'Another store than that of AWS, which lets the cluster in without credentials; its buckets are parts of the path.',
+          ),
+      })
+      .describe(
+        'A bucket, reached over the network that faults are in; on AWS with the role of the machines, never with keys.',
+      ),
   },
 );
 
@@ -115,7 +136,7 @@ function reportUnreachable(spec: Readonly<Record<string, unknown>>, report: Repo
   if (fieldOf(spec.checkpoint, 'path') && !fieldOf(spec.provisioner, 'lab'))
     report(
       ['checkpoint', 'path'],
-      'is a folder of one host, which machines of the lab alone share: take hdfs',
+      'is a folder of one host, which machines of the lab alone share: take hdfs or s3a',
     );
   const hosts = fieldOf(fieldOf(spec.provisioner, 'ssh'), 'hosts');
   if (typeof hosts !== 'object' || hosts === null || !Array.isArray(spec.nodes)) return;

@@ -90,8 +90,8 @@ export interface ServiceFacts {
   readonly tasks: readonly Omit<TaskTarget, 'kind' | 'service'>[];
 }
 
-/** Where the job keeps its state: in a folder that every node sees, or in a service. */
-export type CheckpointKind = 'path' | 'hdfs';
+/** Where the job keeps its state: in a folder that every node sees, in a service, or in a bucket. */
+export type CheckpointKind = 'path' | 'hdfs' | 's3a';
 
 /** Everything observed that a plan may depend on; plain data. */
 export interface Facts {

@@ -1,6 +1,7 @@
 // What every manifest of this package would do, as text: the plan of a cluster from nothing, the runs of a schedule over
 // a made-up inventory. A changed plan shows as a changed file in test/golden/, for a reviewer to read. After an intended
 // change: npx tsc && UPDATE_GOLDEN=1 npx tap run dist/test/golden.test.js
+
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
@@ -13,6 +14,7 @@ import { planningsOf, planRuns } from '../controller/schedule/plan-run.ts';
 import { listFolder } from '../controller/source/list-folder.ts';
 import { type LoadedDocument, type LoadedFile, manifestLoader } from '../controller/source/load-manifest.ts';
 import { ResourceStore } from '../controller/source/resource-store.ts';
+import { checkpointKind } from '../controller/stack/checkpoint.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
@@ -142,7 +144,7 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
     ...{ nodeNames: [...nodes.keys()], swarm: async () => swarm.gateway },
     nodes: async (name: string) => nodes.get(name)!,
     claims: createClaims(),
-    ...(cluster.spec.checkpoint?.hdfs && { checkpoint: 'hdfs' as const }),
+    ...checkpointKind(cluster.spec),
     power: { offUntil: async () => {} },
   };
   const lines = planCampaign(spec, spec.seed ?? 0).map(async (planned) => {

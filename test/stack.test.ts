@@ -752,7 +752,7 @@ t.test('our own stacks convert, and every service of them can be placed on the s
     }
 });
 
-t.test('the checkpoint is a folder that is mounted, or a service that is awaited', async (t) => {
+t.test('the checkpoint is a folder that is mounted, a service that is awaited, or a bucket', async (t) => {
   const images = ['GENERATOR', 'OBSERVER', 'SPARK_KAFKA', 'KAFKA_JMX'].map((name) => [
     `${name}_IMAGE`,
     'i:1',
@@ -788,6 +788,36 @@ t.test('the checkpoint is a folder that is mounted, or a service that is awaited
     awaited: ['spark-master:8080/json/=ALIVE', 'hdfs://namenode:8020/checkpoint'],
     mounts: [['volume', 'streaming_no-checkpoint', folder]],
   });
+  const s3a = (more: object) => ({ checkpoint: { s3a: { bucket: 'sf-six', prefix: 'a/b', ...more } } });
+  t.same(await look(s3a({})), {
+    dir: ['CHECKPOINT_DIR=s3a://sf-six/a/b'],
+    awaited: ['spark-master:8080/json/=ALIVE', 's3a://sf-six/a/b'],
+    mounts: [['volume', 'streaming_no-checkpoint', folder]],
+  });
+  const conf = (more: object) => checkpointVariables(s3a(more)).CHECKPOINT_CONF?.split(' ');
+  const ofS3a = 'spark.hadoop.fs.s3a';
+  const manager =
+    'spark.sql.streaming.checkpointFileManagerClass=org.apache.spark.internal.io.cloud.AbortableStreamBasedCheckpointFileManager';
+  t.same(
+    conf({ region: 'eu-central-1' }),
+    [
+      manager,
+      `${ofS3a}.endpoint.region=eu-central-1`,
+      `${ofS3a}.aws.credentials.provider=org.apache.hadoop.fs.s3a.auth.IAMInstanceCredentialsProvider`,
+    ],
+    'on AWS with the role of the machines',
+  );
+  t.same(
+    conf({ endpoint: 'http://store:9000' }),
+    [
+      manager,
+      `${ofS3a}.endpoint=http://store:9000`,
+      `${ofS3a}.endpoint.region=us-east-1`,
+      `${ofS3a}.path.style.access=true`,
+      `${ofS3a}.aws.credentials.provider=org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider`,
+    ],
+    'elsewhere without credentials',
+  );
   await t.rejects(load(checkpointVariables({})), { message: /variable CHECKPOINT_DIR is not set: give it/ });
 });
 

@@ -1,7 +1,7 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { PowerSwitch } from '../../provisioners/contract.ts';
 import type { CheckpointKind, Clock, ClockBound, Nodes, Workload } from '../../state-machines/contract.ts';
-import { describeCheckpoint } from '../stack/checkpoint.ts';
+import { checkpointKind, describeCheckpoint } from '../stack/checkpoint.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { boundNodeClock } from '../workload/clock-bound.ts';
@@ -98,7 +98,7 @@ export function clusterAccess({
       ...settings,
     }),
     ...{ nodes, claims, swarm, interventions, shortcomings },
-    ...(spec.checkpoint && { checkpoint: spec.checkpoint.hdfs ? 'hdfs' : 'path' }),
+    ...checkpointKind(spec),
     ...(power && { power }),
   };
 }

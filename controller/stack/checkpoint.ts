@@ -1,4 +1,5 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
+import type { CheckpointKind } from '../../state-machines/contract.ts';
 import type { Variables } from './interpolate.ts';
 
 type Checkpoint = Pick<ClusterSpec['spec'], 'checkpoint'>;
@@ -19,7 +20,42 @@ export function checkpointVariables({ checkpoint }: Checkpoint): Variables {
       CHECKPOINT_DIR: 'hdfs://namenode:8020/checkpoint',
       CHECKPOINT_MOUNT: `no-checkpoint:${folder}`,
     };
+  if (checkpoint?.s3a)
+    return {
+      CHECKPOINT_DIR: `s3a://${checkpoint.s3a.bucket}/${checkpoint.s3a.prefix}`,
+      CHECKPOINT_MOUNT: `no-checkpoint:${folder}`,
+      CHECKPOINT_CONF: s3aSettings(checkpoint.s3a)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(' '),
+    };
   return {};
+}
+
+/**
+ * Of Spark, for a checkpoint in S3: files appear there whole or not at all, and nothing is renamed; see "Integration with
+ * Cloud Infrastructures" of Spark's documentation.
+ */
+function s3aSettings({
+  endpoint,
+  region,
+}: Pick<NonNullable<NonNullable<Checkpoint['checkpoint']>['s3a']>, 'endpoint' | 'region'>) {
+  const s3a = 'spark.hadoop.fs.s3a';
+  return [
+    [
+      'spark.sql.streaming.checkpointFileManagerClass',
+      'org.apache.spark.internal.io.cloud.AbortableStreamBasedCheckpointFileManager',
+    ],
+    ...(region === undefined ? [] : [[`${s3a}.endpoint.region`, region]]),
+    ...(endpoint === undefined
+      ? [[`${s3a}.aws.credentials.provider`, 'org.apache.hadoop.fs.s3a.auth.IAMInstanceCredentialsProvider']]
+      : [
+          [`${s3a}.endpoint`, endpoint],
+          // Its name is looked at by nobody, and without one the client asks AWS for it.
+          ...(region === undefined ? [[`${s3a}.endpoint.region`, 'us-east-1']] : []),
+          [`${s3a}.path.style.access`, 'true'],
+          [`${s3a}.aws.credentials.provider`, 'org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider'],
+        ]),
+  ] as const;
 }
 
 /** Its compose file, below the package's root. */
@@ -32,9 +68,14 @@ export function checkpointStacks({ checkpoint }: Checkpoint, hdfsFile: string): 
 }
 
 /** Its kind, and for people whether faults of the network reach it; nothing of one that the manifest does not name. */
-export function describeCheckpoint({ checkpoint }: Checkpoint): { readonly checkpoint?: string } {
-  if (checkpoint?.path) return { checkpoint: PATH_CHECKPOINT };
-  return checkpoint?.hdfs ? { checkpoint: 'hdfs' } : {};
+export function describeCheckpoint(cluster: Checkpoint): { readonly checkpoint?: string } {
+  return cluster.checkpoint?.path ? { checkpoint: PATH_CHECKPOINT } : checkpointKind(cluster);
+}
+
+/** Which of the three it is; nothing where a manifest names none. */
+export function checkpointKind({ checkpoint }: Checkpoint): { readonly checkpoint?: CheckpointKind } {
+  const [kind] = (['path', 'hdfs', 's3a'] as const).filter((each) => checkpoint?.[each] !== undefined);
+  return kind ? { checkpoint: kind } : {};
 }
 
 /** How records name a folder that every node sees. */

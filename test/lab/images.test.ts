@@ -1,9 +1,12 @@
+import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
+import { checkpointVariables } from '../../controller/stack/checkpoint.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
+import { startMoto } from '../support/moto.ts';
 
 // What compose files rely on, of an official image and of its stand-in alike.
 
@@ -31,6 +34,23 @@ t.test('a second look finds every image and makes none', async (t) => {
   t.same([...ids.keys()].sort(), [...wanted].sort());
   for (const id of ids.values()) t.match(id, /^sha256:[0-9a-f]{64}$/);
 });
+
+/** Three batches with state, on one core and without Kafka. */
+const countingJob = `
+import json, os, time
+from pyspark.sql import SparkSession, functions as f
+spark = SparkSession.builder.master("local[1]").config("spark.sql.shuffle.partitions", "1").getOrCreate()
+counts = spark.readStream.format("rate").load().groupBy(f.window("timestamp", "5 seconds")).count()
+sink = counts.writeStream.outputMode("update").format("noop").trigger(processingTime="1 second")
+query = sink.option("checkpointLocation", os.environ["CHECKPOINT_DIR"] + "/job").start()
+while len(query.recentProgress) < 3:
+    time.sleep(0.2)
+    if query.exception():
+        raise query.exception()
+query.stop()
+batches = [progress["batchId"] for progress in query.recentProgress]
+print("BATCHES", json.dumps([batches[0], batches[-1]]))
+`;
 
 const promises: Readonly<Record<string, readonly [uid: string, checks: readonly string[]]>> = {
   kafka: [
@@ -77,6 +97,36 @@ t.test('spark comes without its Kafka connector, ours with it', async (t) => {
     'ls /opt/spark/jars | grep -c -E "^(spark-sql-kafka|spark-token-provider-kafka|kafka-clients|commons-pool2)" || true';
   t.equal(await inside('spark', connector), '0');
   t.equal(await inside('spark-kafka', connector), '4');
+});
+
+t.test('a checkpoint in a bucket is written to, and gone on from by the next life of the job', async (t) => {
+  const moto = await startMoto(signal);
+  if ('missing' in moto) {
+    t.comment(`NOT TRIED: no moto: ${moto.missing}`);
+    return t.notOk(process.env.CI, 'CI is set, and there is no moto');
+  }
+  t.teardown(() => moto.stop());
+  const endpoint = `http://${moto.host}:${moto.port}`;
+  t.ok((await fetch(`${endpoint}/sf-test`, { method: 'PUT' })).ok);
+  const { CHECKPOINT_DIR, CHECKPOINT_CONF = '' } = checkpointVariables({
+    checkpoint: { s3a: { bucket: 'sf-test', prefix: 'a/b', endpoint } },
+  });
+  const folder = t.testdir({ 'job.py': countingJob });
+  await chmod(folder, 0o755);
+  const conf = CHECKPOINT_CONF.split(' ').flatMap((pair) => ['--conf', pair]);
+  const mounts = ['-v', `${join(folder, 'job.py')}:/job.py:ro`, '-e', `CHECKPOINT_DIR=${CHECKPOINT_DIR}`];
+  const spark = [...mounts, names.get('spark-kafka')!, '/opt/spark/bin/spark-submit', ...conf];
+  const life = async () => {
+    const said = await docker('run', '--rm', '--network=host', '--user=185', ...spark, '/job.py');
+    return JSON.parse(/^BATCHES (.*)$/m.exec(said)![1]!) as readonly [first: number, last: number];
+  };
+  const [first, last] = await life();
+  t.equal(first, 0);
+  t.equal((await life())[0], last + 1);
+  const listed = await (await fetch(`${endpoint}/sf-test?list-type=2&prefix=a/b/job/`)).text();
+  for (const part of ['commits/0', 'offsets/0', 'state/0/0/1.delta'])
+    t.match(listed, `<Key>a/b/job/${part}</Key>`);
+  t.notMatch(listed, '.tmp', 'nothing is renamed');
 });
 
 t.test('hadoop writes its configuration from variables, and a NameNode that formats once', async (t) => {

@@ -17,6 +17,7 @@ from pyspark.sql import functions as f
 
 BROKERS = os.environ["KAFKA_BROKERS"]
 CHECKPOINT = os.environ["CHECKPOINT_DIR"] + "/job"
+CHECKPOINT_CONF = [pair.split("=", 1) for pair in os.environ.get("CHECKPOINT_CONF", "").split()]
 TRIGGER = os.environ.get("TRIGGER", "1 second")
 WATERMARK = os.environ.get("WATERMARK", "15 minutes")
 INPUT, OUTPUT = "events", "results"
@@ -24,8 +25,11 @@ PROGRESS_PORT = 9402
 
 
 def session():
+    builder = SparkSession.builder.appName("purchases-by-product")
+    for key, value in CHECKPOINT_CONF:
+        builder = builder.config(key, value)
     return (
-        SparkSession.builder.appName("purchases-by-product")
+        builder
         # One task per core and batch: each further one costs two small files on the checkpoint.
         .config("spark.sql.shuffle.partitions", "3")
         .config("spark.sql.streaming.metricsEnabled", "true")

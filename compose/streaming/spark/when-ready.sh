@@ -1,5 +1,5 @@
 #!/bin/bash
-# when-ready.sh <host:port | host:port/path=word | folder | hdfs://host...>... -- <command>
+# when-ready.sh <host:port | host:port/path=word | folder | hdfs://host... | s3a://bucket...>... -- <command>
 # Waits until each port accepts a connection, each page holds the word, each folder is there, and each HDFS may be
 # written to, then becomes the command. Spark's own retries are 5 to 20 s apart, which would be most of a cold start.
 set -u
@@ -12,6 +12,8 @@ answers() {
       address=${1#hdfs://}
       answers "${address%%[:/]*}:9870/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState=Operational"
       ;;
+    # Who writes there asks again and again by itself.
+    s3a://*) ;;
     /*) [ -d "$1" ] ;;
     */*=*)
       local page=/${1#*/}

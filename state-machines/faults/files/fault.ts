@@ -69,9 +69,9 @@ export const loseCheckpoint: FaultKind<z.output<typeof params>> = {
   targets: ['nodes'],
   instant: false,
   plan({ path, parts, newest = 'all', how, restore }, { targets, checkpoint }) {
-    if (checkpoint === 'hdfs')
+    if (checkpoint !== undefined && checkpoint !== 'path')
       throw new RefusedError(
-        'loseCheckpoint: the job keeps its checkpoint in HDFS, no node has it as a folder (with checkpoint: { path: {} } all have)',
+        `loseCheckpoint: the job keeps its checkpoint in ${checkpoint === 'hdfs' ? 'HDFS' : 'a bucket'}, no node has it as a folder (with checkpoint: { path: {} } all have)`,
       );
     const args = [path, how, String(newest), restore ? 'restore' : 'leave', ...new Set(parts)];
     return nodeNames(loseCheckpoint, targets).map((node) => ({
