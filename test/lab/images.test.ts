@@ -107,7 +107,13 @@ t.test('a checkpoint in a bucket is written to, and gone on from by the next lif
   }
   t.teardown(() => moto.stop());
   const endpoint = `http://${moto.host}:${moto.port}`;
-  t.ok((await fetch(`${endpoint}/sf-test`, { method: 'PUT' })).ok);
+  const put = async (what: string, body = '') => {
+    const headers = { 'Content-Type': 'application/json' };
+    t.ok((await fetch(`${endpoint}/${what}`, { method: 'PUT', headers, body })).ok, what);
+  };
+  await put('sf-test');
+  const everybody = { Effect: 'Allow', Principal: '*', Action: 's3:*', Resource: 'arn:aws:s3:::sf-test/*' };
+  await put('sf-test?policy', JSON.stringify({ Version: '2012-10-17', Statement: [everybody] }));
   const { CHECKPOINT_DIR, CHECKPOINT_CONF = '' } = checkpointVariables({
     checkpoint: { s3a: { bucket: 'sf-test', prefix: 'a/b', endpoint } },
   });
