@@ -29,7 +29,10 @@ export function stackImages(
   { spec: { stacks } }: ClusterSpec,
   names: ReadonlyMap<string, string>,
 ): readonly string[] {
-  const asked = stacks.map(({ compose, env }) => ({ text: readText(compose), env }));
+  const asked = stacks.map(({ compose, env }) => ({
+    text: [readText(compose), ...Object.values(env)].join('\n'),
+    env,
+  }));
   return [...names.keys()].filter((name) => {
     const variable = variableOf(name);
     const byVariable = new RegExp(`\\$\\{?${variable}\\b`);
@@ -51,6 +54,7 @@ function readText(path: string): string {
 /** Once per process: an engine on this machine, and the images that nodes may not be able to pull. */
 export function imagePreparer(site: ImageSite): ClusterDeps['prepare'] {
   const ready = new Set<string>();
+  let hasEngine = false;
   return async (cluster, deleting, signal) => {
     if (deleting) {
       if (provisionerOf(cluster).name !== 'lab') return;
@@ -63,8 +67,11 @@ export function imagePreparer(site: ImageSite): ClusterDeps['prepare'] {
     }
     const machines = provisionerOf(cluster).name === 'lab' ? ['node'] : [];
     const wanted = [...machines, ...stackImages(cluster, site.names)].filter((name) => !ready.has(name));
-    if (wanted.length === 0) return;
+    // Whatever a stack runs is first looked for in the engine here, and only then left to the nodes.
+    const needsEngine = machines.length + cluster.spec.stacks.length > 0;
+    if (wanted.length === 0 && (hasEngine || !needsEngine)) return;
     await ensureHere(wanted, site, signal);
+    hasEngine = true;
     for (const name of wanted) ready.add(name);
   };
 }

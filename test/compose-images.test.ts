@@ -181,6 +181,8 @@ t.test('what a cluster needs is what its compose files ask for', async (t) => {
   t.same(stackImages(cluster([stack('streaming/hdfs.yaml')]), names), ['hadoop']);
   const own = stack('streaming/stack.yaml', { SPARK_KAFKA_IMAGE: 'mine:1' });
   t.notOk(stackImages(cluster([own]), names).includes('spark-kafka'), 'an image of their own is not built');
+  const named = stack('streaming/hdfs.yaml', { IMAGE: names.get('zookeeper')! });
+  t.same(stackImages(cluster([named]), names), ['zookeeper', 'hadoop']);
   t.same(stackImages(cluster([stack('no-such-file.yaml')]), names), []);
   t.same(stackImages(cluster([]), names), []);
 });
