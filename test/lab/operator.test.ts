@@ -108,13 +108,23 @@ await t.test('lives on while its engine is down, and takes the cluster for what 
 });
 
 await t.test('goes on with what it was doing when its machine comes back', async (t) => {
-  await put(manifest(specs));
-  await eventually('node3 is being adopted', 60_000, async () =>
-    (await output('journalctl -u spark-failures -b --no-pager')).includes('node3') ? true : undefined,
+  // Its engine takes its time, so that the power goes while node3 is half adopted.
+  await machines.output(
+    'node3',
+    `systemctl stop docker.socket docker.service
+     mkdir -p /etc/systemd/system/docker.service.d
+     printf '[Service]\\nExecStartPre=/bin/sleep 15\\n' >/etc/systemd/system/docker.service.d/slow.conf
+     systemctl daemon-reload`,
   );
+  await put(manifest(specs));
+  const note = () => machines.output('node3', 'cat /var/lib/spark-failures/adoption.json');
+  const half = await eventually('node3 is being adopted', 60_000, note);
+  t.match(JSON.parse(half), { node: 'node3', complete: false });
   await lab.power!.off('node1', signal);
+  t.match(JSON.parse(await note()), { complete: false }, 'nobody has finished it');
   await lab.power!.on('node1', signal);
   await ready(3);
+  t.match(JSON.parse(await note()), { complete: true });
   t.match(await output("docker node ls --format '{{.Hostname}} {{.Status}}'"), /node3 Ready/);
   t.equal(await output('docker node ls -q | wc -l'), '3', 'nobody joined twice');
 });
