@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { ExecError, type NodeHandle } from '../contract.ts';
 import {
+  askedOfApt,
   type engineField,
   enginePackages,
   foreseePackages,
@@ -132,11 +133,11 @@ async function bringEngine(
   { engine, progress }: Entry,
   signal: AbortSignal,
 ): Promise<void> {
-  const { package: enginePackage, version, repository = '' } = engine;
+  const { package: enginePackage, repository = '' } = engine;
   const needed = [...enginePackages[enginePackage], ...tools];
   const answer = await runOnNode(node, 'looking for packages', lackingPackages, needed, signal);
   const lacking = answer.split('\n').filter((name) => name !== '');
-  const asked = lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
+  const asked = askedOfApt(engine, lacking);
   // Of an older Debian's engine the client is no package of its own: it is asked for in vain then, each time.
   if (lacking.some((name) => name !== 'docker-cli')) {
     progress(`installing on ${node.name}: ${lacking.join(' ')}`);

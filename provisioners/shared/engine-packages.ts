@@ -28,6 +28,15 @@ export const enginePackages = {
   'docker.io': ['docker.io', 'docker-cli'],
   'docker-ce': ['docker-ce', 'docker-ce-cli', 'containerd.io'],
 } as const;
+/** Packages as apt takes them: the engine's with the version that was asked for, if one was. */
+export function askedOfApt(
+  engine: z.output<ReturnType<typeof engineField>>,
+  lacking: readonly string[],
+): readonly string[] {
+  const { package: enginePackage, version } = engine;
+  return lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
+}
+
 /** What a swarm member of ours needs beside the engine: faults and their checks are made with it. */
 export const tools = ['iproute2', 'iptables', 'procps'] as const;
 

@@ -5,6 +5,7 @@ import pLimit from 'p-limit';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, messageOf, ProvisionError } from '../contract.ts';
 import {
+  askedOfApt,
   enginePackages,
   foreseePackages,
   installPackages,
@@ -146,11 +147,11 @@ class SshProvisioner implements Provisioner {
     settingsHash: string,
     signal: AbortSignal,
   ): Promise<Adoption> {
-    const { package: enginePackage, version, repository = '' } = this.#config.engine;
+    const { package: enginePackage, repository = '' } = this.#config.engine;
     const engineIsOurs = engine === null || before?.installed.includes(enginePackage);
     const wanted = [...(engineIsOurs ? enginePackages[enginePackage] : []), ...tools];
     const lacking = wanted.filter((name) => !packages.includes(name));
-    const asked = lacking.map((name) => (name === enginePackage && version ? `${name}=${version}` : name));
+    const asked = askedOfApt(this.#config.engine, lacking);
     const foreseen =
       asked.length > 0
         ? await runOnNode(node, 'reading the lists of packages', foreseePackages, asked, signal, repository)

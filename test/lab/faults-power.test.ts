@@ -114,8 +114,8 @@ await t.test('leaveSwarm', async (t) => {
 
   const swarmState = (name: string) => on(name, "docker info --format '{{.Swarm.LocalNodeState}}'");
   /**
-   * An engine that leaves while it still sets up what it joined for, as after an undo, may keep the network of its ingress:
-   * its own leave and ours alike.
+   * An engine that had joined moments before, as after an undo, was once seen to keep an overlay network when it left by
+   * hand: most likely that of its ingress, which it sets up beside everything else.
    */
   const hasIngress = (name: string) =>
     until('its ingress is set up', minute, async () =>
