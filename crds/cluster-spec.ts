@@ -57,12 +57,16 @@ const checkpointSchema = exactlyOne(
           .describe('That of the bucket; without it AWS is asked which it is.'),
         endpoint: textLike(/^https?:\/\/[^\s/]+$/, 'http:// or https://, a host, and a port')
           .exactOptional()
+          .describe('Another store than that of AWS, whose buckets are parts of the path.'),
+        credentials: z
+          .enum(['role', 'none'])
+          .exactOptional()
           .describe(
-            'Another store than that of AWS, which lets the cluster in without credentials; its buckets are parts of the path.',
+            'role: of the machine, told by its metadata service; by default where no endpoint is given. none: the store lets the cluster in without.',
           ),
       })
       .describe(
-        'A bucket, reached over the network that faults are in; on AWS with the role of the machines, never with keys.',
+        'A bucket, reached over the network that faults are in; with the role of the machines, never with keys.',
       ),
   },
 );

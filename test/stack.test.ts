@@ -802,8 +802,8 @@ t.test('the checkpoint is a folder that is mounted, a service that is awaited, o
     conf({ region: 'eu-central-1' }),
     [
       manager,
-      `${ofS3a}.endpoint.region=eu-central-1`,
       `${ofS3a}.aws.credentials.provider=org.apache.hadoop.fs.s3a.auth.IAMInstanceCredentialsProvider`,
+      `${ofS3a}.endpoint.region=eu-central-1`,
     ],
     'on AWS with the role of the machines',
   );
@@ -811,12 +811,17 @@ t.test('the checkpoint is a folder that is mounted, a service that is awaited, o
     conf({ endpoint: 'http://store:9000' }),
     [
       manager,
+      `${ofS3a}.aws.credentials.provider=org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider`,
       `${ofS3a}.endpoint=http://store:9000`,
       `${ofS3a}.endpoint.region=us-east-1`,
       `${ofS3a}.path.style.access=true`,
-      `${ofS3a}.aws.credentials.provider=org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider`,
     ],
     'elsewhere without credentials',
+  );
+  t.match(
+    conf({ endpoint: 'http://store:9000', credentials: 'role' })?.[1],
+    /IAMInstanceCredentialsProvider$/,
+    'or with the role, where that is said',
   );
   await t.rejects(load(checkpointVariables({})), { message: /variable CHECKPOINT_DIR is not set: give it/ });
 });

@@ -38,22 +38,24 @@ export function checkpointVariables({ checkpoint }: Checkpoint): Variables {
 function s3aSettings({
   endpoint,
   region,
-}: Pick<NonNullable<NonNullable<Checkpoint['checkpoint']>['s3a']>, 'endpoint' | 'region'>) {
+  credentials = endpoint === undefined ? 'role' : 'none',
+}: Omit<NonNullable<NonNullable<Checkpoint['checkpoint']>['s3a']>, 'bucket' | 'prefix'>) {
   const s3a = 'spark.hadoop.fs.s3a';
+  const provider = { role: 'auth.IAMInstanceCredentialsProvider', none: 'AnonymousAWSCredentialsProvider' };
   return [
     [
       'spark.sql.streaming.checkpointFileManagerClass',
       'org.apache.spark.internal.io.cloud.AbortableStreamBasedCheckpointFileManager',
     ],
+    [`${s3a}.aws.credentials.provider`, `org.apache.hadoop.fs.s3a.${provider[credentials]}`],
     ...(region === undefined ? [] : [[`${s3a}.endpoint.region`, region]]),
     ...(endpoint === undefined
-      ? [[`${s3a}.aws.credentials.provider`, 'org.apache.hadoop.fs.s3a.auth.IAMInstanceCredentialsProvider']]
+      ? []
       : [
           [`${s3a}.endpoint`, endpoint],
           // Its name is looked at by nobody, and without one the client asks AWS for it.
           ...(region === undefined ? [[`${s3a}.endpoint.region`, 'us-east-1']] : []),
           [`${s3a}.path.style.access`, 'true'],
-          [`${s3a}.aws.credentials.provider`, 'org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider'],
         ]),
   ] as const;
 }

@@ -86,7 +86,7 @@ await t.test('the host key of the user data is good for one contact', async (t) 
   };
   const said = await onMachine((node) =>
     node.exec(
-      'cat /etc/ssh/ssh_host_ed25519_key; grep -A3 ed25519_private: /var/lib/cloud/seed/nocloud/user-data; cloud-init status --wait',
+      'cat /etc/ssh/ssh_host_ed25519_key; grep -A3 ed25519_private: /var/lib/cloud/instance/user-data.txt; cloud-init status --wait',
       [],
       {},
       signal,

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { ensureNetwork, removeNetwork } from '../../provisioners/lab/cluster-network.ts';
@@ -9,6 +9,7 @@ import { labels, networkName } from '../../provisioners/lab/labels.ts';
 import { machineHostConfig } from '../../provisioners/lab/node-container.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 import { packageRoot } from './examples.ts';
+import { InstanceMetadata } from './instance-metadata.ts';
 import type { InstanceOrder, Machines } from './strict-aws.ts';
 
 const image = 'spark-failures-test/cloud-image';
@@ -23,14 +24,23 @@ export interface LabInstancesOptions {
   readonly subnet: string;
   /** What its machines keep on disk; removed in the end. */
   readonly folder: string;
+  /** Of each. */
+  readonly memory?: string;
 }
 
-/** Machines behind instances: each boots Debian with cloud-init, which reads the user data that was ordered. */
+/** Machines behind instances: each boots Debian with cloud-init, which asks the metadata service what it is to be. */
 export class LabInstances implements Machines {
   readonly #options: LabInstancesOptions;
+  readonly #metadata: InstanceMetadata;
 
   constructor(options: LabInstancesOptions) {
     this.#options = options;
+    this.#metadata = new InstanceMetadata(this.gateway, options.subnet);
+  }
+
+  /** The address at which its machines reach this host. */
+  get gateway(): string {
+    return this.#options.subnet.replace(/0\/\d+$/, '1');
   }
 
   /** Builds the image and makes the network. */
@@ -45,27 +55,21 @@ export class LabInstances implements Machines {
     );
     await this.removeAll();
     await ensureNetwork(docker, name, subnet);
+    await this.#metadata.open();
   }
 
-  async run({ id, address, userData, publicKey }: InstanceOrder): Promise<void> {
-    const { docker, name } = this.#options;
-    const seed = join(this.#folderOf(id), 'seed');
+  async run(order: InstanceOrder): Promise<void> {
+    const { docker, name, memory = '1Gi' } = this.#options;
+    const { id, address } = order;
+    await this.#metadata.add(order);
     const store = join(this.#folderOf(id), 'docker');
-    await Promise.all([seed, store].map((folder) => mkdir(folder, { recursive: true })));
-    const hostname = `ip-${address.replaceAll('.', '-')}`;
-    const metadata = { 'instance-id': id, 'local-hostname': hostname, 'public-keys': [publicKey] };
-    await writeFile(join(seed, 'meta-data'), JSON.stringify(metadata));
-    await writeFile(join(seed, 'user-data'), userData);
-    const config = labConfigSchema.parse({ memory: '1Gi', cpus: 1 });
+    await mkdir(store, { recursive: true });
+    const config = labConfigSchema.parse({ memory, cpus: 2 });
     const container = await createContainer(docker, id, {
       Image: image,
-      Hostname: hostname,
       Labels: { [labels.cluster]: name },
       HostConfig: {
-        ...machineHostConfig(config, await readLabEngine(docker), [
-          `${store}:/var/lib/docker`,
-          `${seed}:/var/lib/cloud/seed/nocloud:ro`,
-        ]),
+        ...machineHostConfig(config, await readLabEngine(docker), [`${store}:/var/lib/docker`]),
         RestartPolicy: { Name: 'unless-stopped' },
         NetworkMode: networkName(name),
       },
@@ -85,6 +89,7 @@ export class LabInstances implements Machines {
   }
 
   async terminate(id: string): Promise<void> {
+    await this.#metadata.remove(id);
     await removeContainer(this.#options.docker.getContainer(id));
     await rm(this.#folderOf(id), { recursive: true, force: true });
   }
@@ -100,6 +105,7 @@ export class LabInstances implements Machines {
   async removeAll(): Promise<void> {
     const { docker, name, folder } = this.#options;
     await Promise.all((await this.list()).map((id) => this.terminate(id)));
+    await this.#metadata.close();
     await removeNetwork(docker, name);
     await rm(folder, { recursive: true, force: true });
   }

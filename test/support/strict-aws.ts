@@ -1,5 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  request,
+  type ServerResponse,
+} from 'node:http';
 import type { Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
@@ -26,6 +33,19 @@ export interface InstanceOrder {
   readonly userData: string;
   /** The line of authorized_keys that its key pair was imported with. */
   readonly publicKey: string;
+  /** How far answers of the metadata service go. */
+  readonly hopLimit: number;
+  /** That of its profile, if it has one. */
+  readonly role?: RoleCredentials;
+}
+
+/** What an instance has from its role, for a while. */
+export interface RoleCredentials {
+  /** Of the role. */
+  readonly name: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly token: string;
 }
 
 /** What is behind the instances, where something is. Each call resolves when the machine is in that state. */
@@ -53,9 +73,11 @@ interface TrackedInstance {
 
 interface Answer {
   readonly status: number;
-  readonly type: string;
+  readonly headers: OutgoingHttpHeaders;
   readonly body: Buffer;
 }
+
+const xml = { 'content-type': 'text/xml' };
 
 /** Sets of a description and the id in each of their items. */
 const described: Readonly<Record<string, readonly [set: string, id: string]>> = {
@@ -107,6 +129,11 @@ export class StrictAws {
   readonly #within = new Map<string, string>();
   /** Public keys by the names under which they were imported. */
   readonly #keys = new Map<string, string>();
+  /** Roles by their profiles, and what each may do. */
+  readonly #roles = new Map<string, string>();
+  readonly #allowed = new Map<string, readonly string[]>();
+  /** Those that were given to instances, by the id of their key. */
+  readonly #credentials = new Map<string, RoleCredentials>();
 
   constructor(moto: Moto, machines?: Machines) {
     this.#moto = moto;
@@ -117,11 +144,11 @@ export class StrictAws {
     });
   }
 
-  async listen(): Promise<string> {
-    this.#server.listen(0, '127.0.0.1');
+  async listen(address = '127.0.0.1'): Promise<string> {
+    this.#server.listen(0, address);
     await once(this.#server, 'listening');
     const { port } = this.#server.address() as { port: number };
-    return `http://127.0.0.1:${port}`;
+    return `http://${address}:${port}`;
   }
 
   async close(): Promise<void> {
@@ -139,6 +166,7 @@ export class StrictAws {
     this.crashes = () => false;
     this.refusals.clear();
     for (const table of [this.#instances, this.#tokens, this.#hidden, this.#within]) table.clear();
+    for (const table of [this.#roles, this.#allowed, this.#credentials]) table.clear();
   }
 
   /** Ids of machines that live, whoever is told of them. */
@@ -158,19 +186,24 @@ export class StrictAws {
 
   async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const body = await buffer(incoming);
-    const [, service = 's3'] = /\/([a-z0-9]+)\/aws4_request/.exec(incoming.headers.authorization ?? '') ?? [];
+    const { authorization = '' } = incoming.headers;
+    const [, keyId = '', service = 's3'] =
+      /Credential=([^/]*)\/.*\/([a-z0-9]+)\/aws4_request/.exec(authorization) ?? [];
     const form = new URLSearchParams(service === 's3' ? '' : body.toString());
     const action = form.get('Action') ?? `${incoming.method} ${s3Question(incoming.url ?? '')}`;
-    this.calls.push(`${service} ${action}`);
-    this.everCalled.add(`${service} ${action}`);
+    const role = this.#credentials.get(keyId);
+    const caller = role ? `${role.name}: ` : '';
+    this.calls.push(`${caller}${service} ${action}`);
+    this.everCalled.add(`${caller}${service} ${action}`);
     const isRead = /^(Describe|Get|List|GET|HEAD)/.test(action);
     const crashed = this.crashes(this.calls.length);
+    const refused = role && this.#refuseRole(role, action, incoming);
+    if (refused) return reply(outgoing, refused);
     const isDone = !crashed || this.#chance(0.5);
     const answer = isDone ? await this.#answer(service, action, form, incoming, body) : undefined;
     if (!answer || crashed || (!isRead && answer.status < 300 && this.#chance(this.#trouble.replyLost)))
       return void incoming.socket.destroy();
-    outgoing.writeHead(answer.status, { 'content-type': answer.type, 'content-length': answer.body.length });
-    outgoing.end(incoming.method === 'HEAD' ? undefined : answer.body);
+    reply(outgoing, answer);
   }
 
   async #answer(
@@ -187,6 +220,7 @@ export class StrictAws {
     if (this.#chance(this.#trouble.failed)) return failure(service, 'InternalError', 500);
     if (action === 'CreateInstanceProfile')
       this.#hidden.set(form.get('InstanceProfileName')!, this.#looks(this.#trouble.hiddenLooks));
+    if (service === 'iam') this.#noteRoles(action, form);
     if (service !== 'ec2') return this.#forward(incoming, body);
     if (action === 'DescribeImages') return imageList(form);
     const refused = this.#refuse(action, form) ?? this.#repeated(action, form);
@@ -195,6 +229,44 @@ export class StrictAws {
     if (answer.status >= 300) return answer;
     const text = this.#note(action, form, answer.body.toString());
     return { ...answer, body: Buffer.from(text) };
+  }
+
+  /** What the policy of a role does not allow, and who does not have its session. */
+  #refuseRole({ name, token }: RoleCredentials, action: string, { headers, url = '' }: IncomingMessage) {
+    const [, bucket = ''] = new URL(url, 'http://s3').pathname.split('/');
+    const resource = `arn:aws:s3:::${bucket}${action.includes('object') ? '/*' : ''}`;
+    const needed = (permissions[action] ?? [action]).map((permission) => `${permission} ${resource}`);
+    const allowed = this.#allowed.get(name) ?? [];
+    const lacking = needed.find((permission) => !allowed.includes(permission));
+    if (headers['x-amz-security-token'] === token && lacking === undefined) return undefined;
+    return failure(
+      's3',
+      'AccessDenied',
+      403,
+      `${name} may not ${lacking ?? 'do anything without its token'}`,
+    );
+  }
+
+  /** Which role a profile has, and what that may do. */
+  #noteRoles(action: string, form: URLSearchParams): void {
+    const role = form.get('RoleName') ?? '';
+    if (action === 'AddRoleToInstanceProfile') this.#roles.set(form.get('InstanceProfileName')!, role);
+    if (action !== 'PutRolePolicy') return;
+    const { Statement } = JSON.parse(form.get('PolicyDocument')!) as {
+      readonly Statement: readonly { readonly Action: readonly string[]; readonly Resource: string }[];
+    };
+    const allowed = Statement.flatMap(({ Action, Resource }) => Action.map((each) => `${each} ${Resource}`));
+    this.#allowed.set(role, allowed);
+  }
+
+  /** Those of the role of a profile. */
+  #drawCredentials(profile: string): RoleCredentials | undefined {
+    const name = this.#roles.get(profile);
+    if (name === undefined) return undefined;
+    const [accessKeyId, secretAccessKey, token] = [`ASIA${this.#credentials.size}`, 'secret', randomUUID()];
+    const drawn = { name, accessKeyId, secretAccessKey, token };
+    this.#credentials.set(accessKeyId, drawn);
+    return drawn;
   }
 
   #chance(share = 0): boolean {
@@ -299,14 +371,17 @@ export class StrictAws {
           ...{ goal: 'running', slow: this.#looks(this.#trouble.slowLooks), remembered: 20 },
           ...{ work: Promise.resolve(), isBusy: false },
         });
-        this.#behind(id!, (machines) =>
-          machines.run({
+        this.#behind(id!, (machines) => {
+          const role = this.#drawCredentials(form.get('IamInstanceProfile.Name') ?? '');
+          return machines.run({
             id: id!,
             address: form.get('NetworkInterface.1.PrivateIpAddress') ?? '',
             userData: Buffer.from(form.get('UserData') ?? '', 'base64').toString(),
             publicKey: this.#keys.get(form.get('KeyName') ?? '') ?? '',
-          }),
-        );
+            hopLimit: Number(form.get('MetadataOptions.HttpPutResponseHopLimit')),
+            ...(role && { role }),
+          });
+        });
         this.#tokens.set(form.get('ClientToken')!, { order: orderOf(form), id: id! });
         break;
       case 'TerminateInstances':
@@ -386,8 +461,7 @@ export class StrictAws {
     return new Promise((resolve, reject) => {
       const call = request({ host, port, method, path, headers }, (answer) => {
         buffer(answer).then((bytes) => {
-          const type = answer.headers['content-type'] ?? 'text/xml';
-          resolve({ status: answer.statusCode ?? 500, type, body: bytes });
+          resolve({ status: answer.statusCode ?? 500, headers: answer.headers, body: bytes });
         }, reject);
       });
       call.on('error', reject);
@@ -409,6 +483,32 @@ function s3Question(url: string): string {
   return `${pathname.split('/').filter(Boolean).length > 1 ? 'object' : 'bucket'}${about && `?${about}`}`;
 }
 
+/** What calls of S3 are called in policies, where that is not their name. */
+const permissions: Readonly<Record<string, readonly string[]>> = {
+  'HEAD bucket': ['s3:ListBucket'],
+  'GET bucket': ['s3:ListBucket'],
+  'GET bucket?list-type': ['s3:ListBucket'],
+  'GET bucket?location': ['s3:GetBucketLocation'],
+  'GET bucket?uploads': ['s3:ListBucketMultipartUploads'],
+  'POST bucket?delete': ['s3:DeleteObject'],
+  'HEAD object': ['s3:GetObject'],
+  'GET object': ['s3:GetObject'],
+  'PUT object': ['s3:PutObject'],
+  'DELETE object': ['s3:DeleteObject'],
+  'POST object?uploads': ['s3:PutObject'],
+  'PUT object?partNumber': ['s3:PutObject'],
+  'POST object?uploadId': ['s3:PutObject'],
+  'DELETE object?uploadId': ['s3:AbortMultipartUpload'],
+};
+
+function reply(outgoing: ServerResponse, { status, headers, body }: Answer): void {
+  const { 'transfer-encoding': _, connection: __, ...kept } = headers;
+  const isEmpty = body.length === 0;
+  // Of what is only asked about, the length is that of what is not sent.
+  outgoing.writeHead(status, isEmpty ? kept : { ...kept, 'content-length': body.length });
+  outgoing.end(body);
+}
+
 function failure(service: string, code: string, status: number, said = `${code}, says the test`): Answer {
   const error = `<Code>${code}</Code><Message>${said}</Message>`;
   const body = {
@@ -416,7 +516,7 @@ function failure(service: string, code: string, status: number, said = `${code},
     iam: `<ErrorResponse><Error><Type>Sender</Type>${error}</Error><RequestId>r</RequestId></ErrorResponse>`,
     s3: `<Error>${error}<RequestId>r</RequestId></Error>`,
   }[service]!;
-  return { status, type: 'text/xml', body: Buffer.from(body) };
+  return { status, headers: xml, body: Buffer.from(body) };
 }
 
 function notFoundCode(id: string): string {
@@ -435,7 +535,7 @@ function notFoundCode(id: string): string {
 function reservation(id: string, [code, name]: readonly [number, string]): Answer {
   const state = `<instanceState><code>${code}</code><name>${name}</name></instanceState>`;
   const body = `<RunInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><instancesSet><item><instanceId>${id}</instanceId>${state}</item></instancesSet></RunInstancesResponse>`;
-  return { status: 200, type: 'text/xml', body: Buffer.from(body) };
+  return { status: 200, headers: xml, body: Buffer.from(body) };
 }
 
 function imageList(form: URLSearchParams): Answer {
@@ -450,7 +550,7 @@ function imageList(form: URLSearchParams): Answer {
         `<item><imageId>${id}</imageId><imageOwnerId>${of}</imageOwnerId><creationDate>${made}</creationDate><rootDeviceName>/dev/xvda</rootDeviceName></item>`,
     );
   const body = `<DescribeImagesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><imagesSet>${items.join('')}</imagesSet></DescribeImagesResponse>`;
-  return { status: 200, type: 'text/xml', body: Buffer.from(body) };
+  return { status: 200, headers: xml, body: Buffer.from(body) };
 }
 
 /** Replaces each outermost item of the first set of that name. */
