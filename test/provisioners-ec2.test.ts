@@ -12,22 +12,15 @@ import {
   DescribeKeyPairsCommand,
   DescribeRouteTablesCommand,
   DescribeSecurityGroupsCommand,
-  DescribeSubnetsCommand,
   DescribeVpcsCommand,
   DetachInternetGatewayCommand,
-  EC2Client,
   ImportKeyPairCommand,
   ReplaceRouteCommand,
   RevokeSecurityGroupIngressCommand,
   RunInstancesCommand,
 } from '@aws-sdk/client-ec2';
-import {
-  GetRoleCommand,
-  IAMClient,
-  ListInstanceProfilesCommand,
-  ListRolesCommand,
-} from '@aws-sdk/client-iam';
-import { CreateBucketCommand, ListBucketsCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { GetRoleCommand } from '@aws-sdk/client-iam';
+import { CreateBucketCommand, ListBucketsCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import t from 'tap';
 import { parse } from 'yaml';
 import { type MachineSpec, ProvisionError, type Provisioner } from '../provisioners/contract.ts';
@@ -45,6 +38,7 @@ import {
 import { userData } from '../provisioners/ec2/user-data.ts';
 import { generateKeyPair } from '../provisioners/shared/keys.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';
+import { AwsInventory, nothing } from './support/aws-inventory.ts';
 import { eventually, runController } from './support/controller-process.ts';
 import { packageRoot } from './support/examples.ts';
 import { startMoto } from './support/moto.ts';
@@ -176,54 +170,10 @@ if ('missing' in moto) {
     ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL: endpoint },
     AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
   });
-  // Past the proxy: what is really there.
-  const truth = { region, endpoint: `http://${moto.host}:${moto.port}` };
-  const ec2 = new EC2Client(truth);
-  const iam = new IAMClient(truth);
-  const s3 = new S3Client({ ...truth, forcePathStyle: true });
   const cluster = 'six-nodes';
-  const ours = [{ Name: `tag:${tags.cluster}`, Values: [cluster] }];
-
-  /** All with our tags, by part; machines that live. */
-  const present = async (): Promise<Readonly<Record<string, number>>> => {
-    const asked = { Filters: ours };
-    const [vpcs, subnets, gateways, groups, keys, machines, roles, profiles, buckets] = await Promise.all([
-      ec2.send(new DescribeVpcsCommand(asked)),
-      ec2.send(new DescribeSubnetsCommand(asked)),
-      ec2.send(new DescribeInternetGatewaysCommand(asked)),
-      ec2.send(new DescribeSecurityGroupsCommand(asked)),
-      ec2.send(new DescribeKeyPairsCommand(asked)),
-      ec2.send(new DescribeInstancesCommand(asked)),
-      iam.send(new ListRolesCommand({})),
-      iam.send(new ListInstanceProfilesCommand({})),
-      s3.send(new ListBucketsCommand({})),
-    ]);
-    const instances = (machines.Reservations ?? []).flatMap(({ Instances = [] }) => Instances);
-    return {
-      vpc: vpcs.Vpcs!.length,
-      subnet: subnets.Subnets!.length,
-      gateway: gateways.InternetGateways!.length,
-      group: groups.SecurityGroups!.length,
-      key: keys.KeyPairs!.length,
-      machine: instances.filter(({ State }) => !['terminated', 'shutting-down'].includes(State!.Name!))
-        .length,
-      role: roles.Roles!.filter(({ RoleName }) => RoleName!.startsWith('sf-')).length,
-      profile: profiles.InstanceProfiles!.filter((each) => each.InstanceProfileName!.startsWith('sf-'))
-        .length,
-      bucket: buckets.Buckets!.filter(({ Name }) => Name!.startsWith('sf-')).length,
-    };
-  };
-  const nothing = {
-    vpc: 0,
-    subnet: 0,
-    gateway: 0,
-    group: 0,
-    key: 0,
-    machine: 0,
-    role: 0,
-    profile: 0,
-    bucket: 0,
-  };
+  const inventory = new AwsInventory(moto, region, cluster);
+  const { ec2, iam, s3, ours } = inventory;
+  const present = () => inventory.present();
   const shared = { vpc: 1, subnet: 1, gateway: 1, group: 1, key: 1 };
 
   /** Sleeps take no time; the clock tells that they did. */
