@@ -30,6 +30,7 @@ import { SavedResources } from './source/saved-resources.ts';
 import { HDFS_COMPOSE } from './stack/checkpoint.ts';
 import { dockerImageSource, imageDelivery } from './stack/deliver-images.ts';
 import { stackLoader } from './stack/load-stack.ts';
+import { checkpointTryer } from './stack/try-checkpoint.ts';
 import { createClaims, type TargetClaims } from './status/claims.ts';
 import { isTrue } from './status/conditions.ts';
 import type { FileRunJournal } from './status/run-journal.ts';
@@ -135,6 +136,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     bindProvisioner: await provisionerBinder(options, imageNames),
     loadStack: stackLoader(),
     images: imageDelivery(imageSource),
+    tryCheckpoint: await checkpointTryer(packageRoot),
     variables: imageVariables(imageNames),
     controllerPort: options.port,
     metrics: metrics.clusters,

@@ -8,12 +8,13 @@ import { planCluster } from '../controller/cluster/plan-cluster.ts';
 import type { DesiredCluster, ObservedCluster, ObservedMachine } from '../controller/cluster/plan-context.ts';
 import { createMetrics } from '../controller/metrics.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
+import type { CheckpointUse } from '../controller/stack/checkpoint.ts';
 import type { DesiredStack } from '../controller/stack/convert-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import { StateError } from '../controller/status/state-error.ts';
 import type { StatusStore } from '../controller/status/status-store.ts';
 import { EngineError } from '../controller/swarm/engine-error.ts';
-import { CLUSTER_LABEL, NODE_LABEL, STACK_LABEL } from '../controller/swarm/labels.ts';
+import { CLUSTER_LABEL, NODE_LABEL, STACK_LABEL, TRIED_LABEL } from '../controller/swarm/labels.ts';
 import type { ConfigSpec, EngineInfo, LiveNode, ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
 import { ManifestError } from '../crds/problem.ts';
@@ -110,6 +111,9 @@ class World {
   nodes: NodeEntry[];
   annotations: Record<string, string> = {};
   engineHere = true;
+  /** Nodes that have used the job's checkpoint, in order; may throw what goes wrong there. */
+  readonly tried: string[] = [];
+  tryCheckpoint: (node: string, use: CheckpointUse) => void = () => {};
   spec: Partial<ClusterSpec['spec']> = {};
 
   constructor(nodes: readonly NodeEntry[] = threeNodes, stacks: readonly DesiredStack[] = [app]) {
@@ -165,6 +169,10 @@ class World {
       imageSource: {
         imageId: async (reference) => this.images.get(reference),
         save: () => Promise.reject(new Error('not used')),
+      },
+      tryCheckpoint: async ({ name }, use) => {
+        this.tryCheckpoint(name, use);
+        this.tried.push(name);
       },
       variables: {},
       controllerPort: 9464,
@@ -1273,6 +1281,153 @@ t.test('the reconciler', async (t) => {
     await t.rejects(world.reconciler.nodes(resource as ClusterSpec)('node9'), {
       message: /no machine node9/,
     });
+    world.reconciler.close();
+  });
+});
+
+t.test('a checkpoint behind a network', async (t) => {
+  const checkpoint = '/var/lib/spark-failures/checkpoint';
+  const ofJob = (name: string, ...Constraints: string[]) =>
+    service('app', name, {
+      ContainerSpec: { Image: 'lab/job:1', Mounts: [{ Type: 'volume', Target: checkpoint }] },
+      Placement: { Constraints },
+    });
+  const job = stack('app', [
+    service('app', 'broker'),
+    // One task, for which there are two nodes.
+    ofJob('driver', 'node.labels.place == control'),
+    ofJob('worker', 'node.labels.slot == 1'),
+  ]);
+  const fourNodes = [...threeNodes, node('node4', 'worker', { place: 'control' })];
+  const s3a = { s3a: { bucket: 'store', prefix: 'six' } };
+  const begin = (spec: Partial<ClusterSpec['spec']> = { checkpoint: s3a }) => {
+    const world = new World(fourNodes, [job]);
+    world.spec = spec;
+    return world;
+  };
+  const tries = ({ steps }: ClusterPlan) => steps.filter(({ kind }) => kind === 'try-checkpoint');
+
+  t.test('is used by each node on which the job may run, once, before the cluster is Ready', async (t) => {
+    const world = begin();
+    t.same(tries(await world.plan()), [], 'not while anything else is to be done');
+    const uses: CheckpointUse[] = [];
+    world.tryCheckpoint = (_, use) => {
+      t.not(world.condition('Ready')?.status, 'True');
+      uses.push(use);
+    };
+    await world.converge();
+    t.same(world.tried, ['node1', 'node2', 'node4'], 'not node3, to which no task of the job can come');
+    const [use] = uses;
+    t.match(use, { dir: 's3a://store/six', image: 'lab/job:1', network: 'app_default' });
+    t.match(use?.conf, 'spark.hadoop.fs.s3a.aws.credentials.provider=', 'as the job is told');
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.restart();
+    t.same(await world.writesOf(() => world.pass()), [], 'nor anew after a restart');
+    t.equal(world.tried.length, 3);
+    world.reconciler.close();
+  });
+
+  t.test('is looked for on the network that the manifest names', async (t) => {
+    const world = begin({ checkpoint: { hdfs: { network: 'app_other' } } });
+    const uses = new Set<string>();
+    world.tryCheckpoint = (_, { dir, network }) => void uses.add(`${dir} ${network}`);
+    await world.converge();
+    t.same([...uses], ['hdfs://namenode:8020/checkpoint app_other']);
+    world.reconciler.close();
+  });
+
+  t.test('is not asked for when it is a folder, or the manifest says nothing', async (t) => {
+    for (const spec of [{ checkpoint: { path: {} } }, {}]) {
+      const world = begin(spec);
+      await world.converge();
+      t.same(world.tried, []);
+      t.equal(world.condition('Ready')?.status, 'True');
+      world.reconciler.close();
+    }
+  });
+
+  t.test('that a node cannot use is told with the node, and tried there again with backoff', async (t) => {
+    const world = begin();
+    let failures = 0;
+    world.tryCheckpoint = (name) => {
+      if (name !== 'node4' || failures >= 3) return;
+      failures += 1;
+      throw new Error('writing to s3a://store/six: no such bucket');
+    };
+    while (failures === 0) await world.pass().catch(() => {});
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'CheckpointUnreachable',
+      message: /^try-checkpoint\/node4: writing to s3a:\/\/store\/six: no such bucket$/,
+    });
+    t.same(world.tried, ['node1', 'node2'], 'the others have passed');
+    await world.pass();
+    t.equal(failures, 1, 'not tried again at once');
+    t.equal(world.condition('Ready')?.reason, 'CheckpointUnreachable', 'told as long as it is so');
+    await world.converge();
+    t.same([failures, world.tried], [3, ['node1', 'node2', 'node4']]);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('is told to be out of reach though the job itself does not run', async (t) => {
+    const world = begin();
+    world.swarm.taskState = (task) => (task.service === 'app_driver' ? 'failed' : 'running');
+    world.tryCheckpoint = () => {
+      throw new Error('no route');
+    };
+    await world.pass();
+    await world.pass();
+    await t.rejects(world.pass(), { message: /no route/ });
+    t.equal(world.condition('Ready')?.reason, 'CheckpointUnreachable');
+    world.reconciler.close();
+  });
+
+  t.test('is used anew by a node that was made anew, and by all when it is another', async (t) => {
+    const world = begin();
+    await world.converge();
+    world.provisioner.lose('node2');
+    await world.converge();
+    t.same(world.tried.slice(3), ['node2']);
+    world.spec = { checkpoint: { s3a: { ...s3a.s3a, bucket: 'other' } } };
+    world.generation++;
+    await world.converge();
+    t.same(world.tried.slice(4), ['node1', 'node2', 'node4']);
+    world.reconciler.close();
+  });
+
+  t.test('is left alone while a trial holds anything, and then the cluster is not Ready', async (t) => {
+    const world = begin();
+    await world.converge();
+    const [{ ID }] = [world.memberOf('node2')!];
+    world.swarm.editNode(ID, (live) => ({ ...live, Spec: { ...live.Spec, Labels: {} } }));
+    world.claims.hold('trial', ['app_broker']);
+    await world.pass(); // the node's labels are put right
+    await world.pass();
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'HeldByTrial',
+      message: /^node2: it has not/,
+    });
+    t.equal(world.tried.length, 3);
+    world.claims.release('trial');
+    await world.converge();
+    t.same(world.tried.slice(3), ['node2']);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('is no drift', async (t) => {
+    const world = begin({ checkpoint: s3a, drift: 'report' });
+    await world.converge();
+    const { ID } = world.memberOf('node2')!;
+    world.swarm.editNode(ID, (live) => {
+      const { [TRIED_LABEL]: _, ...Labels } = live.Spec.Labels;
+      return { ...live, Spec: { ...live.Spec, Labels } };
+    });
+    await world.converge();
+    t.same(world.tried.slice(3), ['node2']);
+    t.equal(world.condition('Ready')?.status, 'True');
     world.reconciler.close();
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
-import { checkpointVariables } from '../controller/stack/checkpoint.ts';
+import { checkpointStore, checkpointUse, checkpointVariables } from '../controller/stack/checkpoint.ts';
 import { convertStack, type DesiredStack } from '../controller/stack/convert-stack.ts';
 import { type ImageSource, imageDelivery, sourcedImages } from '../controller/stack/deliver-images.ts';
 import { interpolate } from '../controller/stack/interpolate.ts';
@@ -12,9 +12,11 @@ import { loadCompose } from '../controller/stack/load-compose.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
 import { mayRunOn, neededImages } from '../controller/stack/needed-images.ts';
 import { splitCommand } from '../controller/stack/split-command.ts';
+import { checkpointTryer } from '../controller/stack/try-checkpoint.ts';
 import { SPEC_HASH_LABEL } from '../controller/swarm/labels.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import { formatProblem, ManifestError } from '../crds/problem.ts';
+import type { NodeHandle } from '../provisioners/contract.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
 
 const STACK_LABELS = {
@@ -752,21 +754,23 @@ t.test('our own stacks convert, and every service of them can be placed on the s
     }
 });
 
-t.test('the checkpoint is a folder that is mounted, a service that is awaited, or a bucket', async (t) => {
+const streaming = (variables: Readonly<Record<string, string>>) => {
   const images = ['GENERATOR', 'OBSERVER', 'SPARK_KAFKA', 'KAFKA_JMX'].map((name) => [
     `${name}_IMAGE`,
     'i:1',
   ]);
-  const load = (variables: Readonly<Record<string, string>>) =>
-    stackLoader()(
-      {
-        ...{ cluster: 'six', name: 'streaming', path: 'compose/streaming/stack.yaml' },
-        variables: { ...Object.fromEntries(images), ...variables },
-      },
-      never,
-    );
+  return stackLoader()(
+    {
+      ...{ cluster: 'six', name: 'streaming', path: 'compose/streaming/stack.yaml' },
+      variables: { ...Object.fromEntries(images), ...variables },
+    },
+    never,
+  );
+};
+
+t.test('the checkpoint is a folder that is mounted, a service that is awaited, or a bucket', async (t) => {
   const look = async (checkpoint: Parameters<typeof checkpointVariables>[0]) => {
-    const { services } = await load(checkpointVariables(checkpoint));
+    const { services } = await streaming(checkpointVariables(checkpoint));
     const container = (name: string) =>
       services.find(({ Name }) => Name === `streaming_${name}`)!.TaskTemplate.ContainerSpec;
     const { Env = [], Args = [], Mounts = [] } = container('driver');
@@ -823,7 +827,57 @@ t.test('the checkpoint is a folder that is mounted, a service that is awaited, o
     /IAMInstanceCredentialsProvider$/,
     'or with the role, where that is said',
   );
-  await t.rejects(load(checkpointVariables({})), { message: /variable CHECKPOINT_DIR is not set: give it/ });
+  await t.rejects(streaming(checkpointVariables({})), {
+    message: /variable CHECKPOINT_DIR is not set: give it/,
+  });
+});
+
+t.test('driver and workers are what uses the checkpoint, and they do so on their own network', async (t) => {
+  const checkpoint = { s3a: { bucket: 'sf-six', prefix: 'a' } };
+  const store = checkpointStore({ checkpoint })!;
+  const { services } = await streaming(checkpointVariables({ checkpoint }));
+  const uses = services.flatMap((service) => {
+    const use = checkpointUse(store, service);
+    return use ? [[service.Name, use.image, use.network]] : [];
+  });
+  const names = ['spark-worker-1', 'spark-worker-2', 'spark-worker-3', 'driver'];
+  t.same(
+    uses,
+    names.map((name) => [`streaming_${name}`, 'i:1', 'streaming_app']),
+  );
+});
+
+t.test('a node that cannot use the checkpoint says at what, why, and what to look at', async (t) => {
+  const tryCheckpoint = await checkpointTryer(process.cwd());
+  const use = { dir: 's3a://b/c', conf: 'a=1 b=2', image: 'i:1', network: 'n' };
+  const asked: (readonly string[])[] = [];
+  const after = (code: number, stdout = '', stderr = '') => {
+    const exec: NodeHandle['exec'] = async (_, args, { stdin }) => {
+      asked.push([...args, String(stdin)]);
+      return { code, signal: null, stdout, stderr };
+    };
+    return tryCheckpoint({ name: 'node4', exec } as NodeHandle, use, never);
+  };
+  await after(0, 'writing to\nreading from\nremoving from\n');
+  const [[image, network, whenReady, dir, file, conf, program] = []] = asked;
+  t.same([image, network, dir, file, conf], ['i:1', 'n', 's3a://b/c', '.spark-failures-node4', 'a=1 b=2']);
+  t.match(whenReady, /^#!\/bin\/bash\n# when-ready/);
+  t.match(program, /^"""Writes a small file/);
+  const said = async (...end: Parameters<typeof after>) => {
+    const error = (await after(...end).catch((reason: unknown) => reason)) as Error;
+    t.match(error.message, /; see that the store exists, .* no firewall between$/);
+    return error.message.slice(0, error.message.indexOf('; see'));
+  };
+  t.equal(
+    await said(1, 'writing to\nreading from\n', 'WARN something\njava.io.IOException: Forbidden\n'),
+    'reading from s3a://b/c over the network n: java.io.IOException: Forbidden',
+  );
+  t.equal(await said(137), 'waiting for s3a://b/c over the network n: no answer in 40 s');
+  t.equal(await said(137, 'writing to\n'), 'writing to s3a://b/c over the network n: no answer in 40 s');
+  t.equal(
+    await said(125, '', "docker: n is not manually attachable.\nSee 'docker run --help'.\n"),
+    'waiting for s3a://b/c over the network n: docker: n is not manually attachable.',
+  );
 });
 
 t.test('the servers of HDFS are away from whoever uses them, and keep what they have', async (t) => {

@@ -11,7 +11,7 @@ import {
   tryToLeaveSwarm,
 } from './machine-steps.ts';
 import { managerApi, poll, type StepTools, type StepWork } from './step-tools.ts';
-import { labelNode, removeNode, setRole } from './swarm-node-steps.ts';
+import { labelNode, removeNode, setRole, tryCheckpoint } from './swarm-node-steps.ts';
 
 /**
  * Does one step. `holderOf` is asked right before each write: a target that a trial has claimed since the plan was
@@ -69,6 +69,8 @@ async function perform(step: Step, work: StepWork): Promise<StepOutcome | undefi
       return nothing(work.provisioner.destroyShared(work.signal));
     case 'deliver-images':
       return nothing(deliverImages(step.target, step.images, work));
+    case 'try-checkpoint':
+      return nothing(tryCheckpoint(step, work));
     case 'create-network':
       return nothing(write(work, (swarm) => swarm.createNetwork(step.spec, work.signal)));
     case 'create-config':

@@ -1,4 +1,5 @@
 import type { MachineSpec, Role } from '../../provisioners/contract.ts';
+import type { CheckpointUse } from '../stack/checkpoint.ts';
 import type { ConditionReason } from '../status/condition-vocabulary.ts';
 import type { Difference } from '../swarm/diff-trees.ts';
 import type { ConfigSpec, Labels, LiveService, NetworkSpec, ServiceSpec } from '../swarm/swarm-types.ts';
@@ -42,6 +43,13 @@ export type StepAction =
       readonly differences: readonly Difference[];
     }
   | { readonly kind: RemovalKind; readonly objectId: string }
+  | {
+      readonly kind: 'try-checkpoint';
+      readonly nodeId: string;
+      readonly use: CheckpointUse;
+      /** What the node is labelled with when it has passed. */
+      readonly hash: string;
+    }
   | { readonly kind: 'await-tasks-gone'; readonly services: readonly string[] };
 
 export type Step = StepBase & StepAction;

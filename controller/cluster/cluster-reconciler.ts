@@ -133,7 +133,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const plan = planFor(stored, cluster, context);
     const { generation, deleting } = stored;
     const reportOnly =
-      !deleting && cluster.spec.drift === 'report' && session.isSettled && plan.steps.length > 0;
+      !deleting && cluster.spec.drift === 'report' && session.isSettled && plan.steps.some(isCorrection);
     const steps = reportOnly ? [] : stepsToDo(plan, context, session);
     const report: PassReport = {
       ...{ generation, deleting, desired, observed, plan, reportOnly, results: [] },
@@ -200,9 +200,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     signal: AbortSignal,
   ): Promise<readonly StepResult[]> {
     if (steps.length === 0) return [];
-    const { images, clock } = this.#deps;
+    const { images, tryCheckpoint, clock } = this.#deps;
     const { provisioner, pool } = session;
-    const tools = { provisioner, pool, images, clock, references: new References() };
+    const tools = { provisioner, pool, images, tryCheckpoint, clock, references: new References() };
     const results = await applyPlan(
       { steps },
       (step) => applyStep(step, tools, ({ target }) => context.heldBy(target), signal),
@@ -305,6 +305,9 @@ const stackKinds: ReadonlySet<StepKind> = new Set([
   'create-service',
   'update-service',
 ]);
+
+/** A look changes nothing of what a manifest speaks of. */
+const isCorrection = ({ kind }: Step): boolean => kind !== 'try-checkpoint';
 
 const emptyStatus: ClusterStatus = {
   uid: '',

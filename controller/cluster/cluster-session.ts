@@ -12,6 +12,7 @@ import {
   sourcedImages,
 } from '../stack/deliver-images.ts';
 import type { LoadStack } from '../stack/load-stack.ts';
+import type { TryCheckpoint } from '../stack/try-checkpoint.ts';
 import { findCondition } from '../status/conditions.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { rememberingDiff } from '../swarm/diff-service.ts';
@@ -46,6 +47,7 @@ export interface ClusterDeps {
   readonly loadStack: LoadStack;
   readonly images: ImageDelivery;
   readonly imageSource: ImageSource;
+  readonly tryCheckpoint: TryCheckpoint;
   /** What every compose file sees (image names); CLUSTER, CONTROLLER_TARGET and the checkpoint's are added to it. */
   readonly variables: Readonly<Record<string, string>>;
   /** Where this process serves /metrics: nodes reach it there under `NodeHandle.controllerAddress`. */

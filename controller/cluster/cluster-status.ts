@@ -133,6 +133,7 @@ const failureReasons: { readonly [kind in StepKind]?: ConditionReason } = {
   'destroy-shared': 'ProvisionFailed',
   'verify-engine': 'EngineUnavailable',
   'deliver-images': 'ImagesMissing',
+  'try-checkpoint': 'CheckpointUnreachable',
 };
 
 function leftToDo(plan: ClusterPlan, results: readonly StepResult[]): string {

@@ -1,7 +1,7 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { ManifestError } from '../../crds/problem.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
-import { checkpointVariables } from '../stack/checkpoint.ts';
+import { checkpointStore, checkpointVariables } from '../stack/checkpoint.ts';
 import type { DesiredStack } from '../stack/convert-stack.ts';
 import type { SourcedImage } from '../stack/deliver-images.ts';
 import type { LoadStack } from '../stack/load-stack.ts';
@@ -44,6 +44,7 @@ export async function loadDesired(
     ),
   );
   const stacks = loaded.flatMap((result) => ('stack' in result ? [result.stack] : []));
+  const checkpoint = checkpointStore(spec);
   const services = stacks.flatMap((stack) => stack.services);
   const references = [
     ...new Set(services.map(({ TaskTemplate }) => TaskTemplate.ContainerSpec.Image)),
@@ -58,6 +59,7 @@ export async function loadDesired(
     }),
     stacks,
     brokenStacks: loaded.flatMap((result) => ('broken' in result ? [result.broken] : [])),
+    ...(checkpoint && { checkpoint }),
     images: await deliverable(references, signal),
     prune: spec.prune,
     allowLargePrune: isSet(metadata.annotations?.[ALLOW_PRUNE]),

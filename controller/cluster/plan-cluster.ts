@@ -1,4 +1,5 @@
 import type { ClusterPlan, Finding } from './cluster-plan.ts';
+import { planCheckpoint } from './plan-checkpoint.ts';
 import { machineOf, type PlanContext } from './plan-context.ts';
 import { planNodes } from './plan-nodes.ts';
 import { joinParts } from './plan-part.ts';
@@ -11,7 +12,8 @@ import { planStacks } from './plan-stacks.ts';
 export function planCluster(input: Omit<PlanContext, 'replaced'>): ClusterPlan {
   const context = { ...input, replaced: chooseReplacement(input) };
   const nodes = joinParts([planNodes(context)]);
-  return joinParts([nodes, planStacks(context, nodes.steps)]);
+  const plan = joinParts([nodes, planStacks(context, nodes.steps)]);
+  return joinParts([plan, planCheckpoint(context, plan)]);
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Inventory } from '../../crds/status.ts';
 import type { Machine, Role } from '../../provisioners/contract.ts';
+import type { CheckpointStore } from '../stack/checkpoint.ts';
 import type { DesiredStack } from '../stack/convert-stack.ts';
 import type { SourcedImage } from '../stack/deliver-images.ts';
 import type { DiffLive } from '../swarm/diff-service.ts';
@@ -49,6 +50,8 @@ export interface DesiredCluster {
   readonly nodes: readonly DesiredNode[];
   readonly stacks: readonly DesiredStack[];
   readonly brokenStacks: readonly BrokenStack[];
+  /** Absent when no network is between the job and its checkpoint. */
+  readonly checkpoint?: CheckpointStore;
   /** Images to be brought to the nodes whose services use them. */
   readonly images: readonly SourcedImage[];
   readonly prune: boolean;

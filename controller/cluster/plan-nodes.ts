@@ -1,5 +1,5 @@
 import { neededImages } from '../stack/needed-images.ts';
-import { CLUSTER_LABEL, NODE_LABEL } from '../swarm/labels.ts';
+import { CLUSTER_LABEL, NODE_LABEL, TRIED_LABEL } from '../swarm/labels.ts';
 import type { Labels, LiveNode } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import { chooseInitializer, findSwarmNode, isOurs, staleTwins } from './node-identity.ts';
@@ -174,7 +174,11 @@ function planMember(node: DesiredNode, look: ObservedMachine['look'], context: P
   const live = findSwarmNode(node.name, look, context.observed.swarm?.nodes);
   if (!live) return {};
   const steps: Step[] = [];
-  const labels = nodeLabels(node, context.desired.name);
+  const { [TRIED_LABEL]: tried } = live.Spec.Labels;
+  const labels = {
+    ...nodeLabels(node, context.desired.name),
+    ...(tried !== undefined && { [TRIED_LABEL]: tried }),
+  };
   const changed = changedLabels(labels, live.Spec.Labels);
   if (changed.length > 0) {
     const reason = `labels differ: ${changed.join(', ')}`;

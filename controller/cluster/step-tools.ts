@@ -1,6 +1,7 @@
 import type { Provisioner } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { ImageDelivery } from '../stack/deliver-images.ts';
+import type { TryCheckpoint } from '../stack/try-checkpoint.ts';
 import type { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { NodePool } from './node-pool.ts';
@@ -10,6 +11,7 @@ export interface StepTools {
   readonly provisioner: Provisioner;
   readonly pool: NodePool;
   readonly images: ImageDelivery;
+  readonly tryCheckpoint: TryCheckpoint;
   readonly references: References;
   readonly clock: Clock;
 }

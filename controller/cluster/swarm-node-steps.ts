@@ -1,8 +1,10 @@
 import type { Role } from '../../provisioners/contract.ts';
 import { ConflictError, EngineError } from '../swarm/engine-error.ts';
+import { TRIED_LABEL } from '../swarm/labels.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { Labels, LiveNode, NodeSpec } from '../swarm/swarm-types.ts';
 import type { StepOutcome } from './apply-plan.ts';
+import type { Step } from './cluster-plan.ts';
 import { findSwarmNode } from './node-identity.ts';
 import { managerApi, poll, type StepWork } from './step-tools.ts';
 
@@ -17,6 +19,17 @@ const attempts = 5;
 export async function labelNode(name: string, Labels: Labels, work: StepWork): Promise<void> {
   const id = await currentId(name, work);
   await editNode(id, (spec) => ({ ...spec, Labels }), work);
+}
+
+/** Has the node use the job's checkpoint, and labels it when that went well: whoever asks later need not try it again. */
+export async function tryCheckpoint(
+  { target, nodeId, use, hash }: Extract<Step, { kind: 'try-checkpoint' }>,
+  work: StepWork,
+): Promise<void> {
+  const handle = await work.pool.handle(target, work.signal);
+  work.mayWrite();
+  await work.tryCheckpoint(handle, use, work.signal);
+  await editNode(nodeId, (spec) => ({ ...spec, Labels: { ...spec.Labels, [TRIED_LABEL]: hash } }), work);
 }
 
 /** Promotes or demotes; a demotion is done when the raft has let the node go. */

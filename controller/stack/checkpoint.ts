@@ -1,5 +1,6 @@
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { CheckpointKind } from '../../state-machines/contract.ts';
+import type { ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Variables } from './interpolate.ts';
 
 type Checkpoint = Pick<ClusterSpec['spec'], 'checkpoint'>;
@@ -67,6 +68,39 @@ export const HDFS_COMPOSE = 'compose/streaming/hdfs.yaml';
 export function checkpointStacks({ checkpoint }: Checkpoint, hdfsFile: string): readonly Stack[] {
   if (!checkpoint?.hdfs) return [];
   return [{ name: 'hdfs', compose: hdfsFile, env: { STREAMING_NETWORK: checkpoint.hdfs.network } }];
+}
+
+/** A checkpoint that each node has to reach by itself, over a network. */
+export interface CheckpointStore {
+  /** Where the job finds it. */
+  readonly dir: string;
+  /** What Spark is told of it: `key=value`, separated by spaces. */
+  readonly conf: string;
+  /** The network of the job, where the manifest says it. */
+  readonly network?: string;
+}
+
+/** How tasks of the job use it: what a node is tried with before the job may be moved to it. */
+export interface CheckpointUse extends CheckpointStore {
+  readonly image: string;
+  readonly network: string;
+}
+
+/** Nothing of a folder: who mounts it has it. */
+export function checkpointStore(cluster: Checkpoint): CheckpointStore | undefined {
+  const { CHECKPOINT_DIR: dir, CHECKPOINT_CONF: conf = '' } = checkpointVariables(cluster);
+  if (dir === undefined || cluster.checkpoint?.path) return undefined;
+  const { network } = cluster.checkpoint?.hdfs ?? {};
+  return { dir, conf, ...(network !== undefined && { network }) };
+}
+
+/** How the service's tasks use it; nothing of a service that has no part in the checkpoint (CHECKPOINT_MOUNT). */
+export function checkpointUse(
+  store: CheckpointStore,
+  { TaskTemplate: { ContainerSpec, Networks } }: ServiceSpec,
+): CheckpointUse | undefined {
+  if (!ContainerSpec.Mounts?.some(({ Target }) => Target === folder)) return undefined;
+  return { network: Networks?.[0]?.Target ?? 'bridge', ...store, image: ContainerSpec.Image };
 }
 
 /** Its kind, and for people whether faults of the network reach it; nothing of one that the manifest does not name. */

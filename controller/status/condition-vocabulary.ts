@@ -30,6 +30,7 @@ const CONDITION_REASONS = [
   'ImagesMissing', // not on a node yet, and not to be had from where we looked
   'StackRefused', // the compose file asks for what we do not support, or cannot be read
   'TasksNotRunning',
+  'CheckpointUnreachable', // a node on which the job may run cannot write, read and remove there
   'DriftReported', // `drift: report`: the world differs and is left so
   'HeldByTrial', // differs where a trial holds it; left alone until the trial ends
   'PruneRefused', // what would be removed looks like a mistake in a file

@@ -6,3 +6,5 @@ export const NODE_LABEL = 'spark-failures.io/node';
 export const STACK_LABEL = 'spark-failures.io/stack';
 /** Hash of the service as we last wanted it, so that a rolled-back revision can be told from an edit. */
 export const SPEC_HASH_LABEL = 'spark-failures.io/spec-hash';
+/** Hash of the checkpoint that the node has written to, read and removed from: a node that is made anew is without it. */
+export const TRIED_LABEL = 'spark-failures.io/tried-checkpoint';

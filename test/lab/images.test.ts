@@ -1,9 +1,12 @@
+import { spawnSync } from 'node:child_process';
 import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { ensureImages } from '../../compose/images/ensure-images.ts';
 import { resolveImageNames } from '../../compose/images/resolve-images.ts';
-import { checkpointVariables } from '../../controller/stack/checkpoint.ts';
+import { checkpointStore, checkpointUse, checkpointVariables } from '../../controller/stack/checkpoint.ts';
+import { checkpointTryer } from '../../controller/stack/try-checkpoint.ts';
+import type { NodeHandle } from '../../provisioners/contract.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
 import { startMoto } from '../support/moto.ts';
@@ -99,11 +102,13 @@ t.test('spark comes without its Kafka connector, ours with it', async (t) => {
   t.equal(await inside('spark-kafka', connector), '4');
 });
 
-t.test('a checkpoint in a bucket is written to, and gone on from by the next life of the job', async (t) => {
+/** Where a bucket `sf-test` lets everybody in; undefined, and loud, where there is no moto. */
+async function openBucket(t: Test): Promise<string | undefined> {
   const moto = await startMoto(signal);
   if ('missing' in moto) {
     t.comment(`NOT TRIED: no moto: ${moto.missing}`);
-    return t.notOk(process.env.CI, 'CI is set, and there is no moto');
+    t.notOk(process.env.CI, 'CI is set, and there is no moto');
+    return undefined;
   }
   t.teardown(() => moto.stop());
   const endpoint = `http://${moto.host}:${moto.port}`;
@@ -114,6 +119,15 @@ t.test('a checkpoint in a bucket is written to, and gone on from by the next lif
   await put('sf-test');
   const everybody = { Effect: 'Allow', Principal: '*', Action: 's3:*', Resource: 'arn:aws:s3:::sf-test/*' };
   await put('sf-test?policy', JSON.stringify({ Version: '2012-10-17', Statement: [everybody] }));
+  return endpoint;
+}
+
+const objectsBelow = async (endpoint: string, prefix: string) =>
+  (await fetch(`${endpoint}/sf-test?list-type=2&prefix=${prefix}`)).text();
+
+t.test('a checkpoint in a bucket is written to, and gone on from by the next life of the job', async (t) => {
+  const endpoint = await openBucket(t);
+  if (endpoint === undefined) return;
   const { CHECKPOINT_DIR, CHECKPOINT_CONF = '' } = checkpointVariables({
     checkpoint: { s3a: { bucket: 'sf-test', prefix: 'a/b', endpoint } },
   });
@@ -129,10 +143,47 @@ t.test('a checkpoint in a bucket is written to, and gone on from by the next lif
   const [first, last] = await life();
   t.equal(first, 0);
   t.equal((await life())[0], last + 1);
-  const listed = await (await fetch(`${endpoint}/sf-test?list-type=2&prefix=a/b/job/`)).text();
+  const listed = await objectsBelow(endpoint, 'a/b/job/');
   for (const part of ['commits/0', 'offsets/0', 'state/0/0/1.delta'])
     t.match(listed, `<Key>a/b/job/${part}</Key>`);
   t.notMatch(listed, '.tmp', 'nothing is renamed');
+});
+
+t.test('a node that can use a bucket leaves no file there; one that cannot says why, and soon', async (t) => {
+  const endpoint = await openBucket(t);
+  if (endpoint === undefined) return;
+  const exec: NodeHandle['exec'] = async (script, args, { stdin }) => {
+    const ended = spawnSync('sh', ['-c', script, 'sh', ...args], { input: stdin, encoding: 'utf8' });
+    return { code: ended.status, signal: null, stdout: ended.stdout, stderr: ended.stderr };
+  };
+  const node = { name: 'node1', exec } as NodeHandle;
+  const tryCheckpoint = await checkpointTryer(assetsDir);
+  const use = (s3a: { readonly bucket: string; readonly endpoint: string }) => {
+    const Mounts = [{ Type: 'volume', Target: '/var/lib/spark-failures/checkpoint' }] as const;
+    const TaskTemplate = {
+      ContainerSpec: { Image: names.get('spark-kafka')!, Mounts },
+      Networks: [{ Target: 'host' }],
+    };
+    const store = checkpointStore({ checkpoint: { s3a: { prefix: 'c', ...s3a } } })!;
+    const found = checkpointUse(store, {
+      ...{ Name: 'job', Labels: {}, TaskTemplate, EndpointSpec: { Mode: 'dnsrr' } },
+      Mode: { Replicated: {} },
+    });
+    return tryCheckpoint(node, found!, signal);
+  };
+  const startMs = performance.now();
+  await use({ bucket: 'sf-test', endpoint });
+  t.comment(`used in ${Math.round(performance.now() - startMs)} ms`);
+  const keys = [...(await objectsBelow(endpoint, '')).matchAll(/<Key>(.*?)<\/Key>/g)].map(([, key]) => key);
+  t.same(keys, ['c/'], 'nothing but the mark of a folder, as the job makes it, too');
+  const advice = /; see that the store exists, that this node has the right/;
+  const wrongName = use({ bucket: 'sf-tset', endpoint });
+  await t.rejects(wrongName, {
+    message: /^writing to s3a:\/\/sf-tset\/c over the network host: .*NoSuchBucket/,
+  });
+  await t.rejects(wrongName, { message: advice });
+  const nobody = use({ bucket: 'sf-test', endpoint: 'http://127.0.0.1:9' });
+  await t.rejects(nobody, { message: /^writing to .*Connection refused/ });
 });
 
 t.test('hadoop writes its configuration from variables, and a NameNode that formats once', async (t) => {
