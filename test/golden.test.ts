@@ -141,7 +141,7 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
     }),
   );
   const access = {
-    ...{ nodeNames: [...nodes.keys()], swarm: async () => swarm.gateway },
+    ...{ nodeNames: [...nodes.keys()], ownAddresses: [], swarm: async () => swarm.gateway },
     nodes: async (name: string) => nodes.get(name)!,
     claims: createClaims(),
     ...checkpointKind(cluster.spec),

@@ -284,6 +284,13 @@ t.test('the run of a schedule, when it is planned', async (t) => {
     t.match((await lab.run(permitted)).trials, [{ outcome: 'Healed' }]);
   });
 
+  t.test('on a machine that the operator on it reaches by another address is refused, too', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    lab.ownAddresses = ['172.17.0.1', '10.0.0.4'];
+    const { trials } = await lab.run(makeSchedule({ faults: [silence] }));
+    t.match(trials, [{ outcome: 'Refused', targets: [], message: /^node4 runs this operator/ }]);
+  });
+
   t.test('whose target is not there is refused, too', async (t) => {
     const lab = await new ScheduleLab().prepare();
     const target = { services: { matchNames: ['no-such-service'] } };

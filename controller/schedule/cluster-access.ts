@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { PowerSwitch } from '../../provisioners/contract.ts';
 import type { CheckpointKind, Clock, ClockBound, Nodes, Workload } from '../../state-machines/contract.ts';
@@ -15,6 +16,8 @@ import type { Interventions } from './interventions.ts';
 export interface ClusterAccess {
   readonly nodeNames: readonly string[];
   readonly nodes: Nodes;
+  /** IPv4, of the machine that this process runs on. */
+  readonly ownAddresses: readonly string[];
   /** Absent where the machines' provisioner cannot pull the plug. */
   readonly power?: PowerSwitch;
   readonly claims: TargetClaims;
@@ -81,6 +84,7 @@ export function clusterAccess({
   };
   return {
     nodeNames: spec.nodes.map(({ name }) => name),
+    ownAddresses: ownAddresses(),
     workload: {
       samples: (signal) => withSwarmViews(observer.samples(signal), { swarm, clock }, signal),
       clockBound: (signal) => observer.clockBound(signal),
@@ -101,6 +105,11 @@ export function clusterAccess({
     ...checkpointKind(spec),
     ...(power && { power }),
   };
+}
+
+function ownAddresses(): readonly string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.flatMap(({ family, internal, address }) => (family === 'IPv4' && !internal ? [address] : []));
 }
 
 /** The streaming stack's TRIGGER, in Spark's words: `1 second`, `500 milliseconds`. */

@@ -32,14 +32,18 @@ export function guardRun(
 
 /**
  * Why a node-wide fault may not hit the machine that this process runs on: cut off from the others, or without power, it
- * would measure its own silence. That machine sees us at its own address.
+ * would measure its own silence. That machine has one of our addresses, also where we reach it by another one that is
+ * translated on the way; or it sees us at its own, where we are in a network namespace of our own.
  */
 export function guardOperator(
   { targets, nodes }: Pick<Facts, 'targets' | 'nodes'>,
+  ownAddresses: readonly string[],
   { allowMeasurementNodes }: Permissions,
 ): readonly string[] {
   if (allowMeasurementNodes) return [];
-  const own = nodes.filter(({ address, controllerAddress }) => address === controllerAddress);
+  const own = nodes.filter(
+    ({ address, controllerAddress }) => address === controllerAddress || ownAddresses.includes(address),
+  );
   return own
     .filter(({ name }) => targets.some((target) => target.kind === 'node' && target.node === name))
     .map(

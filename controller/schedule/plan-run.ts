@@ -45,6 +45,8 @@ export interface Planning {
   readonly cluster: {
     readonly nodeNames: readonly string[];
     readonly nodes: Nodes;
+    /** IPv4, of the machine that this process runs on. */
+    readonly ownAddresses: readonly string[];
     readonly checkpoint?: CheckpointKind;
     /** Absent where nobody can pull the plug of a machine. */
     readonly power?: Pick<PowerSwitch, 'offUntil'>;
@@ -130,7 +132,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
     }
   };
   const facts = await orReasons(() => gatherFacts(targets, inventory, cluster, signal));
-  if (facts) reasons.push(...guardOperator(facts, schedule.spec));
+  if (facts) reasons.push(...guardOperator(facts, cluster.ownAddresses, schedule.spec));
   const steps = facts && (await orReasons(() => stepsOn(planning, facts)));
   const held = steps?.map(({ target }) => target) ?? targets.map(targetName);
   const lacking = await asked;

@@ -185,6 +185,7 @@ export async function openLane(number: number, note: (line: string) => void): Pr
           cluster: {
             nodeNames: nodes.map(({ name }) => name),
             nodes: lab.ports.nodes,
+            ownAddresses: [],
             ...(lab.ports.power && { power: lab.ports.power }),
             swarm,
             claims: createClaims(),

@@ -124,6 +124,8 @@ export class ScheduleLab {
     thetas: [] as { readonly schedule: string; readonly seconds: number; readonly begun: number }[],
   };
   workload = silentJob(this.clock);
+  /** Of the machine that the controller runs on. */
+  ownAddresses: readonly string[] = ['192.168.1.20'];
   /** As the manifest of the cluster says. */
   checkpoint: CheckpointKind | undefined;
 
@@ -197,6 +199,7 @@ export class ScheduleLab {
       clocks: async () => [{ node: 'node3', offsetMs: this.clockOffsetMs, boundMs: 3 }],
       ...(this.checkpoint && { checkpoint: this.checkpoint }),
       nodeNames: this.nodes.map((node) => node.name),
+      ownAddresses: this.ownAddresses,
       nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,
       swarm: async () => this.swarm.gateway,
     });
