@@ -546,8 +546,31 @@ t.test('what an answer means', async (t) => {
     t.equal(await gateway.imageId('a:1', never), undefined);
   });
 
-  t.test('images are asked for together, and one by one only when the list lacks them', async (t) => {
+  t.test('an image has one id, whatever kind of store an engine keeps it in', async (t) => {
+    const Layers = ['sha256:l1', 'sha256:l2'];
+    const Config = { Env: ['A=1'], Cmd: ['run'], Labels: { b: '2', a: '1' } };
+    const idOf = async (image: object) => {
+      const { engine: gateway } = await engine(t, json(200, { RootFS: { Layers }, ...image }));
+      return gateway.imageId('a:1', never);
+    };
+    const old = {
+      ...Config,
+      Hostname: '',
+      Entrypoint: null,
+      Volumes: null,
+      WorkingDir: '',
+      Labels: { a: '1', b: '2' },
+    };
+    const id = await idOf({ Id: 'sha256:of-the-config', Config: old });
+    t.match(id, /^[0-9a-f]+$/);
+    t.equal(await idOf({ Id: 'sha256:of-the-manifest', Config }), id);
+    t.not(await idOf({ Id: 'sha256:of-the-config', Config: { ...Config, Cmd: ['walk'] } }), id);
+    t.not(await idOf({ Id: 'sha256:of-the-config', Config, RootFS: { Layers: ['sha256:l1'] } }), id);
+  });
+
+  t.test('images are listed together, and each is looked into once', async (t) => {
     const asked: string[] = [];
+    const held = (Id: string) => json(200, { Id, RootFS: { Layers: [Id] }, Config: {} });
     const { engine: gateway } = await engine(t, (request, response) => {
       const url = new URL(request.url ?? '', 'http://engine');
       asked.push(url.pathname);
@@ -559,16 +582,18 @@ t.test('what an answer means', async (t) => {
           { Id: 'sha256:a', RepoTags: ['a:1'] },
           { Id: 'sha256:x', RepoTags: null },
         ])(request, response);
-      } else if (url.pathname.includes('/b:2/')) json(200, { Id: 'sha256:b' })(request, response);
+      } else if (url.pathname.includes('/b:2/')) held('sha256:b')(request, response);
+      else if (url.pathname.includes('/sha256:a/')) held('sha256:a')(request, response);
       else json(404, { message: 'No such image' })(request, response);
     });
-    t.same(await gateway.imageIds(['a:1', 'docker.io/library/b:2', 'c:3'], never), {
-      'a:1': 'sha256:a',
-      'docker.io/library/b:2': 'sha256:b',
-    });
-    t.equal(asked.length, 3);
+    const references = ['a:1', 'docker.io/library/b:2', 'c:3'];
+    const ids = await gateway.imageIds(references, never);
+    t.match(ids, { 'a:1': /^[0-9a-f]+$/, 'docker.io/library/b:2': /^[0-9a-f]+$/, 'c:3': undefined });
+    t.equal(asked.length, 4);
+    t.same(await gateway.imageIds(references, never), ids);
+    t.same(asked.slice(4).sort(), ['/images/c:3/json', '/images/docker.io/library/b:2/json', '/images/json']);
     t.same(await gateway.imageIds([], never), {});
-    t.equal(asked.length, 3, 'nothing is asked about nothing');
+    t.equal(asked.length, 7, 'nothing is asked about nothing');
   });
 
   t.test('a join that takes longer than the engine waits is still going on', async (t) => {

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
+import { stableHash } from '../stable-hash.ts';
 import { EngineError } from './engine-error.ts';
 import { requestDone, requestList, requestObject, requestStream } from './engine-request.ts';
 import { readEvents } from './read-events.ts';
@@ -11,16 +12,27 @@ interface ListedImage {
   readonly RepoTags: readonly string[] | null;
 }
 
+interface InspectedImage {
+  readonly Id: string;
+  readonly RootFS: { readonly Layers?: readonly string[] | null };
+  readonly Config: Readonly<Record<string, unknown>> | null;
+}
+
 const LISTEN_ADDR = '0.0.0.0:2377';
 
 /** The gateway to one engine, over a client from the guarded factory. */
 export function engineGateway(docker: Dockerode): EngineGateway {
   const post = (path: string, body: unknown, signal: AbortSignal) =>
     requestDone(docker, { method: 'POST', path, body }, signal);
+  /** By the engine's own id, which never stands for another image. */
+  const looked = new Map<string, string>();
   const imageId: EngineGateway['imageId'] = async (reference, signal) => {
     try {
       const path = `/images/${reference}/json`;
-      return (await requestObject<{ Id: string }>(docker, { method: 'GET', path }, signal)).Id;
+      const image = await requestObject<InspectedImage>(docker, { method: 'GET', path }, signal);
+      const id = contentId(image);
+      looked.set(image.Id, id);
+      return id;
     } catch (error) {
       if (error instanceof EngineError && error.code === 'NOT_FOUND') return undefined;
       throw error;
@@ -60,7 +72,8 @@ export function engineGateway(docker: Dockerode): EngineGateway {
       const ids = new Map(images.flatMap(({ Id, RepoTags }) => (RepoTags ?? []).map((tag) => [tag, Id])));
       const found = references.map(async (reference) => {
         // What is written otherwise than the engine writes it (a digest, no tag) is not told apart from what is missing.
-        return [reference, ids.get(reference) ?? (await imageId(reference, signal))] as const;
+        const own = ids.get(reference) ?? reference;
+        return [reference, looked.get(own) ?? (await imageId(own, signal))] as const;
       });
       const held = (await Promise.all(found)).filter(([, id]) => id !== undefined);
       return Object.fromEntries(held) as Record<string, string>;
@@ -92,6 +105,26 @@ export function engineGateway(docker: Dockerode): EngineGateway {
     },
   };
 }
+
+/** Of an image, what matters to a container: layers and defaults, empty ones left out, as engines differ in these. */
+function contentId({ RootFS, Config }: InspectedImage): string {
+  const names = [
+    'Env',
+    'Entrypoint',
+    'Cmd',
+    'WorkingDir',
+    'User',
+    'Volumes',
+    'StopSignal',
+    'Healthcheck',
+    'Labels',
+  ];
+  const said = names.map((name) => [name, Config?.[name]] as const).filter(([, value]) => !isEmpty(value));
+  return stableHash({ layers: RootFS.Layers, ...Object.fromEntries(said) });
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || value === null || value === '' || Object.keys(value).length === 0;
 
 /** The gateway to the swarm, over a client of one of its managers. */
 export function swarmGateway(docker: Dockerode): SwarmGateway {

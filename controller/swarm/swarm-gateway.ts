@@ -39,7 +39,10 @@ export interface EngineGateway {
   /** After 20 s the engine reports a time-out and keeps joining: `pending`, to be seen again by `info`. */
   joinSwarm(options: JoinSwarmOptions, signal: AbortSignal): Promise<'joined' | 'pending'>;
   leaveSwarm(options: { readonly force: boolean }, signal: AbortSignal): Promise<void>;
-  /** The image's id, or undefined when the engine's store lacks it. */
+  /**
+   * What the image is, by what containers that are made of it get, or undefined when the engine's store lacks it. The
+   * engine's own id is of no use between engines: it depends on the kind of store (that of containerd since 29).
+   */
   imageId(reference: string, signal: AbortSignal): Promise<string | undefined>;
   /** The ids of those that the engine's store holds, by reference: one question, as a rule. */
   imageIds(references: readonly string[], signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
