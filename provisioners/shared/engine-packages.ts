@@ -43,13 +43,22 @@ export const tools = ['iproute2', 'iptables', 'procps'] as const;
 /** Apt is asked by one of us at a time, and waits for whoever else installs; what a lost connection left half done is done. */
 export const apt = `
 set -eu
-export DEBIAN_FRONTEND=noninteractive PATH=$PATH:/usr/sbin:/sbin
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 PATH=$PATH:/usr/sbin:/sbin
 exec 9>/run/lock/spark-failures-apt
 flock -w 300 9 || { echo 'somebody else has been installing for five minutes' >&2; exit 1; }
-packages() {
-  apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@" >/dev/null
+# Unattended upgrades hold one of three locks; apt by itself can wait for one of them only.
+while_locked() {
+  for _ in $(seq 100); do
+    said=$(LC_ALL=C "$@" 2>&1 >/dev/null) && return
+    case $said in *'lock was locked'* | *'Could not get lock'*) sleep 3 ;; *) break ;; esac
+  done
+  printf '%s\\n' "$said" >&2
+  return 1
 }
-dpkg --configure -a >/dev/null`;
+packages() {
+  while_locked apt-get -q -y -o Dpkg::Options::=--force-confold "$@"
+}
+while_locked dpkg --configure -a`;
 
 /** Where apt is told to look besides. */
 export const sources = '/etc/apt/sources.list.d/spark-failures.sources';
@@ -64,14 +73,30 @@ done`;
 
 /**
  * Prints the packages that would be new on the machine if those were installed ($1...), what they depend on included; apt is
- * told by standard input where else to look.
+ * told by standard input where else to look. That is asked alone first: what is wrong with it is an error, and what is wrong
+ * with another list of the machine's is not. Nothing is left of it where this fails.
  */
 export const foreseePackages = `${apt}
+trap '[ $? = 0 ] || rm -f ${sources}' EXIT
 cat >${sources}
-[ -s ${sources} ] || rm ${sources}
+if [ ! -s ${sources} ]; then
+  rm ${sources}
+elif ! packages -o Dir::Etc::SourceList=${sources} -o Dir::Etc::SourceParts=/dev/null -o APT::Get::List-Cleanup=false \
+  -o APT::Update::Error-Mode=any -o Acquire::Retries=0 -o Acquire::http::Timeout=15 update; then
+  echo 'mend engine.repository in the manifest, its key or its server' >&2
+  exit 1
+fi
 packages update
+for name; do
+  case $name in *=*) ;; *) continue ;; esac
+  versions=$(apt-cache madison "\${name%%=*}" | cut -d '|' -f 2 | xargs)
+  case " $versions " in *" \${name#*=} "*) continue ;; esac
+  echo "choose another engine.version in the manifest: of \${name%%=*} there is \${versions:-none}, and no \${name#*=}" >&2
+  exit 1
+done
 ${choose}
-apt-get -s install --no-install-recommends $wanted | sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p'`;
+coming=$(apt-get -s install --no-install-recommends $wanted)
+printf '%s\\n' "$coming" | sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p'`;
 
 /** Installs packages ($1...). An engine that came so is held at its version. */
 export const installPackages = `${apt}
