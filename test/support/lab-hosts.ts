@@ -9,6 +9,7 @@ import { labels } from '../../provisioners/lab/labels.ts';
 import { labProvisioner } from '../../provisioners/lab/provisioner.ts';
 import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { packageRoot } from './examples.ts';
+import { ensureUbuntuNode } from './ubuntu-node.ts';
 
 export interface HostsOptions {
   /** Names the machines' containers and network. */
@@ -16,6 +17,8 @@ export interface HostsOptions {
   /** That no other lab on this machine uses. */
   readonly subnet: string;
   readonly specs: readonly MachineSpec[];
+  /** Names of those that run Ubuntu; the others run Debian. */
+  readonly ubuntu?: readonly string[];
   readonly memory?: string;
   /** Short names of images of the catalogue that are made ready, and that machines hold from the beginning. */
   readonly seed?: readonly string[];
@@ -46,7 +49,7 @@ export class LabHosts {
 
   /** Makes the machines; in the place of those that an earlier run left behind. */
   static async open(
-    { name, subnet, specs, memory = '1Gi', seed = [], images = [], progress }: HostsOptions,
+    { name, subnet, specs, ubuntu = [], memory = '1Gi', seed = [], images = [], progress }: HostsOptions,
     signal: AbortSignal,
   ): Promise<LabHosts> {
     const work = await mkdtemp(join(tmpdir(), `sf-${name}-`));
@@ -58,13 +61,23 @@ export class LabHosts {
       { assetsDir: packageRoot, cacheDir, progress },
       signal,
     );
-    const lab = labProvisioner(labConfigSchema.parse({ subnet, memory, cpus: 2 }), {
-      ...{ cluster: name, stateDir: join(work, 'lab'), cacheDir: join(work, 'cache'), progress },
-      images: { node: names.get('node')!, seed: tags(seed) },
-    });
+    const labOf = (node: string) =>
+      labProvisioner(labConfigSchema.parse({ subnet, memory, cpus: 2 }), {
+        ...{ cluster: name, stateDir: join(work, 'lab'), cacheDir: join(work, 'cache'), progress },
+        images: { node, seed: tags(seed) },
+      });
+    const lab = labOf(names.get('node')!);
+    const ubuntuLab = ubuntu.length > 0 ? labOf(await ensureUbuntuNode({ cacheDir, progress }, signal)) : lab;
     const made = new LabHosts({ name, work, lab, images: names }, signal);
     await made.#takeDown();
-    await Promise.all(specs.map((spec) => lab.create(spec, signal)));
+    const make = (from: Provisioner, those: readonly MachineSpec[]) =>
+      Promise.all(those.map((spec) => from.create(spec, signal)));
+    const runsUbuntu = ({ name: node }: MachineSpec) => ubuntu.includes(node);
+    await make(
+      lab,
+      specs.filter((spec) => !runsUbuntu(spec)),
+    );
+    await make(ubuntuLab, specs.filter(runsUbuntu));
     made.hosts = await hostsOf(name);
     return made;
   }
@@ -120,7 +133,7 @@ async function hostsOf(name: string): Promise<LabHosts['hosts']> {
 /** Takes the engine away from a machine of the lab, and leaves behind what somebody else's packages would. */
 export const withoutEngine = `
 systemctl stop docker.socket docker.service containerd.service
-apt-get -q -y purge docker.io docker-cli containerd runc >/dev/null
+apt-get -q -y purge $(dpkg-query -W -f '\${Package} ' docker.io docker-cli containerd runc 2>/dev/null) >/dev/null
 apt-get -q -y autoremove --purge >/dev/null
 find /var/lib/docker -mindepth 1 -xdev -delete 2>/dev/null
 ip link del docker0 2>/dev/null
@@ -129,3 +142,10 @@ apt-get -q update >/dev/null
 apt-get -q -y install --no-install-recommends tree >/dev/null
 apt-mark auto tree >/dev/null
 ! command -v dockerd`;
+
+/** What somebody would look at who gets a server back. */
+export const inventory = `
+dpkg-query -W -f '\${Package} \${Version} \${Status}\\n'
+apt-mark showhold
+ls -A /etc/apt/sources.list.d /etc/systemd/system /etc/docker /var/lib/spark-failures /var/lib/docker 2>/dev/null
+ip -o link show | cut -d: -f2 | cut -d@ -f1`;
