@@ -112,6 +112,15 @@ export interface Provisioner {
   destroyShared(signal: AbortSignal): Promise<void>;
   /** Connects to a machine that is on; the caller closes the handle. Host key pinned. */
   connect(machine: Machine, signal: AbortSignal): Promise<NodeHandle>;
+  /**
+   * Where machines outlive the cluster: lets one know which images are about to be brought to its engine, so that they go
+   * with it again, and what their names stood for comes back.
+   */
+  readonly noteImages?: (
+    node: NodeHandle,
+    references: readonly string[],
+    signal: AbortSignal,
+  ) => Promise<void>;
   /** Where the provisioner can pull the plug. */
   readonly power?: PowerSwitch;
   /** Where more than the machines is kept as it should be. */

@@ -640,6 +640,19 @@ t.test('plan of a cluster', async (t) => {
     t.same((await world.plan()).steps, []);
     world.reconciler.close();
   });
+
+  t.test('lets a machine that outlives the cluster know of images before they come', async (t) => {
+    const world = await convergedWorld(threeNodes, [stack('app', [service('app', 'web')])]);
+    world.provisioner.noteImages = async ({ name }, references) =>
+      world.swarm.write(`note ${name} ${references.join(' ')}`);
+    world.images.set('lab/web:1', 'sha256:web');
+    await world.clock.advance(31_000);
+    world.swarm.writes.length = 0;
+    await world.converge();
+    const calls = world.swarm.writes.filter((call) => /node1|engine-node1/.test(call));
+    t.match(calls, [/^note node1 lab\/web:1$/, /^deliver .*node1.* lab\/web:1$/]);
+    world.reconciler.close();
+  });
 });
 
 t.test('plan from what was seen', async (t) => {

@@ -68,6 +68,7 @@ const fine: HostFacts = {
   ...{ distribution: 'debian 13', architecture: 'x86_64', hostname: 'node1', machineId: 'a1' },
   ...{ addresses: ['10.0.0.11'], hasSystemd: true, hasOverlay: true, hasVxlan: true, diskBytes: 20e9 },
   ...{ clockMs: { offset: 4, bound: 6 }, engine: null, swarm: null, hasStore: false },
+  hasBridge: false,
   ...{ ports: [], packages: [] },
 };
 const wanted = { cluster: 'six', node: 'node1', address: '10.0.0.11' };
@@ -76,12 +77,12 @@ t.test('facts are read from what the machine says', async (t) => {
   const answer = [
     ...['distribution debian 13', 'architecture x86_64', 'hostname node1', 'machine a1', 'address 10.0.0.11'],
     ...['clock 1700000000010000000', 'systemd yes', 'overlay yes', 'vxlan yes', 'disk 19531250'],
-    ...['engine 26.1.5', 'swarm abc', 'port tcp/2377', 'port tcp/2377', 'package docker.io'],
+    ...['engine 26.1.5', 'swarm abc', 'bridge yes', 'port tcp/2377', 'port tcp/2377', 'package docker.io'],
     'adoption {"cluster":"six","node":"node1","incarnation":"i","settingsHash":"h","installed":[],"complete":true}',
   ].join('\n');
   t.same(parseHostFacts(answer, { askedMs: 1_700_000_000_000, answeredMs: 1_700_000_000_012 }), {
     ...fine,
-    ...{ engine: '26.1.5', swarm: 'abc', ports: ['tcp/2377'], packages: ['docker.io'] },
+    ...{ engine: '26.1.5', swarm: 'abc', hasBridge: true, ports: ['tcp/2377'], packages: ['docker.io'] },
     adoption: {
       cluster: 'six',
       node: 'node1',

@@ -84,8 +84,9 @@ export async function deliverImages(
   references: readonly string[],
   work: StepWork,
 ): Promise<void> {
-  const { engine } = await work.pool.connection(name, work.signal);
+  const { engine, handle } = await work.pool.connection(name, work.signal);
   work.mayWrite();
+  await work.provisioner.noteImages?.(handle, references, work.signal);
   await work.images.deliver(references, engine, work.signal);
   const { images } = await work.pool.reach(name, work.signal);
   const lacking = references.filter((reference) => images[reference] === undefined);

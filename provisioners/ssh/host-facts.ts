@@ -23,6 +23,8 @@ export interface HostFacts {
   readonly engine: string | null;
   /** Of the engine's membership in a swarm; null when it is in none. */
   readonly swarm: string | null;
+  /** A swarm has been on it: its bridge is there. */
+  readonly hasBridge: boolean;
   /** Something lies where an engine would keep its images and volumes. */
   readonly hasStore: boolean;
   /** Ports of a swarm on which something listens, `tcp/2377`. */
@@ -54,6 +56,7 @@ elif command -v dockerd >/dev/null; then echo 'engine stopped'; fi
 # A stopped engine is a member all the same.
 [ -e /var/lib/docker/swarm/docker-state.json ] &&
   echo "swarm $(docker info --format '{{.Swarm.NodeID}}' 2>/dev/null || cat /var/lib/docker/swarm/docker-state.json)"
+[ -e /sys/class/net/docker_gwbridge ] && echo 'bridge yes'
 ss -Hlnut 2>/dev/null | while read -r kind _ _ _ local _; do
   case \${local##*:} in 2377 | 7946 | 4789) echo "port $kind/\${local##*:}" ;; esac
 done
@@ -109,6 +112,7 @@ export function parseHostFacts(
     clockMs: { offset: Math.round(Number(one('clock') ?? 0) / 1e6) - askedMs - bound, bound },
     engine: one('engine') ?? null,
     swarm: one('swarm') ?? null,
+    hasBridge: one('bridge') === 'yes',
     hasStore: one('store') === 'yes',
     ports: [...new Set(all('port'))],
     packages: all('package'),

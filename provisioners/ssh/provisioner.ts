@@ -28,7 +28,7 @@ import { untilAborted } from '../shared/until-aborted.ts';
 import type { SshConfig } from './config.ts';
 import { type HostFacts, readHostFacts, whyNotAdopted } from './host-facts.ts';
 import { type HostRecord, HostRecords } from './host-records.ts';
-import { keepAdoption, release } from './host-scripts.ts';
+import { keepAdoption, noteImages, release } from './host-scripts.ts';
 import type { Adoption } from './labels.ts';
 
 /** Machines that are worked on at the same time. */
@@ -78,6 +78,10 @@ class SshProvisioner implements Provisioner {
     return this.#limit(() =>
       provisioning(`${name} could not be released`, signal, () => this.#release(name, signal)),
     );
+  }
+
+  async noteImages(node: NodeHandle, references: readonly string[], signal: AbortSignal): Promise<void> {
+    await runOnNode(node, 'noting the images that come', noteImages, references, signal);
   }
 
   async destroyShared(_signal: AbortSignal): Promise<void> {
@@ -143,7 +147,7 @@ class SshProvisioner implements Provisioner {
   /** What came with us is kept on the machine before it comes, so that it goes again whenever this is cut off. */
   async #install(
     node: NodeHandle,
-    { adoption: before, engine, packages }: HostFacts,
+    { adoption: before, engine, packages, hasBridge }: HostFacts,
     settingsHash: string,
     signal: AbortSignal,
   ): Promise<Adoption> {
@@ -161,6 +165,7 @@ class SshProvisioner implements Provisioner {
       ...{ cluster: this.#context.cluster, node: node.name, settingsHash },
       incarnation: before?.incarnation ?? randomUUID(),
       installed: [...new Set([...(before?.installed ?? []), ...coming])],
+      bridgeIsOurs: before ? (before.bridgeIsOurs ?? false) : !hasBridge,
       complete: false,
     };
     const keep = (kept: Adoption) =>
@@ -183,12 +188,21 @@ class SshProvisioner implements Provisioner {
     try {
       const { adoption } = await readHostFacts(node, Date.now, signal);
       const isOurs = this.#isOurs(adoption, name);
-      if (isOurs) await runOnNode(node, 'releasing it', release, adoption.installed, signal);
+      const left = isOurs ? await this.#leave(node, adoption, signal) : '';
       await this.#records.remove(name);
-      if (isOurs) this.#context.progress(`released ${name}`);
+      if (!isOurs) return;
+      this.#context.progress(`released ${name}`);
+      for (const line of left.split('\n').filter((each) => each !== ''))
+        this.#context.progress(`${name}: ${line}`);
     } finally {
       node.close();
     }
+  }
+
+  /** Resolves with a line for each thing that came with us, and has to stay. */
+  #leave(node: NodeHandle, { installed, bridgeIsOurs }: Adoption, signal: AbortSignal): Promise<string> {
+    const args = [this.#context.cluster, bridgeIsOurs ? 'ours' : 'theirs', ...installed];
+    return runOnNode(node, 'releasing it', release, args, signal);
   }
 
   /** Where a machine is by the manifest, with the key that it has to show. */

@@ -1,13 +1,15 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { stringify } from 'yaml';
+import { buildImage } from '../../compose/images/local-engine.ts';
+import { runCommand } from '../../provisioners/shared/run-command.ts';
 import { sshConfigSchema } from '../../provisioners/ssh/config.ts';
 import { sshProvisioner } from '../../provisioners/ssh/provisioner.ts';
 import { provisionerContract } from '../contracts/provisioner.ts';
 import { endController, eventually, runController, startController } from '../support/controller-process.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
-import { LabHosts, withoutEngine } from '../support/lab-hosts.ts';
+import { inventory, LabHosts, withoutEngine } from '../support/lab-hosts.ts';
 
 // Two machines that exist and have no engine, adopted and released as servers in a rack would be.
 
@@ -28,13 +30,23 @@ const machines = await LabHosts.open(
 t.teardown(() => machines.close());
 const { work, hosts, login } = machines;
 const debian = machines.images.get('debian')!;
-const output = (name: string, script: string) => machines.output(name, script);
-/** What somebody would look at who gets a server back. */
-const inventory = `
-dpkg-query -W -f '\${Package} \${Version} \${Status}\\n'
-apt-mark showhold
-ls -A /etc/systemd/system /etc/docker /var/lib/spark-failures /var/lib/docker 2>/dev/null
-ip -o link show | cut -d: -f2 | cut -d@ -f1`;
+const output = (name: string, script: string, ...args: string[]) => machines.output(name, script, ...args);
+/** An engine that somebody uses: of what they hold one image bears the name ($1) of one that will come. */
+const engineOfOthers = `
+apt-get -q -y install --no-install-recommends docker.io docker-cli iproute2 iptables procps >/dev/null
+systemctl start docker.service
+tar -c -C /etc hostname | docker import - "$1" >/dev/null
+tar -c -C /etc os-release | docker import - theirs:1 >/dev/null
+docker volume create theirs >/dev/null
+docker network create theirs >/dev/null
+docker create --name theirs -v /anonymous theirs:1 true >/dev/null`;
+/** What an engine holds. */
+const holdings = `
+docker image ls -a --no-trunc --format 'image {{.Repository}}:{{.Tag}} {{.ID}}' | sort
+docker volume ls -q | sort
+docker network ls --format 'network {{.Name}} {{.Driver}} {{.Scope}}' | sort
+docker ps -a --no-trunc --format 'container {{.Names}} {{.Image}} {{.Status}}' | sort
+docker info --format '{{.Swarm.LocalNodeState}}'`;
 
 await Promise.all(specs.map(({ name }) => output(name, withoutEngine)));
 const found = await Promise.all(specs.map(({ name }) => output(name, inventory)));
@@ -120,6 +132,57 @@ await t.test(
     const deleted = await runController(verb('delete'), log!);
     t.equal(deleted.code, 0, deleted.stderr);
     t.same(await Promise.all(specs.map(({ name }) => output(name, inventory))), found, 'as they were found');
+  },
+);
+
+await t.test(
+  'from an engine that was there before goes what came with the cluster, and nothing else',
+  async (t) => {
+    const [moved, kept] = ['sf-ssh-test/moved:1', 'sf-ssh-test/kept:1'];
+    t.teardown(() => runCommand('docker', ['image', 'rm', moved, kept], {}, signal));
+    const context = await mkdtemp(join(work, 'image-'));
+    await writeFile(join(context, 'Dockerfile'), `FROM ${debian}\nVOLUME /scratch\n`);
+    for (const tag of [moved, kept])
+      await buildImage({ tag, context, buildArgs: [], labels: [`for=${tag}`] }, signal);
+    await output('node2', engineOfOthers, moved);
+    const before = await output('node2', holdings);
+
+    const [manifest, compose, state, log] = ['one.yaml', 'one-stack.yaml', 'one-state', 'one-log'].map(
+      (name) => join(work, name),
+    );
+    const run = (image: string) => ({
+      ...{ image, command: ['sleep', 'infinity'], stop_grace_period: '1s' },
+      ...{ volumes: ['data:/data'], deploy: { mode: 'global', endpoint_mode: 'dnsrr' } },
+    });
+    const services = { a: run('${DEBIAN_IMAGE}'), b: run(moved), c: run(kept) };
+    await writeFile(compose!, stringify({ services, volumes: { data: {} } }));
+    const resource = {
+      ...{ apiVersion: 'spark-failures.io/v1alpha1', kind: 'ClusterSpec', metadata: { name: cluster } },
+      spec: {
+        provisioner: { ssh: { ...login, hosts } },
+        nodes: [{ name: 'node2', role: 'manager' }],
+        ...{
+          stacks: [{ name: 'app', compose, env: { DEBIAN_IMAGE: debian } }],
+          deletionPolicy: 'destroy',
+        },
+      },
+    };
+    await writeFile(manifest!, stringify(resource));
+    const verb = (name: string) => [name, '-f', manifest!, '--state', state!, '--wait'];
+    const applied = await runController(verb('apply'), log!);
+    t.equal(applied.code, 0, applied.stderr);
+    t.match(await output('node2', 'docker volume ls -q'), /^app_data$/m);
+    t.not(await output('node2', holdings), before);
+    await output('node2', 'docker create --name theirs-too "$1" true >/dev/null', kept);
+    await output('node2', 'docker volume create theirs-too >/dev/null');
+    const deleted = await runController(verb('delete'), log!);
+    t.equal(deleted.code, 0, deleted.stderr);
+    t.match(deleted.stderr + deleted.stdout, /node2: left image sf-ssh-test\/kept:1, which theirs-too needs/);
+    await output('node2', 'docker rm -f -v theirs-too >/dev/null; docker volume rm theirs-too >/dev/null');
+    await output('node2', 'docker image rm "$1" >/dev/null', kept);
+    t.equal(await output('node2', holdings), before);
+    t.equal(await output('node2', 'docker version -f {{.Server.Version}} | grep -c .'), '1', 'it runs on');
+    await output('node2', withoutEngine);
   },
 );
 

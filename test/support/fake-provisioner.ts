@@ -30,6 +30,7 @@ export class FakeProvisioner implements Provisioner {
   settings = 'settings-1';
   shared?: SharedInfrastructure;
   shape?: (spec: MachineSpec) => string;
+  noteImages?: NonNullable<Provisioner['noteImages']>;
   /** May throw what the real one would, by call: `create node4`. */
   beforeCall: (call: string) => void = () => {};
   connections = 0;
