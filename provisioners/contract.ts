@@ -90,6 +90,8 @@ export interface Machine {
   readonly address: string;
   /** Changes when the machine was made anew under the same name. */
   readonly incarnation: string;
+  /** That part of a data centre which fails as a whole; absent where nobody knows. */
+  readonly zone?: string;
   /** Hash of the settings it was made with: another hash in the manifest means replacement. */
   readonly settingsHash: string;
   /** Fingerprint of its host key, where that was taken at first contact and nobody has pinned it. */

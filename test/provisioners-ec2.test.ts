@@ -70,6 +70,24 @@ t.test('settings that AWS would refuse are refused before it is asked', async (t
     why({ machines: { node1: { address: '10.20.9.1' } } }),
     /^machines\.node1\.address: must lie within the subnet/,
   );
+  const zones = { 'eu-central-1a': '10.20.1.0/24', 'eu-central-1b': '10.20.2.0/24' };
+  t.equal(why({ zones, machines: { node2: { zone: 'eu-central-1b', address: '10.20.2.9' } } }), 'taken');
+  t.match(why({ zones, zone: 'eu-central-1a' }), /^zones: stands for zone and subnet/);
+  t.match(why({ zones: {} }), /^zones: must name a zone/);
+  t.match(why({ zones: { ...zones, 'eu-west-1a': '10.20.3.0/24' } }), /^zones\.eu-west-1a: is no zone of/);
+  t.match(
+    why({ zones: { ...zones, 'eu-central-1c': '10.20.2.128/25' } }),
+    /^zones\.eu-central-1c: overlaps that of eu-central-1b/,
+  );
+  t.match(
+    why({ zones: { 'eu-central-1a': '10.30.0.0/24' } }),
+    /^zones\.eu-central-1a: must lie within the VPC/,
+  );
+  t.match(why({ machines: { node2: { zone: 'eu-central-1b' } } }), /^machines\.node2\.zone: is none of the/);
+  t.match(
+    why({ zones, machines: { node2: { zone: 'eu-central-1b', address: '10.20.1.9' } } }),
+    /^machines\.node2\.address: must lie within the subnet's 10\.20\.2\.0\/24/,
+  );
 });
 
 t.test('only ssh comes in from outside, and the rest from the group itself', async (t) => {
@@ -309,6 +327,33 @@ if ('missing' in moto) {
     t.same(await bindIn(dir).shared!.lacks(signal), ['routes leads out elsewhere']);
     await bindIn(dir).shared!.ensure(signal);
     t.same(await bindIn(dir).shared!.lacks(signal), []);
+  });
+
+  t.test('machines live in several zones, and one zone grows to two', async (t) => {
+    await strict.reset({ seed: 15 });
+    const dir = join(t.testdir(), 'state');
+    const alone = bindIn(dir, { zone: 'eu-central-1a', subnet: '10.20.1.0/24' });
+    await alone.create(node(0), signal);
+    const zones = { 'eu-central-1a': '10.20.1.0/24', 'eu-central-1b': '10.20.2.0/24' };
+    const settings = { zones, machines: { node2: { zone: 'eu-central-1b' } } };
+    const both = bindIn(dir, settings);
+    t.same(await both.shared!.lacks(signal), ['subnet-eu-central-1b is not there']);
+    t.equal(both.settingsHash(node(0)), alone.settingsHash(node(0)), 'who was there is as it should be');
+    await both.create(node(1), signal);
+    const [first, second] = await both.list(signal);
+    t.match(first, { name: 'node1', address: '10.20.1.11', zone: 'eu-central-1a' });
+    t.match(second, { name: 'node2', address: '10.20.2.12', zone: 'eu-central-1b' });
+    t.match(await present(), { ...shared, subnet: 2, machine: 2 });
+    t.not(
+      both.settingsHash(node(1)),
+      bindIn(dir, { zones }).settingsHash(node(1)),
+      'to move is to be replaced',
+    );
+    const again = bindIn(dir, { zone: 'eu-central-1a', subnet: '10.20.1.0/24' });
+    t.same(await again.shared!.lacks(signal), []);
+    for (const { name } of [first!, second!]) await again.destroy(name, signal);
+    await again.destroyShared(signal);
+    t.same(await present(), nothing, 'also of the zone that is not asked for any more');
   });
 
   t.test('a machine that somebody stopped is started, and is the same', async (t) => {

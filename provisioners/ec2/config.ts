@@ -32,7 +32,10 @@ const touches = (cidr: string, other: string): boolean => {
 
 const instanceTypeField = () => z.string().regex(/^[a-z0-9-]+\.[a-z0-9-]+$/, 'must be such as m6i.large');
 
+const zoneField = () => z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d[a-z]$/, 'must be such as eu-central-1a');
+
 const machineSchema = z.strictObject({
+  zone: zoneField().exactOptional().describe('one of `zones`; by default the first of them'),
   instanceType: instanceTypeField().exactOptional().describe('where it is another one than that of all'),
   address: z
     .string()
@@ -45,6 +48,8 @@ const machineSchema = z.strictObject({
     .describe('from spare capacity, which AWS may take back; of a worker only, and without a power switch'),
 });
 
+const defaultSubnet = '10.20.0.0/24';
+
 /** Instances in a network of their own, made with the credentials that the AWS SDK finds by itself. */
 export const ec2ConfigSchema = z
   .strictObject({
@@ -52,15 +57,18 @@ export const ec2ConfigSchema = z
       .string()
       .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'must be such as eu-central-1')
       .describe('region of AWS, such as eu-central-1'),
-    zone: z
-      .string()
-      .regex(/^[a-z]{2}(-[a-z]+)+-\d[a-z]$/, 'must be such as eu-central-1a')
-      .exactOptional()
-      .describe('availability zone of the subnet; by default AWS chooses'),
+    zone: zoneField().exactOptional().describe('availability zone of the subnet; by default AWS chooses'),
     vpc: networkField().default('10.20.0.0/16').describe('IPv4 network of the VPC that is made'),
     subnet: networkField()
-      .default('10.20.0.0/24')
-      .describe('IPv4 network of the machines, within that of the VPC'),
+      .exactOptional()
+      .describe(`IPv4 network of the machines, within that of the VPC; by default ${defaultSubnet}`),
+    zones: z
+      .record(zoneField(), networkField())
+      .refine((zones) => Object.keys(zones).length > 0, 'must name a zone')
+      .exactOptional()
+      .describe(
+        'instead of zone and subnet, for machines in several availability zones: the network of each, within that of the VPC',
+      ),
     sshFrom: z
       .array(
         z
@@ -98,17 +106,60 @@ export const ec2ConfigSchema = z
       .describe('a private S3 bucket for the checkpoint, and the role by which the machines may use it'),
     engine: engineField(),
   })
-  .superRefine(({ vpc, subnet, region, zone, machines }, context) => {
-    const [outer, inner] = [readSubnet(vpc), readSubnet(subnet)];
-    if (outer && inner && (inner.first < outer.first || inner.last > outer.last))
-      context.addIssue({ code: 'custom', path: ['subnet'], message: `must lie within the VPC's ${vpc}` });
-    for (const [name, { address }] of Object.entries(machines)) {
-      if (address === undefined || !inner || isHostOf(inner, address)) continue;
-      const message = `must lie within the subnet's ${subnet}, clear of the first four and the last, which AWS keeps`;
-      context.addIssue({ code: 'custom', path: ['machines', name, 'address'], message });
+  .superRefine((config, context) => {
+    const { vpc, region, zone, subnet, zones, machines } = config;
+    const complain = (message: string, ...path: string[]) =>
+      context.addIssue({ code: 'custom', path, message });
+    const outer = readSubnet(vpc);
+    const parts = subnetsOf(config);
+    if (zones && (zone !== undefined || subnet !== undefined))
+      complain('stands for zone and subnet: give these, or this', 'zones');
+    for (const [index, { zone: of, network }] of parts.entries()) {
+      const path = zones ? ['zones', of!] : ['subnet'];
+      const inner = readSubnet(network);
+      if (outer && inner && (inner.first < outer.first || inner.last > outer.last))
+        complain(`must lie within the VPC's ${vpc}`, ...path);
+      const other = inner && parts.slice(0, index).find((each) => touches(each.network, network));
+      if (other) complain(`overlaps that of ${other.zone}`, ...path);
+      if (of !== undefined && of.slice(0, -1) !== region)
+        complain(`is no zone of ${region}`, ...(zones ? path : ['zone']));
     }
-    if (zone !== undefined && zone.slice(0, -1) !== region)
-      context.addIssue({ code: 'custom', path: ['zone'], message: `is no zone of ${region}` });
+    for (const [name, { address, zone: of }] of Object.entries(machines)) {
+      const own = subnetFor(config, name);
+      if (of !== undefined && own.zone !== of) complain('is none of the zones', 'machines', name, 'zone');
+      const inner = readSubnet(own.network);
+      if (address === undefined || !inner || isHostOf(inner, address)) continue;
+      const message = `must lie within the subnet's ${own.network}, clear of the first four and the last, which AWS keeps`;
+      complain(message, 'machines', name, 'address');
+    }
   });
 
 export type Ec2Config = z.infer<typeof ec2ConfigSchema>;
+
+/** One network of machines, which is in one zone. */
+export interface SubnetConfig {
+  /** Of what machines share: the same whether its zone is one of one or of several. */
+  readonly part: string;
+  /** Absent where AWS chooses. */
+  readonly zone?: string;
+  readonly network: string;
+}
+
+/** The subnets that a manifest asks for; the first is that of machines that name none. */
+export function subnetsOf({
+  zone,
+  subnet = defaultSubnet,
+  zones,
+}: Pick<Ec2Config, 'zone' | 'subnet' | 'zones'>): readonly SubnetConfig[] {
+  if (!zones && zone === undefined) return [{ part: 'subnet', network: subnet }];
+  return Object.entries(zones ?? { [zone!]: subnet }).map(([name, network]) => ({
+    ...{ part: `subnet-${name}`, zone: name, network },
+  }));
+}
+
+/** The subnet of a machine. */
+export function subnetFor(config: Ec2Config, machine: string): SubnetConfig {
+  const subnets = subnetsOf(config);
+  const zone = config.machines[machine]?.zone;
+  return subnets.find((each) => each.zone === zone) ?? subnets[0]!;
+}

@@ -30,6 +30,7 @@ export interface SeenInstance {
   readonly address: string;
   /** Another one each time that it is started. */
   readonly publicAddress?: string;
+  readonly zone?: string;
   readonly settingsHash: string;
   readonly clientKey: string;
   /** Base64 of the raw public host keys that it may show: one, but while it is given a new one. */
@@ -42,6 +43,8 @@ export interface SeenInstance {
 export interface MachineOrder {
   readonly spec: MachineSpec;
   readonly address: string;
+  /** Its part, which is that of its zone. */
+  readonly subnet: string;
   readonly instanceType: string;
   readonly isSpot: boolean;
   readonly settingsHash: string;
@@ -219,7 +222,7 @@ export class Instances {
       InstanceType: order.instanceType as 'm6i.large',
       NetworkInterfaces: [
         {
-          ...{ DeviceIndex: 0, SubnetId: ids.get('subnet')!, Groups: [ids.get('group')!] },
+          ...{ DeviceIndex: 0, SubnetId: ids.get(order.subnet)!, Groups: [ids.get('group')!] },
           ...{ PrivateIpAddress: address, AssociatePublicIpAddress: true, DeleteOnTermination: true },
         },
       ],
@@ -313,13 +316,14 @@ function volumeTags(own: Readonly<Record<string, string>>): Readonly<Record<stri
 }
 
 function seenInstance(found: Instance): SeenInstance {
-  const { InstanceId = '', State, PrivateIpAddress = '', PublicIpAddress, Tags } = found;
+  const { InstanceId = '', State, PrivateIpAddress = '', PublicIpAddress, Placement, Tags } = found;
   const keys = [tags.hostKey, tags.nextHostKey].flatMap((name) => tagValue(Tags, name) ?? []);
   return {
     ...{ id: InstanceId, node: tagValue(Tags, tags.node) ?? '', state: State?.Name ?? 'pending' },
     ...{
       address: PrivateIpAddress,
       ...(PublicIpAddress !== undefined && { publicAddress: PublicIpAddress }),
+      ...(Placement?.AvailabilityZone !== undefined && { zone: Placement.AvailabilityZone }),
     },
     settingsHash: tagValue(Tags, tags.settingsHash) ?? '',
     clientKey: tagValue(Tags, tags.clientKey) ?? '',

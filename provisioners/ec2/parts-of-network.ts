@@ -18,14 +18,17 @@ import {
   DescribeSubnetsCommand,
   DescribeVpcsCommand,
   DetachInternetGatewayCommand,
+  type Filter,
   ImportKeyPairCommand,
   ReplaceRouteCommand,
   RevokeSecurityGroupIngressCommand,
 } from '@aws-sdk/client-ec2';
 import { ProvisionError } from '../contract.ts';
+import type { SubnetConfig } from './config.ts';
 import { nameOf, tags } from './labels.ts';
 import {
   bareKey,
+  type Found,
   gone,
   made,
   one,
@@ -116,27 +119,41 @@ export const routesPart: Part = {
   remove: () => Promise.resolve(undefined),
 };
 
-export const subnetPart = taggedPart({
-  name: 'subnet',
-  id: ['subnet-id', 'SubnetId'],
-  async describe({ aws }, Filters, abortSignal) {
-    return (await aws.ec2.send(new DescribeSubnetsCommand({ Filters }), { abortSignal })).Subnets;
-  },
-  judge({ config }, { SubnetId = '', CidrBlock, State }) {
-    sameNetwork('subnet', SubnetId, CidrBlock, config.subnet);
-    return { pending: State === 'pending' };
-  },
-  make({ aws, config, cluster, ids }, abortSignal) {
-    const order = {
-      ...{ VpcId: ids.get('vpc'), CidrBlock: config.subnet },
-      ...(config.zone !== undefined && { AvailabilityZone: config.zone }),
-      TagSpecifications: tagged(cluster, 'subnet', 'subnet'),
-    };
-    return aws.once.send(new CreateSubnetCommand(order), { abortSignal });
-  },
-  remove: ({ aws }, { id }, abortSignal) =>
-    gone(aws.ec2.send(new DeleteSubnetCommand({ SubnetId: id }), { abortSignal })),
-});
+/** The subnet of one zone. */
+export function subnetPart({ part: name, zone, network }: SubnetConfig): Part {
+  return taggedPart({
+    ...aSubnet(name),
+    judge(_scene, { SubnetId = '', CidrBlock, State }) {
+      sameNetwork(name, SubnetId, CidrBlock, network);
+      return { pending: State === 'pending' };
+    },
+    make({ aws, cluster, ids }, abortSignal) {
+      const order = {
+        ...{ VpcId: ids.get('vpc'), CidrBlock: network },
+        ...(zone !== undefined && { AvailabilityZone: zone }),
+        TagSpecifications: tagged(cluster, name, 'subnet'),
+      };
+      return aws.once.send(new CreateSubnetCommand(order), { abortSignal });
+    },
+  });
+}
+
+/** One that an earlier manifest has asked for: machines may live in it, until all goes. */
+export function formerSubnetPart(name: string): Part {
+  return taggedPart({ ...aSubnet(name), judge: () => ({}), make: () => Promise.resolve() });
+}
+
+function aSubnet(name: string) {
+  return {
+    name,
+    id: ['subnet-id', 'SubnetId'] as const,
+    async describe({ aws }: Scene, Filters: Filter[], abortSignal: AbortSignal) {
+      return (await aws.ec2.send(new DescribeSubnetsCommand({ Filters }), { abortSignal })).Subnets;
+    },
+    remove: ({ aws }: Scene, { id }: Found, abortSignal: AbortSignal) =>
+      gone(aws.ec2.send(new DeleteSubnetCommand({ SubnetId: id }), { abortSignal })),
+  };
+}
 
 export const groupPart = taggedPart({
   name: 'group',

@@ -1,17 +1,19 @@
 import { messageOf, ProvisionError } from '../contract.ts';
 import { explained, isDuplicate, isInUse, isRefusal } from './aws-errors.ts';
 import { type Ec2Clock, lookAgainMs, settleMs } from './clock.ts';
+import { subnetsOf } from './config.ts';
 import type { Found, Part, Scene } from './part.ts';
 import type { PartMemory } from './part-memory.ts';
 import { bucketPart, profilePart, rolePart } from './parts-of-bucket.ts';
-import { gatewayPart, groupPart, keyPart, routesPart, subnetPart, vpcPart } from './parts-of-network.ts';
-
-/** All that machines share, each after those that it needs; they are removed the other way round. */
-const allParts: readonly Part[] = [
-  ...[vpcPart, gatewayPart, routesPart, subnetPart, groupPart, keyPart],
-  ...[bucketPart, rolePart, profilePart],
-];
-const ofBucket: readonly Part[] = [bucketPart, rolePart, profilePart];
+import {
+  formerSubnetPart,
+  gatewayPart,
+  groupPart,
+  keyPart,
+  routesPart,
+  subnetPart,
+  vpcPart,
+} from './parts-of-network.ts';
 
 /** Interfaces of a machine that was terminated are in use for a while. */
 const freeMs = 300_000;
@@ -59,7 +61,7 @@ export async function removeParts(
 ): Promise<readonly string[]> {
   const ids = new Map<string, string>();
   const present: { readonly part: Part; readonly found: Found }[] = [];
-  for (const part of await partsOf(shared)) {
+  for (const part of [...(await partsOf(shared)), ...(await formerParts(shared))]) {
     const found = await asking(part, 'looked at', () => findSettled(part, ids, shared, signal));
     if (!found) continue;
     note(part, found, ids);
@@ -79,10 +81,22 @@ export async function removeParts(
   return left;
 }
 
-/** Those of the bucket only where one is asked for, or was: who needs none need not be allowed to look. */
+/** All that machines share, each after those that it needs; they are removed the other way round. */
 async function partsOf({ config, memory }: Shared): Promise<readonly Part[]> {
   const known = await memory.names();
-  return allParts.filter((part) => !ofBucket.includes(part) || config.bucket || known.includes(part.name));
+  const subnets = subnetsOf(config).map(subnetPart);
+  // Those of the bucket only where one is asked for, or was: who needs none need not be allowed to look.
+  const ofBucket = [bucketPart, rolePart, profilePart].filter(
+    ({ name }) => config.bucket || known.includes(name),
+  );
+  return [vpcPart, gatewayPart, routesPart, ...subnets, groupPart, keyPart, ...ofBucket];
+}
+
+/** Those that this manifest does not ask for any more. */
+async function formerParts({ config, memory }: Shared): Promise<readonly Part[]> {
+  const wanted = subnetsOf(config).map(({ part }) => part);
+  const known = (await memory.names()).filter((name) => name.startsWith('subnet'));
+  return known.filter((name) => !wanted.includes(name)).map(formerSubnetPart);
 }
 
 function note(part: Part, { id, account }: Found, ids: Map<string, string>): void {

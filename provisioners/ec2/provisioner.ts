@@ -17,7 +17,7 @@ import { provisioning } from '../shared/provisioning.ts';
 import { connectAws } from './aws.ts';
 import { explained } from './aws-errors.ts';
 import { type Ec2Clock, lookAgainMs, systemClock } from './clock.ts';
-import type { Ec2Config } from './config.ts';
+import { type Ec2Config, subnetFor } from './config.ts';
 import { enterMachine, logIn } from './enter-machine.ts';
 import { Instances, isAlive, type SeenInstance } from './instances.ts';
 import { bareKey } from './part.ts';
@@ -81,7 +81,8 @@ class Ec2Provisioner implements Provisioner {
   }
 
   settingsHash({ name }: MachineSpec): string {
-    const { region, zone, subnet, disk, user, image = 'debian-13' } = this.#config;
+    const { region, disk, user, image = 'debian-13' } = this.#config;
+    const { zone, network: subnet } = subnetFor(this.#config, name);
     const { instanceType, isSpot } = this.#wanted(name);
     const settings = { region, zone, subnet, disk, user, image, instanceType, isSpot };
     return createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 16);
@@ -221,12 +222,13 @@ class Ec2Provisioner implements Provisioner {
   async #order(spec: MachineSpec, ids: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
     const { instances } = await this.#open();
     const { instanceType, isSpot, address = await this.#freeAddress(spec, signal) } = this.#wanted(spec.name);
+    const { part: subnet } = subnetFor(this.#config, spec.name);
     // One that is going keeps its address until it is gone.
     await this.#awaitFree(address, signal);
     const bootKey = (life: number) =>
       loadOrCreateKeyPair(join(this.#bootKeys(spec.name), `${life}`), spec.name);
     await instances.order(
-      { spec, address, instanceType, isSpot, settingsHash: this.settingsHash(spec), bootKey },
+      { spec, address, subnet, instanceType, isSpot, settingsHash: this.settingsHash(spec), bootKey },
       ids,
       signal,
     );
@@ -237,9 +239,10 @@ class Ec2Provisioner implements Provisioner {
     const { instances } = await this.#open();
     const taken = (await instances.list(signal)).filter(isAlive).map(({ address }) => address);
     const given = Object.values(this.#config.machines).flatMap(({ address }) => address ?? []);
-    const address = nodeAddress(this.#config.subnet, index, new Set([...taken, ...given]));
+    const { network } = subnetFor(this.#config, name);
+    const address = nodeAddress(network, index, new Set([...taken, ...given]));
     if (address !== undefined) return address;
-    throw new ProvisionError([`no address left for ${name} in ${this.#config.subnet}`], { needsHelp: true });
+    throw new ProvisionError([`no address left for ${name} in ${network}`], { needsHelp: true });
   }
 
   async #awaitFree(address: string, signal: AbortSignal): Promise<void> {
@@ -351,7 +354,10 @@ class Ec2Provisioner implements Provisioner {
   }
 }
 
-function machineOf({ node, state, address, id, settingsHash }: SeenInstance): Machine {
+function machineOf({ node, state, address, id, settingsHash, zone }: SeenInstance): Machine {
   const power = state === 'running' || state === 'pending' ? 'on' : 'off';
-  return { name: node, power, address, incarnation: id, settingsHash };
+  return {
+    ...{ name: node, power, address, incarnation: id, settingsHash },
+    ...(zone !== undefined && { zone }),
+  };
 }
