@@ -129,7 +129,7 @@ export interface Provisioner {
   readonly shared?: SharedInfrastructure;
 }
 
-/** What the machines of a cluster share, beyond their lives: networks, rules, keys. */
+/** What is kept beside the lives of a cluster's machines: networks, rules, keys that they share, marks that they bear. */
 export interface SharedInfrastructure {
   /** In words, what is not there or not as it should be; empty when nothing is to be done. */
   lacks(signal: AbortSignal): Promise<readonly string[]>;

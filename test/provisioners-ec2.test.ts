@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   AuthorizeSecurityGroupIngressCommand,
   CreateInternetGatewayCommand,
+  CreateTagsCommand,
   CreateVpcCommand,
   DeleteRouteCommand,
   DeleteTagsCommand,
@@ -12,6 +13,7 @@ import {
   DescribeKeyPairsCommand,
   DescribeRouteTablesCommand,
   DescribeSecurityGroupsCommand,
+  DescribeVolumesCommand,
   DescribeVpcsCommand,
   DetachInternetGatewayCommand,
   ImportKeyPairCommand,
@@ -354,6 +356,75 @@ if ('missing' in moto) {
     for (const { name } of [first!, second!]) await again.destroy(name, signal);
     await again.destroyShared(signal);
     t.same(await present(), nothing, 'also of the zone that is not asked for any more');
+  });
+
+  t.test('tags of a machine that others changed, or took off, are put on again', async (t) => {
+    await strict.reset({ seed: 16, hiddenLooks: 1 });
+    const dir = join(t.testdir(), 'state');
+    const lines: string[] = [];
+    const bind = () => bindIn(dir, {}, (line) => void lines.push(line));
+    await bind().create(node(0), signal);
+    const [machine] = await bind().list(signal);
+    const Resources = [machine!.incarnation];
+    const borne = async () => {
+      const asked = { InstanceIds: Resources };
+      const { Reservations = [] } = await ec2.send(new DescribeInstancesCommand(asked));
+      const Tags = Reservations[0]!.Instances![0]!.Tags!;
+      return Object.fromEntries(Tags.map(({ Key, Value }) => [Key, Value]).sort());
+    };
+    const before = await borne();
+    t.match(before, { Name: 'sf-six-nodes-node1', [tags.node]: 'node1', [tags.cluster]: cluster });
+    const Tags = [tags.settingsHash, tags.node].map((Key) => ({ Key, Value: 'mine' }));
+    await ec2.send(new CreateTagsCommand({ Resources, Tags }));
+    await ec2.send(new DeleteTagsCommand({ Resources, Tags: [{ Key: 'Name' }, { Key: tags.hostKey }] }));
+    t.same(await bind().list(signal), [machine], 'nobody takes it for another one');
+    const [lack = ''] = await bind().shared!.lacks(signal);
+    t.match(lack, /^node1 lacks its tags .*Name/);
+    for (const name of [tags.settingsHash, tags.node, tags.hostKey]) t.ok(lack.includes(name), name);
+    await bind().shared!.ensure(signal);
+    t.same(await borne(), before);
+    t.match(lines.at(-1), /^mended node1, which lacked its tags /);
+    t.same(await bind().shared!.lacks(signal), []);
+
+    await ec2.send(new DeleteTagsCommand({ Resources, Tags: [{ Key: tags.cluster }] }));
+    t.same(await bind().list(signal), [machine], 'not out of sight, either');
+    await t.rejects(bind().destroy('node1', signal), {
+      needsHelp: true,
+      message: /node1 \(i-\w+\) does not bear the tag .*cluster any more: put it on again, or end node1/,
+    });
+    await bind().create(node(0), signal);
+    t.same(strict.living(), [machine!.incarnation], 'and never made twice');
+    t.same(await borne(), before);
+  });
+
+  t.test('a machine that nothing here knows of any more is never made twice', async (t) => {
+    await strict.reset({ seed: 17 });
+    const dir = join(t.testdir(), 'state');
+    await bindIn(dir).create(node(0), signal);
+    const [machine] = await bindIn(dir).list(signal);
+    const Resources = [machine!.incarnation];
+    const forget = (...names: readonly string[]) =>
+      ec2.send(new DeleteTagsCommand({ Resources, Tags: names.map((Key) => ({ Key })) }));
+    await forget(tags.cluster, tags.node, 'Name');
+    await rm(join(dir, 'machines.json'));
+    t.same(await bindIn(dir).list(signal), [], 'nothing says that it is ours');
+    await bindIn(dir).create(node(0), signal);
+    t.same(await bindIn(dir).list(signal), [machine], 'but the order that it came from');
+    await forget(tags.hostKey);
+    await rm(join(dir, 'machines.json'));
+    t.match(await bindIn(dir).shared!.lacks(signal), [/^node1 lacks its tags .*host-key/]);
+    await t.rejects(bindIn(dir).shared!.ensure(signal), {
+      needsHelp: true,
+      message: /node1 \(i-\w+\) has lost its tags .*host-key, and nothing here knows what they were/,
+    });
+    t.same(strict.living(), [machine!.incarnation]);
+  });
+
+  t.test('the disk of a machine bears tags, too, from its first moment', async (t) => {
+    await strict.reset({ seed: 18 });
+    await bindIn(join(t.testdir(), 'state')).create(node(0), signal);
+    const { Volumes = [] } = await ec2.send(new DescribeVolumesCommand({ Filters: ours }));
+    t.match(Volumes, [{ Tags: [{ Value: 'sf-six-nodes-node1' }, { Value: cluster }, { Value: 'node1' }] }]);
   });
 
   t.test('a machine that somebody stopped is started, and is the same', async (t) => {

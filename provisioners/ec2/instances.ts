@@ -17,14 +17,25 @@ import { untilAborted } from '../shared/until-aborted.ts';
 import { codeOf, isMissing } from './aws-errors.ts';
 import { lookAgainMs, settleMs } from './clock.ts';
 import { nameOf, nameTag, orderToken, tags } from './labels.ts';
-import { bareKey, one, tagList, tagValue } from './part.ts';
+import type { KnownMachine, Memory } from './memory.ts';
+import { bareKey, one, tagList } from './part.ts';
 import type { Shared } from './parts.ts';
 import { userData } from './user-data.ts';
 
-/** One instance with our tags. */
+/** One instance of ours, with its tags as we have put them on, where we know that, whatever became of them. */
 export interface SeenInstance {
   readonly id: string;
   readonly node: string;
+  /** Whether it bears the tag that makes it ours: without that it is mended, and never ended. */
+  readonly isTagged: boolean;
+  /** Tags that it should bear, and does not. */
+  readonly lacks: Readonly<Record<string, string>>;
+  /** Names of tags of which neither it nor we know what they were. */
+  readonly lost: readonly string[];
+  /** Of the order that made it. */
+  readonly token: string;
+  /** All that is known of its tags. */
+  readonly tags: Readonly<Record<string, string>>;
   readonly state: 'pending' | 'running' | 'stopping' | 'stopped' | 'shutting-down' | 'terminated';
   /** Private, and fixed. */
   readonly address: string;
@@ -68,23 +79,22 @@ const mostLives = 100;
 /** The instances of one cluster, read from their tags. */
 export class Instances {
   readonly #shared: Shared;
-  #asked: { readonly atMs: number; readonly answer: Promise<readonly SeenInstance[]> } | undefined;
+  readonly #known: Memory<KnownMachine>;
+  /** What AWS told lately, by what it was asked. */
+  readonly #told = new Map<
+    string,
+    { readonly atMs: number; readonly answer: Promise<readonly SeenInstance[]> }
+  >();
   #image: Promise<BootImage> | undefined;
 
-  constructor(shared: Shared) {
+  constructor(shared: Shared, known: Memory<KnownMachine>) {
     this.#shared = shared;
+    this.#known = known;
   }
 
   /** All that AWS still tells of, those that are terminated included; seen by several at once is asked once. */
   list(signal: AbortSignal): Promise<readonly SeenInstance[]> {
-    const { clock } = this.#shared;
-    const { answer: last, atMs = -Infinity } = this.#asked ?? {};
-    if (last && clock.now() < atMs + freshMs) return untilAborted(last, signal);
-    // Whoever gives up waiting for it does not take it from the others.
-    const answer = this.#describe(AbortSignal.timeout(describeMs));
-    this.#asked = { atMs: clock.now(), answer };
-    answer.catch(() => this.#forget(answer));
-    return untilAborted(answer, signal);
+    return this.#ask('ours', (bounded) => this.#describeOurs(bounded), signal);
   }
 
   /** The one of a name that lives. */
@@ -113,14 +123,18 @@ export class Instances {
     }
   }
 
-  /** Orders a machine, once: an order that comes again finds the machine of the first. */
+  /**
+   * Orders a machine, once: an order that comes again finds the machine of the first, also one whose tags were taken off.
+   */
   async order(order: MachineOrder, ids: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
     const { name } = order.spec;
     const seen = await this.list(signal);
     const ended = seen.filter((each) => each.node === name && !isAlive(each)).length;
+    const astray = await this.#astray(name, ids.get('vpc')!, signal);
+    if (astray) return this.mend(astray, signal);
     for (let life = ended; life < ended + mostLives; life++) {
       const outcome = await this.#run(order, life, ids, signal);
-      this.#asked = undefined;
+      this.#told.clear();
       if (outcome === 'ordered') return;
       // Either its machine is to be seen soon, or it has been gone for so long that nobody tells of it.
       if (outcome === 'ordered otherwise' && (await this.#appears(name, signal))) return;
@@ -130,12 +144,12 @@ export class Instances {
 
   async stop({ id }: SeenInstance, abortSignal: AbortSignal): Promise<void> {
     await this.#shared.aws.ec2.send(new StopInstancesCommand(powerOffOrder(id)), { abortSignal });
-    this.#asked = undefined;
+    this.#told.clear();
   }
 
   async start({ id }: SeenInstance, abortSignal: AbortSignal): Promise<void> {
     await this.#shared.aws.ec2.send(new StartInstancesCommand({ InstanceIds: [id] }), { abortSignal });
-    this.#asked = undefined;
+    this.#told.clear();
   }
 
   /** Ends what lives of these; resolves when AWS says so, or tells of them no more. */
@@ -146,9 +160,18 @@ export class Instances {
     const { aws, clock } = this.#shared;
     const ended = new Map<string, SeenInstance>();
     for (;;) {
-      this.#asked = undefined;
+      this.#told.clear();
       const left = (await this.list(signal)).filter((each) => wanted(each) && each.state !== 'terminated');
       if (left.length === 0) return [...ended.values()];
+      const astray = left.filter((each) => isAlive(each) && !each.isTagged);
+      if (astray.length > 0)
+        throw new ProvisionError(
+          astray.map(
+            ({ id, node }) =>
+              `${node} (${id}) does not bear the tag ${tags.cluster} any more: put it on again, or end ${node} yourself`,
+          ),
+          { needsHelp: true },
+        );
       for (const each of left.filter(isAlive)) {
         const order = new TerminateInstancesCommand({ InstanceIds: [each.id] });
         await aws.ec2.send(order, { abortSignal: signal }).catch((error: unknown) => {
@@ -160,15 +183,59 @@ export class Instances {
     }
   }
 
-  /** Puts tags on an instance. */
+  /** Puts tags on an instance, and keeps what they are: before that, so that nobody ever takes the older ones for right. */
   async tag(
-    { id }: SeenInstance,
+    { id, node, tags: borne }: SeenInstance,
+    values: Readonly<Record<string, string>>,
+    abortSignal: AbortSignal,
+  ): Promise<void> {
+    const known = await this.#known.get(node);
+    const had = known?.id === id ? known.tags : borne;
+    await this.#known.write(node, { id, tags: { ...had, ...values } });
+    await this.#putTags(id, values, abortSignal);
+  }
+
+  /** Keeps what the tags of a machine are, and puts those on again that it lacks. */
+  async mend({ id, node, lacks, lost, tags: own }: SeenInstance, abortSignal: AbortSignal): Promise<void> {
+    if (lost.length > 0)
+      throw new ProvisionError(
+        [
+          `${node} (${id}) has lost its tags ${lost.join(', ')}, and nothing here knows what they were: put them on again, or end it, and another one is made`,
+        ],
+        { needsHelp: true },
+      );
+    await this.#known.write(node, { id, tags: { ...own, ...lacks } });
+    if (Object.keys(lacks).length > 0) await this.#putTags(id, lacks, abortSignal);
+  }
+
+  /** What was kept of a machine that is no more. */
+  forget(node: string): Promise<void> {
+    return this.#known.forget(node);
+  }
+
+  async #putTags(
+    id: string,
     values: Readonly<Record<string, string>>,
     abortSignal: AbortSignal,
   ): Promise<void> {
     const order = new CreateTagsCommand({ Resources: [id], Tags: tagList(values) });
     await this.#shared.aws.ec2.send(order, { abortSignal });
-    this.#asked = undefined;
+    this.#told.clear();
+  }
+
+  /** One that was ordered for this node and lives, and does not say so any more. */
+  async #astray(node: string, vpc: string, signal: AbortSignal): Promise<SeenInstance | undefined> {
+    const all = await this.#ask(
+      vpc,
+      (bounded) => this.#describe([{ Name: 'vpc-id', Values: [vpc] }], {}, bounded),
+      signal,
+    );
+    const tokens = new Set(Array.from({ length: mostLives }, (_, life) => orderToken(vpc, node, life)));
+    const isHidden = (each: SeenInstance) => !each.isTagged || each.node !== node;
+    const found = all.find((each) => isAlive(each) && isHidden(each) && tokens.has(each.token));
+    if (!found) return undefined;
+    const lost = found.lost.filter((name) => name !== tags.node);
+    return { ...found, node, lost, lacks: { ...found.lacks, ...identityTags(this.#shared.cluster, node) } };
   }
 
   async #appears(node: string, signal: AbortSignal): Promise<boolean> {
@@ -180,13 +247,42 @@ export class Instances {
     return false;
   }
 
-  #forget(answer: Promise<unknown>): void {
-    if (this.#asked?.answer === answer) this.#asked = undefined;
+  #ask(
+    what: string,
+    work: (bounded: AbortSignal) => Promise<readonly SeenInstance[]>,
+    signal: AbortSignal,
+  ): Promise<readonly SeenInstance[]> {
+    const { clock } = this.#shared;
+    const last = this.#told.get(what);
+    if (last && clock.now() < last.atMs + freshMs) return untilAborted(last.answer, signal);
+    // Whoever gives up waiting for it does not take it from the others.
+    const answer = work(AbortSignal.timeout(describeMs));
+    const told = { atMs: clock.now(), answer };
+    this.#told.set(what, told);
+    answer.catch(() => {
+      if (this.#told.get(what) === told) this.#told.delete(what);
+    });
+    return untilAborted(answer, signal);
   }
 
-  async #describe(abortSignal: AbortSignal): Promise<readonly SeenInstance[]> {
+  /** By their tags; those that lost these by the ids under which we know them. */
+  async #describeOurs(abortSignal: AbortSignal): Promise<readonly SeenInstance[]> {
+    const known = Object.entries(await this.#known.all());
+    const byId = Object.fromEntries(known.map(([node, { id, tags: own }]) => [id, { node, tags: own }]));
+    const bearing = [{ Name: `tag:${tags.cluster}`, Values: [this.#shared.cluster] }];
+    const found = await this.#describe(bearing, byId, abortSignal);
+    const missed = Object.keys(byId).filter((id) => !found.some((each) => each.id === id));
+    if (missed.length === 0) return found;
+    const named = [{ Name: 'instance-id', Values: missed }];
+    return [...found, ...(await this.#describe(named, byId, abortSignal))];
+  }
+
+  async #describe(
+    Filters: Filter[],
+    known: KnownById,
+    abortSignal: AbortSignal,
+  ): Promise<readonly SeenInstance[]> {
     const { aws, cluster } = this.#shared;
-    const Filters: Filter[] = [{ Name: `tag:${tags.cluster}`, Values: [cluster] }];
     const found: Instance[] = [];
     let NextToken: string | undefined;
     do {
@@ -195,7 +291,7 @@ export class Instances {
       found.push(...(answer.Reservations ?? []).flatMap(({ Instances: each = [] }) => each));
       NextToken = answer.NextToken;
     } while (NextToken);
-    return found.map(seenInstance);
+    return found.map((each) => seenInstance(each, cluster, known));
   }
 
   async #run(
@@ -208,9 +304,7 @@ export class Instances {
     const { spec, address, settingsHash } = order;
     const [bootKey, image] = await Promise.all([order.bootKey(life), this.#imageOnce(abortSignal)]);
     const ownTags = {
-      [nameTag]: `${nameOf(cluster)}-${spec.name}`,
-      [tags.cluster]: cluster,
-      [tags.node]: spec.name,
+      ...identityTags(cluster, spec.name),
       [tags.settingsHash]: settingsHash,
       [tags.clientKey]: bareKey(clientKey),
       [tags.hostKey]: bareKey(bootKey.publicKey).split(' ')[1]!,
@@ -248,14 +342,20 @@ export class Instances {
         },
       }),
       UserData: Buffer.from(userData(spec.name, bootKey)).toString('base64'),
-      TagSpecifications: (['instance', 'volume', 'network-interface'] as const).map((ResourceType) => ({
-        ResourceType,
-        Tags: tagList(ResourceType === 'instance' ? ownTags : volumeTags(ownTags)),
-      })),
+      TagSpecifications: [
+        { ResourceType: 'instance', Tags: tagList(ownTags) },
+        ...besideIt
+          .filter((type) => order.isSpot || type !== 'spot-instances-request')
+          .map((ResourceType) => ({ ResourceType, Tags: tagList(identityTags(cluster, spec.name)) })),
+      ],
     });
     try {
       const { Instances: [made] = [] } = await aws.ec2.send(command, { abortSignal });
-      return made && isAlive(seenInstance(made)) ? 'ordered' : 'was ended';
+      const seen = made && seenInstance(made, cluster, {});
+      if (!seen || !isAlive(seen)) return 'was ended';
+      const known = await this.#known.get(spec.name);
+      if (known?.id !== seen.id) await this.#known.write(spec.name, { id: seen.id, tags: ownTags });
+      return 'ordered';
     } catch (error) {
       if (codeOf(error) === 'IdempotentInstanceTerminated') return 'was ended';
       if (codeOf(error) === 'IdempotentParameterMismatch') return 'ordered otherwise';
@@ -310,23 +410,45 @@ export function isAlive({ state }: SeenInstance): boolean {
   return state !== 'shutting-down' && state !== 'terminated';
 }
 
-function volumeTags(own: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const { [nameTag]: name = '', [tags.cluster]: cluster = '', [tags.node]: node = '' } = own;
-  return { [nameTag]: name, [tags.cluster]: cluster, [tags.node]: node };
+/** What is made with an instance, and bears tags of its own. */
+const besideIt = ['volume', 'network-interface', 'spot-instances-request'] as const;
+
+/** Whose it is, for people and for us. */
+function identityTags(cluster: string, node: string): Readonly<Record<string, string>> {
+  return { [nameTag]: `${nameOf(cluster)}-${node}`, [tags.cluster]: cluster, [tags.node]: node };
 }
 
-function seenInstance(found: Instance): SeenInstance {
-  const { InstanceId = '', State, PrivateIpAddress = '', PublicIpAddress, Placement, Tags } = found;
-  const keys = [tags.hostKey, tags.nextHostKey].flatMap((name) => tagValue(Tags, name) ?? []);
+/** Without these a machine cannot be told, judged, or entered. */
+const neededTags = [tags.node, tags.settingsHash, tags.clientKey, tags.hostKey];
+
+/** What we know of machines, by their ids. */
+type KnownById = Readonly<
+  Record<string, { readonly node: string; readonly tags: Readonly<Record<string, string>> }>
+>;
+
+function seenInstance(found: Instance, cluster: string, known: KnownById): SeenInstance {
+  const { InstanceId = '', State, PrivateIpAddress = '', PublicIpAddress, Placement } = found;
+  const borne = Object.fromEntries((found.Tags ?? []).map(({ Key = '', Value = '' }) => [Key, Value]));
+  const ours = known[InstanceId];
+  const prefix = `${nameOf(cluster)}-`;
+  const called = borne[nameTag]?.startsWith(prefix) ? borne[nameTag].slice(prefix.length) : '';
+  const node = ours?.node ?? borne[tags.node] ?? called;
+  const wanted = { ...ours?.tags, ...(node !== '' && identityTags(cluster, node)) };
+  const own = { ...borne, ...wanted };
+  const keys = [tags.hostKey, tags.nextHostKey].flatMap((name) => own[name] ?? []);
   return {
-    ...{ id: InstanceId, node: tagValue(Tags, tags.node) ?? '', state: State?.Name ?? 'pending' },
+    ...{ id: InstanceId, node, state: State?.Name ?? 'pending', token: found.ClientToken ?? '' },
+    isTagged: borne[tags.cluster] === cluster,
+    lacks: Object.fromEntries(Object.entries(wanted).filter(([name, value]) => borne[name] !== value)),
+    lost: neededTags.filter((name) => own[name] === undefined),
+    tags: own,
     ...{
       address: PrivateIpAddress,
       ...(PublicIpAddress !== undefined && { publicAddress: PublicIpAddress }),
       ...(Placement?.AvailabilityZone !== undefined && { zone: Placement.AvailabilityZone }),
     },
-    settingsHash: tagValue(Tags, tags.settingsHash) ?? '',
-    clientKey: tagValue(Tags, tags.clientKey) ?? '',
+    settingsHash: own[tags.settingsHash] ?? '',
+    clientKey: own[tags.clientKey] ?? '',
     hostKeys: [...new Set(keys)],
     hasOwnKey: keys.length === 2 && keys[0] === keys[1],
   };

@@ -2,8 +2,8 @@ import { messageOf, ProvisionError } from '../contract.ts';
 import { explained, isDuplicate, isInUse, isRefusal } from './aws-errors.ts';
 import { type Ec2Clock, lookAgainMs, settleMs } from './clock.ts';
 import { subnetsOf } from './config.ts';
+import type { KnownPart, Memory } from './memory.ts';
 import type { Found, Part, Scene } from './part.ts';
-import type { PartMemory } from './part-memory.ts';
 import { bucketPart, profilePart, rolePart } from './parts-of-bucket.ts';
 import {
   formerSubnetPart,
@@ -19,7 +19,7 @@ import {
 const freeMs = 300_000;
 
 export interface Shared extends Omit<Scene, 'ids' | 'knownId' | 'isOrdered'> {
-  readonly memory: PartMemory;
+  readonly memory: Memory<KnownPart>;
   readonly clock: Ec2Clock;
   /** One line for people per change made in the world. */
   readonly progress: (line: string) => void;
@@ -83,7 +83,7 @@ export async function removeParts(
 
 /** All that machines share, each after those that it needs; they are removed the other way round. */
 async function partsOf({ config, memory }: Shared): Promise<readonly Part[]> {
-  const known = await memory.names();
+  const known = Object.keys(await memory.all());
   const subnets = subnetsOf(config).map(subnetPart);
   // Those of the bucket only where one is asked for, or was: who needs none need not be allowed to look.
   const ofBucket = [bucketPart, rolePart, profilePart].filter(
@@ -95,7 +95,7 @@ async function partsOf({ config, memory }: Shared): Promise<readonly Part[]> {
 /** Those that this manifest does not ask for any more. */
 async function formerParts({ config, memory }: Shared): Promise<readonly Part[]> {
   const wanted = subnetsOf(config).map(({ part }) => part);
-  const known = (await memory.names()).filter((name) => name.startsWith('subnet'));
+  const known = Object.keys(await memory.all()).filter((name) => name.startsWith('subnet'));
   return known.filter((name) => !wanted.includes(name)).map(formerSubnetPart);
 }
 
@@ -105,7 +105,7 @@ function note(part: Part, { id, account }: Found, ids: Map<string, string>): voi
 }
 
 async function sceneOf(part: Part, ids: ReadonlyMap<string, string>, shared: Shared): Promise<Scene> {
-  const { id, orderedMs } = await shared.memory.get(part.name);
+  const { id, orderedMs } = (await shared.memory.get(part.name)) ?? {};
   return { ...shared, ids, isOrdered: orderedMs !== undefined, ...(id !== undefined && { knownId: id }) };
 }
 
@@ -152,7 +152,7 @@ async function findSettled(
   shared: Shared,
   signal: AbortSignal,
 ): Promise<Found | undefined> {
-  const { orderedMs } = await shared.memory.get(part.name);
+  const { orderedMs } = (await shared.memory.get(part.name)) ?? {};
   for (;;) {
     const found = await part.find(await sceneOf(part, ids, shared), signal);
     if (found || orderedMs === undefined || shared.clock.now() > orderedMs + settleMs) return found;

@@ -20,8 +20,8 @@ import { type Ec2Clock, lookAgainMs, systemClock } from './clock.ts';
 import { type Ec2Config, subnetFor } from './config.ts';
 import { enterMachine, logIn } from './enter-machine.ts';
 import { Instances, isAlive, type SeenInstance } from './instances.ts';
+import { machineMemory, partMemory } from './memory.ts';
 import { bareKey } from './part.ts';
-import { PartMemory } from './part-memory.ts';
 import { ensureParts, lackingParts, removeParts, type Shared } from './parts.ts';
 import { endPowerSwitch, throwPowerSwitch } from './power-switch.ts';
 
@@ -62,7 +62,11 @@ class Ec2Provisioner implements Provisioner {
     ensure: (signal: AbortSignal) =>
       this.#asking('what the machines share could not be made', signal, async () => {
         this.#parts = undefined;
-        await this.#ensureParts((await this.#open()).shared, signal);
+        const { shared, instances } = await this.#open();
+        await this.#ensureParts(shared, signal);
+        await Promise.all(
+          (await instances.list(signal)).filter(isAlive).map((each) => this.#mend(each, signal)),
+        );
       }),
   };
   readonly #config: Ec2Config;
@@ -113,6 +117,7 @@ class Ec2Provisioner implements Provisioner {
     return this.#asking(`${name} could not be removed`, signal, async () => {
       const { instances } = await this.#open();
       const ended = await instances.terminate(({ node }) => node === name, signal);
+      await instances.forget(name);
       await rm(this.#bootKeys(name), { recursive: true, force: true });
       for (const { id } of ended) this.#context.progress(`removed ${name} (${id})`);
     });
@@ -157,6 +162,7 @@ class Ec2Provisioner implements Provisioner {
     const isRunning = (each: SeenInstance | undefined) => each?.state === 'running';
     const running = await instances.until(spec.name, 'running', runMs, isRunning, signal);
     this.#mayEnter(running!, shared);
+    await this.#mend(running!, signal);
     await this.#tools.enter(
       running!,
       {
@@ -262,9 +268,22 @@ class Ec2Provisioner implements Provisioner {
   async #lacksOfParts(signal: AbortSignal): Promise<readonly string[]> {
     const nowMs = this.#tools.clock.now();
     if (this.#lacks && nowMs < this.#lacks.atMs + lacksFreshMs) return this.#lacks.lacks;
-    const lacks = await lackingParts((await this.#open()).shared, signal);
+    const { shared, instances } = await this.#open();
+    const machines = (await instances.list(signal)).filter(isAlive).flatMap(({ node, lacks, lost }) => {
+      const names = [...Object.keys(lacks), ...lost];
+      return names.length > 0 ? [`${node} lacks its tags ${names.join(', ')}`] : [];
+    });
+    const lacks = [...(await lackingParts(shared, signal)), ...machines];
     this.#lacks = { atMs: nowMs, lacks };
     return lacks;
+  }
+
+  async #mend(seen: SeenInstance, signal: AbortSignal): Promise<void> {
+    const { instances } = await this.#open();
+    await instances.mend(seen, signal);
+    const names = Object.keys(seen.lacks);
+    if (names.length > 0)
+      this.#context.progress(`mended ${seen.node}, which lacked its tags ${names.join(', ')}`);
   }
 
   /** Looked at and mended once for all who ask at the same time. */
@@ -335,9 +354,9 @@ class Ec2Provisioner implements Provisioner {
       const { cluster, stateDir, progress } = this.#context;
       const shared = {
         ...{ aws: connectAws(this.#config.region), config: this.#config, clientKey: publicKey },
-        ...{ cluster, memory: new PartMemory(stateDir), clock: this.#tools.clock, progress },
+        ...{ cluster, memory: partMemory(stateDir), clock: this.#tools.clock, progress },
       };
-      return { shared, instances: new Instances(shared) };
+      return { shared, instances: new Instances(shared, machineMemory(stateDir)) };
     });
     return this.#instances;
   }
