@@ -142,7 +142,9 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     metrics: metrics.clusters,
     removed: (cluster, left) =>
       closeGone(cluster, left, { journal: runJournal, clock, log, metrics: metrics.trials }),
-    changed: (cluster, what) => interventionsIn(cluster).note('the reconciler', what),
+    // What is done for a trial is a part of it.
+    changed: (cluster, what, target) =>
+      interventionsIn(cluster).note(claimsOf(cluster).madeAnewFor(target) ?? 'the reconciler', what),
     wake: (key, delayMs) => clusterLoop.addAfter(key, delayMs),
   });
 
@@ -150,10 +152,13 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     const { resource: cluster } = store.get(resourceKey('ClusterSpec', name)) ?? {};
     if (cluster?.kind !== 'ClusterSpec') throw new Error(`there is no ClusterSpec ${name}`);
     const swarm = (signal: AbortSignal) => clusters.swarm(cluster, signal);
-    const [nodes, { power }] = [clusters.nodes(cluster), clusters.provisioner(cluster)];
+    const nodes = clusters.nodes(cluster);
+    const { power, zone, spot } = clusters.provisioner(cluster);
+    const switches = { ...(power && { power }), ...(zone && { zone }), ...(spot && { spot }) };
+    const machineOf = (node: string) => clusters.machine(cluster, node);
     const shortcomings = async () => ((await isClusterReady(name)) ? [] : [`cluster ${name} is not Ready`]);
     const told = { claims: claimsOf(name), interventions: interventionsIn(name), shortcomings };
-    return clusterAccess({ cluster, clock, swarm, nodes, power, ...told });
+    return clusterAccess({ cluster, clock, swarm, nodes, switches, machineOf, ...told });
   };
   const isClusterReady = async (name: string): Promise<boolean> => {
     const stored = store.get(resourceKey('ClusterSpec', name));

@@ -92,6 +92,8 @@ export interface Machine {
   readonly incarnation: string;
   /** That part of a data centre which fails as a whole; absent where nobody knows. */
   readonly zone?: string;
+  /** Whoever lends it may take it back at any time. */
+  readonly spot?: true;
   /** Hash of the settings it was made with: another hash in the manifest means replacement. */
   readonly settingsHash: string;
   /** Fingerprint of its host key, where that was taken at first contact and nobody has pinned it. */
@@ -99,7 +101,7 @@ export interface Machine {
 }
 
 /** The provisioner of one cluster, bound to its config. Every call is idempotent by node name. */
-export interface Provisioner {
+export interface Provisioner extends Switches {
   readonly name: string;
   /** Hash of the machine settings that the manifest asks for (compare with `Machine.settingsHash`). */
   settingsHash(spec: MachineSpec): string;
@@ -123,8 +125,6 @@ export interface Provisioner {
     references: readonly string[],
     signal: AbortSignal,
   ) => Promise<void>;
-  /** Where the provisioner can pull the plug. */
-  readonly power?: PowerSwitch;
   /** Where more than the machines is kept as it should be. */
   readonly shared?: SharedInfrastructure;
 }
@@ -137,14 +137,26 @@ export interface SharedInfrastructure {
   ensure(signal: AbortSignal): Promise<void>;
 }
 
+/** What a provisioner can take from a machine, whoever asks for it; each where it has such machines. */
+export interface Switches {
+  /** Its power: the plug is pulled. */
+  readonly power?: NodeSwitch;
+  /** The way between its zone, with all that is in it, and everybody outside; within the zone they still hear each other. */
+  readonly zone?: NodeSwitch;
+  /** The machine itself, where it is spot: that is ended for good, and on again when another one runs under its name. */
+  readonly spot?: NodeSwitch;
+}
+
+export type SwitchName = keyof Switches;
+
 /** What happens to one machine happens in the order of the calls, whichever were aborted. */
-export interface PowerSwitch {
-  /** Pulls the plug. */
+export interface NodeSwitch {
+  /** Takes it away. */
   off(name: string, signal: AbortSignal): Promise<void>;
-  /** Plugs in again; also what `offUntil` would only do later. */
+  /** Gives it back; also what `offUntil` would only do later. */
   on(name: string, signal: AbortSignal): Promise<void>;
   /**
-   * Pulls the plug, and plugs in again at `untilMs` (epoch), whatever becomes of this process: by the strongest means
+   * Takes it away, and gives it back at `untilMs` (epoch), whatever becomes of this process: by the strongest means
    * that the provisioner has. When that instant has passed, nothing happens.
    */
   offUntil(name: string, untilMs: number, signal: AbortSignal): Promise<void>;

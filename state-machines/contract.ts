@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { NodeHandle, Role } from '../provisioners/contract.ts';
+import type { NodeHandle, Role, SwitchName } from '../provisioners/contract.ts';
 import type { ControlPlane } from './recovery/control-planes.ts';
 import type { Sample } from './recovery/sample.ts';
 
@@ -74,6 +74,10 @@ export interface NodeFacts {
   readonly labels: Readonly<Record<string, string>>;
   /** Absent when the swarm does not list it. */
   readonly swarm?: SwarmMember;
+  /** That part of a data centre which fails as a whole; absent where its provisioner tells of none. */
+  readonly zone?: string;
+  /** Whoever lends the machine may take it back at any time. */
+  readonly spot?: true;
 }
 
 /** A service of the swarm and what of it runs now. */
@@ -126,8 +130,11 @@ export interface FaultStep {
   readonly containers?: readonly string[];
   /** The slots of the tasks that these are: who comes in their place has one of them. */
   readonly slots?: readonly string[];
-  /** The provisioner's switch is thrown once inject.sh is done, and back before undo.sh; refused where there is none. */
-  readonly power?: 'off';
+  /**
+   * The provisioner's switch of that name is thrown once inject.sh is done, on all nodes of the run, and back before undo.sh;
+   * refused where there is none.
+   */
+  readonly switch?: SwitchName;
   /** How long it may take, once injected, until its effect shows; 20 s when nothing is said. */
   readonly effectLimitMs?: number;
   /** How long its node may be away by itself: a heal is tried about so much longer before it is stuck. */
@@ -246,10 +253,13 @@ export interface RunJournal {
 
 /** What a trial holds, the reconciler reports and leaves alone, until the trial ends. */
 export interface Claims {
-  /** Throws RefusedError, and holds nothing, when another owner holds one of them, or what one is a part of. */
-  hold(owner: string, targets: readonly string[]): void;
+  /**
+   * Throws RefusedError, and holds nothing, when another owner holds one of them, or what one is a part of. Those `made anew`
+   * are kept from other owners alone: the reconciler makes another one in its place.
+   */
+  hold(owner: string, targets: readonly string[], madeAnew?: readonly string[]): void;
   release(owner: string): void;
-  /** The owner that holds this node or service, as a whole or by one of its tasks, if any. */
+  /** The owner that keeps the reconciler from this node or service, as a whole or by one of its tasks, if any. */
   heldBy(target: string): string | undefined;
 }
 

@@ -169,7 +169,12 @@ function bindMachine(run: FaultRun, steps: StepRun[], ports: RunnerPorts) {
         else await enter(withSteps(run, steps), ports, 'healing').catch(() => undefined);
         await Promise.allSettled(arming);
         undoneMs = ports.clock.now();
-        const healed = all(steps, (step) => healStep(ports, step, signal));
+        // Of a machine that was ended nothing is left to be undone: only who still measures waits for the next one.
+        const isAwaited = ({ step }: StepRun) => step.switch !== 'spot' || input.outcome === 'Healed';
+        const healed = all(steps, async (step) => {
+          const work = healStep(ports, step, signal);
+          await (isAwaited(step) ? work : work.catch(() => undefined));
+        });
         // Without an inject nothing is broken: a node out of reach keeps a switch that will fire on nothing.
         await (input.injected ? healed : healed.catch(() => undefined));
       }),

@@ -2,12 +2,14 @@ import { ExecError, messageOf } from '../provisioners/contract.ts';
 import { type FaultStep, RefusedError } from './contract.ts';
 import {
   goneContainers,
+  type Injection,
   injectStep,
   type Look,
   lookAt,
   lookFromWitness,
   type StepPorts,
   type StepRun,
+  throwSwitch,
 } from './dead-man/step-actions.ts';
 import type { Effect } from './fault-machine.ts';
 
@@ -47,9 +49,7 @@ export async function injectAll(
   const heard = steps.filter((run) => !isSeenByWitnessAlone(run));
   const groups = [heard, lonely].filter((group) => group.length > 0);
   const sightings = await all(groups, (group) =>
-    group === heard
-      ? injectHeard(heard, ports, signal)
-      : all(lonely, (run) => injectUnheard(run, ports, signal)),
+    group === heard ? injectHeard(heard, ports, signal) : injectAllUnheard(lonely, ports, signal),
   );
   const seen = sightings.flat();
   const last = seen.reduce((latest, next) => (next.effMs > latest.effMs ? next : latest));
@@ -93,20 +93,47 @@ async function injectHeard(
 }
 
 /**
+ * Switches are thrown when all have answered: one may take others of the run away, who could not be told any more what
+ * they have to do.
+ */
+async function injectAllUnheard(
+  runs: readonly StepRun[],
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<readonly Sighting[]> {
+  const before: Promise<Injection>[] = [];
+  const inject = async (run: StepRun, each: AbortSignal): Promise<Injection> => {
+    const injection = injectStep(ports, run, each);
+    if (!run.step.switch) return injection;
+    before.push(injection);
+    const answer = await injection;
+    await Promise.all(before); // all have begun at the same time
+    await throwSwitch(ports, run, answer.dueMs, each);
+    return answer;
+  };
+  return all(runs, (run) => injectUnheard(run, (each) => inject(run, each), ports, signal));
+}
+
+/**
  * The victim's answer may come late or never: the witness is asked meanwhile, and only a bad answer counts. Where nothing
- * happens before it, or it is the controller who pulls the plug, the witness counts only then: it takes a victim that
+ * happens before it, or it is the controller who throws a switch, the witness counts only then: it takes a victim that
  * is merely busy for one that is gone.
  */
-async function injectUnheard(run: StepRun, ports: StepPorts, signal: AbortSignal): Promise<Sighting> {
+async function injectUnheard(
+  run: StepRun,
+  inject: (signal: AbortSignal) => Promise<Injection>,
+  ports: StepPorts,
+  signal: AbortSignal,
+): Promise<Sighting> {
   const { clock } = ports;
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
-  const { power, witness } = run.step;
+  const { switch: ofSwitch, witness } = run.step;
   const orderedMs = clock.now();
-  const injected = injectStep(ports, run, either);
+  const injected = inject(either);
   const badAnswer = new Promise<never>((_resolve, reject) => {
     injected.catch((error: unknown) => {
-      if (power || !(error instanceof ExecError)) reject(error);
+      if (ofSwitch || !(error instanceof ExecError)) reject(error);
     });
   });
   const seen = async () => {

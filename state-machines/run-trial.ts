@@ -131,7 +131,7 @@ export async function runTrial(trial: Trial, ports: TrialPorts, signal: AbortSig
       });
     }
     const plan = await trial.plan(signal);
-    ports.claims.hold(trial.owner, claimsOf(plan));
+    ports.claims.hold(trial.owner, claimsOf(plan), madeAnew(plan));
     const followed: string[] = [];
     const follow = (target: string) => {
       ports.claims.hold(trial.owner, [target]);
@@ -303,6 +303,11 @@ function followingPorts({ successor, ...ports }: TrialPorts, follow: (target: st
       return step;
     },
   };
+}
+
+/** Nodes whose machines are ended: what is left to be done for them is the reconciler's. */
+function madeAnew(plan: readonly FaultRun[]): readonly string[] {
+  return plan.flatMap(({ steps }) => steps.filter((step) => step.switch === 'spot').map(({ node }) => node));
 }
 
 /** A node, a service, or a task of it on a node: as the reconciler asks. */

@@ -75,11 +75,11 @@ t.test('leaveSwarm', async (t) => {
 t.test('rebootNode and powerOffNode are seen by a node that stays', async (t) => {
   const witness = { node: 'node2', args: ['off', '10.98.0.11'], alone: true, afterAnswer: true };
   const off = plan('powerOffNode', facts(['node1'], three));
-  const step = { node: 'node1', target: 'node1', mechanism: 'power', args: ['off'], power: 'off' };
+  const step = { node: 'node1', target: 'node1', mechanism: 'power', args: ['off'], switch: 'power' };
   t.same(off, [{ ...step, awayMs: 300_000, witness }]);
   const reboot = plan('rebootNode', facts(['node1'], three));
   t.match(reboot, [{ args: ['reboot'], witness: { args: ['reboot', '10.98.0.11'], alone: true } }]);
-  t.notOk(reboot[0]?.power, 'a reboot needs no switch');
+  t.notOk(reboot[0]?.switch, 'a reboot needs no switch');
   t.ok(reboot[0]!.effectLimitMs! > 90_000, 'whatever is stopped in good order may take its 90 s');
   for (const name of ['rebootNode', 'powerOffNode'])
     t.throws(() => plan(name, facts(['node1'], three.slice(0, 1))), /no other node is left/);
@@ -95,8 +95,55 @@ t.test('rebootNode and powerOffNode are seen by a node that stays', async (t) =>
   t.match(told, /node node2: faults\/power\/check\.sh until it is in effect/);
 });
 
+t.test('interruptNode ends spot machines alone, and waits for the next ones', async (t) => {
+  const nodes = three.map((each) => (each.name === 'node4' ? { ...each, spot: true as const } : each));
+  const [step] = plan('interruptNode', facts(['node4'], nodes));
+  t.match(step, {
+    ...{ node: 'node4', mechanism: 'power', args: ['interrupt'], switch: 'spot' },
+    witness: { node: 'node1', args: ['interrupt', '10.98.0.14'], alone: true, afterAnswer: true },
+  });
+  t.ok(step!.awayMs! >= 900_000);
+  t.throws(() => plan('interruptNode', facts(['node3', 'node4', 'node5'], nodes)), {
+    message: ['node3', 'node5'].map((name) => `${name} is no spot machine: nobody takes it back`).join('; '),
+  });
+  t.throws(() => plan('powerOffNode', facts(['node4'], nodes)), /node4 is spot, which has no power switch/);
+  t.throws(() => plan('interruptNode', facts(['node4'], nodes.slice(3, 4))), /no other node is left/);
+});
+
+t.test('blackholeZone takes whole zones, and leaves somebody outside who sees it', async (t) => {
+  const zoned = (zones: Readonly<Record<string, string>>) =>
+    three.map((each) => ({ ...each, zone: zones[each.name] ?? 'zone-a' }));
+  const two = zoned({ node4: 'zone-b', node6: 'zone-b' });
+  const steps = plan('blackholeZone', facts(['node4', 'node6'], two));
+  t.match(steps, [
+    { node: 'node4', args: ['cut'], switch: 'zone', witness: { node: 'node1', args: ['cut', '10.98.0.14'] } },
+    { node: 'node6', args: ['cut'], switch: 'zone', witness: { node: 'node1', args: ['cut', '10.98.0.16'] } },
+  ]);
+  t.throws(() => plan('blackholeZone', facts(['node4'], two)), {
+    message: 'node6 is in zone-b, too, which is cut off as a whole: choose it',
+  });
+  t.throws(() => plan('blackholeZone', facts(['node1'], zoned({}))), /all nodes are in these zones/);
+  const all = three.map(({ name }) => name);
+  t.throws(() => plan('blackholeZone', facts(all, two)), /all nodes are in these zones/);
+  const { nodes } = exampleFacts('nodes');
+  const zoneless = nodes.map(({ zone: _zone, ...each }) => each);
+  t.throws(() => plan('blackholeZone', facts(['node4'], zoneless)), /node4 is in no zone/);
+  const far = zoned({ node1: 'zone-b', node4: 'zone-c' });
+  t.match(plan('blackholeZone', facts(['node1', 'node4'], far)), [
+    { witness: { node: 'node2' } },
+    { witness: { node: 'node2' } },
+  ]);
+});
+
 t.test('none of them takes a parameter', async (t) => {
-  for (const name of ['demoteManager', 'leaveSwarm', 'rebootNode', 'powerOffNode'])
+  for (const name of [
+    'demoteManager',
+    'leaveSwarm',
+    'rebootNode',
+    'powerOffNode',
+    'interruptNode',
+    'blackholeZone',
+  ])
     t.notOk(kindOf(name).params.safeParse({ force: true }).success, name);
 });
 

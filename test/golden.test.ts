@@ -18,9 +18,11 @@ import { checkpointKind } from '../controller/stack/checkpoint.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
-import type { ClusterSpec } from '../crds/cluster-spec.ts';
+import { type ClusterSpec, provisionerOf } from '../crds/cluster-spec.ts';
 import type { FaultSchedule } from '../crds/fault-schedule.ts';
 import { formatProblem } from '../crds/problem.ts';
+import type { Machine } from '../provisioners/contract.ts';
+import { type Ec2Config, subnetFor } from '../provisioners/ec2/config.ts';
 import type { Clock } from '../state-machines/contract.ts';
 import { describePlan } from '../state-machines/describe-plan.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
@@ -60,8 +62,10 @@ for (const story of stories) {
         ({ resource }) =>
           resource.kind === 'FaultSchedule' && !clusters.has(`ClusterSpec/${resource.spec.clusterRef.name}`),
       );
-    // Schedules alone are examples for the demo's cluster.
-    const files = own.some(isAlone) ? [...own, await load('manifests/six-nodes.yaml', live)] : own;
+    // Schedules alone are examples for the demo's cluster, or for one that has zones.
+    const others = ['manifests/six-nodes.yaml', 'manifests/examples/aws/zones.yaml'];
+    const loaded = own.some(isAlone) ? await Promise.all(others.map((path) => load(path, live))) : [];
+    const files = [...own, ...loaded];
     const store = new ResourceStore({
       ...{ known: new Map(), onChanged: () => {}, newUid: () => 'uid', confirmMs: 0 },
     });
@@ -129,6 +133,18 @@ async function describeCluster(cluster: ClusterSpec): Promise<string> {
   );
 }
 
+/** Throws nothing. */
+const noSwitch = { on: async () => {}, offUntil: async () => {} };
+
+/** Where its provisioner would put a machine. */
+function placeOf(cluster: ClusterSpec, name: string): Pick<Machine, 'zone' | 'spot'> {
+  const { name: provisioner, config } = provisionerOf(cluster);
+  if (provisioner !== 'ec2') return {};
+  const { zone } = subnetFor(config as Ec2Config, name);
+  const { spot } = (config as Ec2Config).machines[name] ?? {};
+  return { ...(zone !== undefined && { zone }), ...(spot && { spot }) };
+}
+
 /** All trials, planned as if each began in the same steady cluster. */
 async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): Promise<string> {
   const { spec, metadata } = schedule;
@@ -145,7 +161,8 @@ async function describeSchedule(schedule: FaultSchedule, cluster: ClusterSpec): 
     nodes: async (name: string) => nodes.get(name)!,
     claims: createClaims(),
     ...checkpointKind(cluster.spec),
-    power: { offUntil: async () => {} },
+    switches: { power: noSwitch, zone: noSwitch, spot: noSwitch },
+    machineOf: (name: string) => placeOf(cluster, name),
   };
   const lines = planCampaign(spec, spec.seed ?? 0).map(async (planned) => {
     const { number, group, seed, isControl } = planned;

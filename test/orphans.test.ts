@@ -43,7 +43,7 @@ class World {
     machines: async () => [{ cluster: 'c', nodes: this.nodes.map(({ name }) => name) }],
     clusterOf: () => {
       if (!this.isKnown) throw new Error('there is no ClusterSpec c');
-      return this.ports;
+      return { ...this.ports, switches: {} };
     },
   });
 

@@ -391,6 +391,28 @@ t.test('the run of a schedule, when it is planned', async (t) => {
     t.same(lab.nodes[3]!.runs.size, 0, 'and the node is not touched');
   });
 
+  t.test('tells of zones and lent machines that nobody could take away', async (t) => {
+    const lab = await new ScheduleLab().prepare();
+    const at = (name: string, kind: object) => ({
+      ...{ name, target: { nodes: { matchNames: ['node6'] } } },
+      ...kind,
+    });
+    const cut = at('cut', { hold: '20s', blackholeZone: {} });
+    const ended = at('ended', { interruptNode: {} });
+    const why = async (fault: object) =>
+      (await lab.run(makeSchedule({ faults: [fault] }))).trials[0]?.message;
+    t.equal(await why(cut), 'node6 is in no zone that its provisioner could cut off');
+    t.equal(await why(ended), 'node6 is no spot machine: nobody takes it back');
+    for (const { name } of lab.nodes) {
+      const zone = name === 'node6' ? 'b' : 'a';
+      const machine = { name, address: '', incarnation: '', settingsHash: '', power: 'on' as const };
+      lab.machines.set(name, { ...machine, zone, ...(zone === 'b' && { spot: true as const }) });
+    }
+    t.equal(await why(cut), 'node6: its provisioner cannot cut off a zone');
+    t.equal(await why(ended), 'node6: its provisioner has no spot machines');
+    t.same(lab.touched, []);
+  });
+
   t.test('names every node that is out of reach', async (t) => {
     const lab = await new ScheduleLab().prepare();
     for (const node of lab.nodes.slice(3, 5)) node.mood.unreachable = true;

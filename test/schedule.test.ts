@@ -546,7 +546,7 @@ t.test('the run of a schedule', async (t) => {
       const { claims, clock, interventions } = new ScheduleLab();
       const access = clusterAccess({
         ...{ cluster, nodes: unused, claims, clock, swarm: unused, interventions },
-        shortcomings: async () => [],
+        ...{ shortcomings: async () => [], switches: {}, machineOf: () => undefined },
       });
       return [access.checkpoint, access.settings];
     };

@@ -821,7 +821,7 @@ t.test('run that needs the power switch', async (t) => {
     };
     const step = {
       ...{ node: 'node1', target: 'node1', mechanism: 'power', args: [] },
-      power: 'off' as const,
+      switch: 'power' as const,
     };
     const witness = { node: 'node2', args: [], alone: true, afterAnswer: true } as const;
     const steps = [{ ...step, witness }];
@@ -909,6 +909,103 @@ t.test('run that needs the power switch', async (t) => {
     t.equal(outcome, 'Healed');
     t.equal(calls.at(-1), 'on node1');
     t.ok(isHealthy(world));
+  });
+});
+
+t.test('run whose switch takes more than its own node away is thrown when all have been told', async (t) => {
+  const world = makeWorld(3);
+  const [first, second, peer] = world.nodes as [FakeNode, FakeNode, FakeNode];
+  const zone = [first, second];
+  const calls: string[] = [];
+  peer.mood.watched = second;
+  for (const { mood } of zone) mood.effectAfterMs = Number.POSITIVE_INFINITY;
+  second.mood.before = async (script) => {
+    if (script === 'inject.sh') await world.clock.sleep(3_000, never);
+  };
+  const zoneSwitch: NonNullable<RunnerPorts['zone']> = {
+    async offUntil(name) {
+      calls.push(`off ${name}`);
+      for (const { mood } of zone) Object.assign(mood, { unreachable: true, effectAfterMs: 0 });
+    },
+    async on(name) {
+      calls.push(`on ${name}`);
+      for (const { mood } of zone)
+        Object.assign(mood, { unreachable: false, effectEndsMs: world.clock.now() });
+    },
+  };
+  const witness = { node: 'node3', args: [], alone: true, afterAnswer: true } as const;
+  const steps = zone.map(({ name }) => ({
+    ...{ node: name, target: name, mechanism: 'power', args: [], switch: 'zone' as const, witness },
+  }));
+  const run = makeRun([], { steps });
+  const { outcome, message } = await drive(
+    world.clock,
+    runFault(run, { ...world.ports, zone: zoneSwitch }, never),
+  );
+  t.equal(outcome, 'Healed', message ?? '');
+  t.same(calls, ['off node1', 'off node2', 'on node1', 'on node2']);
+  t.ok(isHealthy(world));
+  second.mood.before = async (script) => {
+    if (script === 'inject.sh') second.runs.clear();
+  };
+  calls.length = 0;
+  await drive(world.clock, runFault({ ...run, runId: 'other' }, { ...world.ports, zone: zoneSwitch }, never));
+  t.same(calls, ['on node1', 'on node2'], 'and not at all when one of them refuses');
+});
+
+t.test('run that ends a machine for good', async (t) => {
+  /** Another one runs in its place after five minutes; what it was told is gone with the old one. */
+  const makeEnded = (madeAfterMs = 300_000) => {
+    const world = makeWorld(2);
+    const [victim, peer] = world.nodes as [FakeNode, FakeNode];
+    Object.assign(victim.mood, { effectAfterMs: Number.POSITIVE_INFINITY, remembers: true });
+    peer.mood.watched = victim;
+    const spot: NonNullable<RunnerPorts['spot']> = {
+      async offUntil() {
+        Object.assign(victim.mood, { unreachable: true, effectAfterMs: 0 });
+        void world.clock.sleep(madeAfterMs, never).then(() => {
+          victim.runs.clear();
+          victim.broken.clear();
+          victim.mood.unreachable = false;
+        });
+      },
+      async on(name) {
+        if (victim.mood.unreachable) throw new Error(`there is no machine ${name}`);
+      },
+    };
+    const witness = { node: 'node2', args: [], alone: true, afterAnswer: true } as const;
+    const step = { node: 'node1', target: 'node1', mechanism: 'power', args: [], switch: 'spot' as const };
+    const steps = [{ ...step, awayMs: 900_000, witness }];
+    const run = makeRun([], { steps, instant: true, holdMs: 0 });
+    return { world, victim, run, ports: { ...world.ports, spot } };
+  };
+
+  t.test('is Healed when another one runs in its place, and says that it is another one', async (t) => {
+    const { world, run, ports } = makeEnded();
+    const beganMs = world.clock.now();
+    const { outcome, message } = await drive(world.clock, runFault(run, ports, never));
+    t.equal(outcome, 'Healed', message ?? '');
+    t.ok(world.clock.now() - beganMs >= 300_000);
+    t.ok(isHealthy(world));
+  });
+
+  t.test('is stuck when none comes', async (t) => {
+    const { world, run, ports } = makeEnded(Number.MAX_SAFE_INTEGER);
+    const beganMs = world.clock.now();
+    const { outcome, message } = await drive(world.clock, runFault(run, ports, never));
+    t.match({ outcome, message }, { outcome: 'Stuck', message: /there is no machine node1/ });
+    const tookMs = world.clock.now() - beganMs;
+    t.ok(tookMs >= 900_000 && tookMs < 1_200_000, `${tookMs}`);
+  });
+
+  t.test('is closed at once where its controller died, for nothing is left to be undone', async (t) => {
+    const { world, run, ports } = makeEnded();
+    await ports.spot.offUntil('node1', world.clock.now() + 60_000, never);
+    const beganMs = world.clock.now();
+    world.records.push({ ...run, schemaVersion: 1, phase: 'injecting', atMs: 0 });
+    const [resumed] = await drive(world.clock, healUnfinished(ports, never));
+    t.equal(resumed?.outcome, 'Aborted', resumed?.message ?? '');
+    t.ok(world.clock.now() - beganMs < 60_000);
   });
 });
 

@@ -492,6 +492,14 @@ t.test('claims', async (t) => {
     });
     t.equal(claims.heldBy('node4'), 'trial-1');
     t.equal(claims.heldBy('node6'), undefined, 'all or nothing');
+    claims.hold('trial-3', ['node7', 'node8'], ['node7']);
+    t.equal(claims.heldBy('node7'), undefined, 'the reconciler makes that one anew');
+    t.equal(claims.madeAnewFor('node7'), 'trial-3');
+    t.same(claims.conflicts('trial-2', ['node7']), ['node7 is held by trial-3'], 'others are kept away');
+    t.equal(claims.heldBy('node8'), 'trial-3');
+    claims.release('trial-3');
+    t.equal(claims.madeAnewFor('node7'), undefined);
+    freed.length = 0;
     claims.release('trial-2');
     t.same(freed, []);
     claims.release('trial-1');

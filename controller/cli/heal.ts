@@ -36,9 +36,10 @@ async function healOne(
 ): Promise<NodeReport> {
   let handle: NodeHandle | undefined;
   try {
-    const { nodes, power } = operator.access(cluster);
-    // Being off may be the fault, and nothing else of ours can be found before it is on.
-    await power?.on(node, signal);
+    const { nodes, switches } = operator.access(cluster);
+    // Being off, or cut off, may be the fault, and nothing else of ours can be found before it is reached.
+    await switches.power?.on(node, signal);
+    await switches.zone?.on(node, signal);
     handle = await nodes(node);
     const found = await scanOrphans(handle, operator.scripts, signal);
     if (found.length === 0) return { cluster, node, state: 'clean', found };

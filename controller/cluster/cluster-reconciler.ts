@@ -1,7 +1,7 @@
 import { type ClusterSpec, provisionerOf } from '../../crds/cluster-spec.ts';
 import { formatProblem } from '../../crds/problem.ts';
 import type { ClusterStatus } from '../../crds/status.ts';
-import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
+import { type Machine, messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { Nodes } from '../../state-machines/contract.ts';
 import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
@@ -103,7 +103,12 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     return (await pool.connection(manager, signal)).swarm;
   }
 
-  /** The provisioner bound to a cluster, for faults that need its power switch. */
+  /** What the provisioner last told of a machine; undefined when it did not, or there is none. */
+  machine(cluster: ClusterSpec, name: string): Machine | undefined {
+    return this.#session(cluster).pool.machine(name);
+  }
+
+  /** The provisioner bound to a cluster, for faults that need its switches. */
   provisioner(cluster: ClusterSpec): Provisioner {
     return this.#session(cluster).provisioner;
   }
@@ -217,7 +222,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const fields = { cluster, step: step.kind, target: step.target };
     if (outcome.state === 'done') {
       this.#deps.log.info({ ...fields, reason: step.reason }, 'step done');
-      this.#deps.changed(cluster, `${step.kind} ${step.target}`);
+      this.#deps.changed(cluster, `${step.kind} ${step.target}`, step.target);
     } else if (outcome.state === 'failed')
       this.#deps.log.warn({ ...fields, err: outcome.error }, 'step failed');
     else this.#deps.log.debug({ ...fields, state: outcome.state, why: outcome.message }, 'step not done');

@@ -55,8 +55,8 @@ export interface ClusterDeps {
   readonly metrics: ClusterMetrics;
   /** Told, before a removed cluster is forgotten, which of its machines are left; it is forgotten once this resolves. */
   readonly removed: (cluster: string, left: readonly string[]) => Promise<void>;
-  /** Told of each step that was done. */
-  readonly changed: (cluster: string, what: string) => void;
+  /** Told of each step that was done, and to what. */
+  readonly changed: (cluster: string, what: string, target: string) => void;
   /** Asks the loop for a pass over a key, in `delayMs`. */
   readonly wake: (key: string, delayMs: number) => void;
 }

@@ -102,6 +102,10 @@ export class NodePool {
     return this.#entries.has(name);
   }
 
+  machine(name: string): Machine | undefined {
+    return this.#entries.get(name)?.machine;
+  }
+
   drop(name: string): void {
     const entry = this.#entries.get(name);
     this.#entries.delete(name);

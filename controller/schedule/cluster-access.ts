@@ -1,6 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
-import type { PowerSwitch } from '../../provisioners/contract.ts';
+import type { Machine, Switches } from '../../provisioners/contract.ts';
 import type { CheckpointKind, Clock, ClockBound, Nodes, Workload } from '../../state-machines/contract.ts';
 import { checkpointKind, describeCheckpoint } from '../stack/checkpoint.ts';
 import type { TargetClaims } from '../status/claims.ts';
@@ -18,8 +18,10 @@ export interface ClusterAccess {
   readonly nodes: Nodes;
   /** IPv4, of the machine that this process runs on. */
   readonly ownAddresses: readonly string[];
-  /** Absent where the machines' provisioner cannot pull the plug. */
-  readonly power?: PowerSwitch;
+  /** Those of the machines' provisioner. */
+  readonly switches: Switches;
+  /** What that last told of a machine; undefined where it tells of none. */
+  readonly machineOf: (name: string) => Machine | undefined;
   readonly claims: TargetClaims;
   /** Where the job keeps its state; absent when the manifest does not say. */
   readonly checkpoint?: CheckpointKind;
@@ -42,7 +44,8 @@ export interface ClusterAccess {
 export interface ClusterAccessOptions {
   readonly cluster: ClusterSpec;
   readonly nodes: Nodes;
-  readonly power?: PowerSwitch | undefined;
+  readonly switches: Switches;
+  readonly machineOf: (name: string) => Machine | undefined;
   readonly claims: TargetClaims;
   readonly clock: Clock;
   readonly swarm: (signal: AbortSignal) => Promise<SwarmGateway>;
@@ -58,7 +61,8 @@ const clocksMs = 5_000;
 export function clusterAccess({
   cluster,
   nodes,
-  power,
+  switches,
+  machineOf,
   claims,
   clock,
   swarm,
@@ -101,9 +105,8 @@ export function clusterAccess({
       ...(await readSettings(await swarm(signal), signal)),
       ...settings,
     }),
-    ...{ nodes, claims, swarm, interventions, shortcomings },
+    ...{ nodes, switches, machineOf, claims, swarm, interventions, shortcomings },
     ...checkpointKind(spec),
-    ...(power && { power }),
   };
 }
 

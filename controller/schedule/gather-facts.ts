@@ -1,4 +1,4 @@
-import { messageOf } from '../../provisioners/contract.ts';
+import { type Machine, messageOf } from '../../provisioners/contract.ts';
 import {
   type Facts,
   type NodeFacts,
@@ -72,22 +72,26 @@ function toTask(task: LiveTask, nodeNames: ReadonlyMap<string, string>) {
 interface ClusterFacts extends Pick<Facts, 'checkpoint'> {
   readonly nodeNames: readonly string[];
   readonly nodes: Nodes;
+  readonly machineOf?: (name: string) => Pick<Machine, 'zone' | 'spot'> | undefined;
 }
 
 /** What a plan may depend on. Throws RefusedError with each node out of reach: no fault is planned against a guess. */
 export async function gatherFacts(
   targets: readonly Target[],
   inventory: Inventory,
-  { nodeNames, nodes, checkpoint }: ClusterFacts,
+  { nodeNames, nodes, machineOf, checkpoint }: ClusterFacts,
   signal: AbortSignal,
 ): Promise<Facts> {
   const facts = nodeNames.map(async (name): Promise<NodeFacts> => {
     const node = await nodes(name);
+    const { zone, spot } = machineOf?.(name) ?? {};
     const member = inventory.nodes.find((each) => each.name === name);
     return {
       ...{ name, address: node.address, controllerAddress: await node.controllerAddress(signal) },
       labels: member?.labels ?? {},
       ...(member && { swarm: { id: member.id, role: member.role, controls: member.controls } }),
+      ...(zone !== undefined && { zone }),
+      ...(spot && { spot }),
     };
   });
   const settled = await Promise.allSettled(facts);

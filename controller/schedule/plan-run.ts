@@ -1,6 +1,6 @@
 import { type FaultEntry, type FaultGroup, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
 import { parseDuration } from '../../crds/parse-duration.ts';
-import { messageOf, type PowerSwitch } from '../../provisioners/contract.ts';
+import { type Machine, messageOf } from '../../provisioners/contract.ts';
 import {
   type CheckpointKind,
   type Facts,
@@ -13,9 +13,10 @@ import {
   type TaskTarget,
   targetName,
 } from '../../state-machines/contract.ts';
+import type { StepSwitches } from '../../state-machines/dead-man/step-actions.ts';
 import { findLeader } from '../../state-machines/leaders/find-leader.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
-import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { missingNeeds, missingSwitch } from '../../state-machines/missing-needs.ts';
 import { effectLimitOf } from '../../state-machines/observe-effect.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { TargetClaims } from '../status/claims.ts';
@@ -48,8 +49,10 @@ export interface Planning {
     /** IPv4, of the machine that this process runs on. */
     readonly ownAddresses: readonly string[];
     readonly checkpoint?: CheckpointKind;
-    /** Absent where nobody can pull the plug of a machine. */
-    readonly power?: Pick<PowerSwitch, 'offUntil'>;
+    /** Those of the machines' provisioner. */
+    readonly switches: StepSwitches;
+    /** What its provisioner last told of a machine; undefined where it tells of none. */
+    readonly machineOf?: (name: string) => Pick<Machine, 'zone' | 'spot'> | undefined;
     readonly claims: Pick<TargetClaims, 'conflicts'>;
     swarm(signal: AbortSignal): Promise<SwarmGateway>;
   };
@@ -139,7 +142,7 @@ export async function planRun(planning: Planning, signal: AbortSignal): Promise<
   signal.throwIfAborted();
   reasons.push(
     ...nodesOf(steps, targets).flatMap((node) => lacking.get(node) ?? []),
-    ...withoutSwitch(steps, cluster).map((node) => `${node}: its provisioner has no power switch`),
+    ...(steps ?? []).flatMap((step) => missingSwitch(step, cluster.switches) ?? []),
     ...cluster.claims.conflicts(ownerOf(schedule), held),
   );
   if (reasons.length > 0 || !steps) throw new RefusedError([...new Set(reasons)]);
@@ -252,11 +255,6 @@ async function askNeeds(
     }
   });
   return new Map(await Promise.all(asked));
-}
-
-/** Machines that are to lose their power, and nobody there could take it. */
-function withoutSwitch(steps: readonly FaultStep[] = [], { power }: Planning['cluster']): readonly string[] {
-  return power ? [] : steps.filter((step) => step.power).map(({ node }) => node);
 }
 
 /** Where the run would act; as far as can be told when its kind has no plan. */

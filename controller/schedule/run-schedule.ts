@@ -190,14 +190,14 @@ async function runOne(
   const isMeasured = run.schedule.spec.preset !== 'none';
   const samples = isMeasured ? deps.openSamples(identity.runId) : undefined;
   const started = { ...identity, samples: samples?.path };
-  const { nodes, power, claims, workload, shortcomings } = cluster;
+  const { nodes, switches, claims, workload, shortcomings } = cluster;
   const witness = witnessTrial({
     ...{ cluster, campaignSettings, owner: ownerOf(run.schedule) },
     ...{ wallMs: () => clock.now(), monotonicMs: deps.monotonicMs },
   });
   const ports: TrialPorts = {
     ...{ clock, scripts, journal, nodes, claims, shortcomings },
-    ...(power && { power }),
+    ...switches,
     ...(onCalibrated && { onCalibrated }),
     workload: {
       samples: (from) => workload.samples(from),

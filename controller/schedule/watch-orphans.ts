@@ -1,6 +1,6 @@
 import { messageOf } from '../../provisioners/contract.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
-import type { StepPorts } from '../../state-machines/dead-man/step-actions.ts';
+import type { StepPorts, StepSwitches } from '../../state-machines/dead-man/step-actions.ts';
 import { healUnfinished } from '../../state-machines/fault-runner.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 import {
@@ -23,7 +23,7 @@ export interface OrphanWatchPorts {
     readonly { readonly cluster: string; readonly nodes: readonly string[] }[]
   >;
   /** Throws when the cluster is not known. */
-  readonly clusterOf: (cluster: string) => Pick<StepPorts, 'nodes'> & Partial<Pick<StepPorts, 'power'>>;
+  readonly clusterOf: (cluster: string) => Pick<StepPorts, 'nodes'> & { readonly switches: StepSwitches };
   readonly metrics: Pick<TrialMetrics, 'orphaned' | 'faultActive'>;
   /** Told of what was healed in a cluster: a trial there is measured no more. */
   readonly healed: (cluster: string, what: string) => void;
@@ -66,8 +66,8 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
     try {
       const records = { write: journal.write, unfinished: async () => runs };
       const { clock, scripts } = ports;
-      const { nodes, power } = ports.clusterOf(cluster);
-      const reached = { clock, scripts, nodes, journal: records, ...(power && { power }) };
+      const { nodes, switches } = ports.clusterOf(cluster);
+      const reached = { clock, scripts, nodes, journal: records, ...switches };
       const results = await healUnfinished(reached, never);
       const open = new Set((await journal.unfinished()).map(({ runId }) => runId));
       for (const { runId, outcome, message } of results) {

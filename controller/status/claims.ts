@@ -4,6 +4,8 @@ import { type Claims, RefusedError } from '../../state-machines/contract.ts';
 export interface TargetClaims extends Claims {
   /** What stands in the way of that owner's claim on these targets, one sentence each. */
   conflicts(owner: string, targets: readonly string[]): readonly string[];
+  /** The owner for whom the reconciler makes this node anew, if any. */
+  madeAnewFor(target: string): string | undefined;
 }
 
 /**
@@ -13,8 +15,13 @@ export interface TargetClaims extends Claims {
  */
 export function createClaims(released: (targets: readonly string[]) => void = () => {}): TargetClaims {
   const held = new Map<string, Set<string>>();
+  /** Of these, what is made anew meanwhile. */
+  const anew = new Map<string, readonly string[]>();
+  const isAnew = (owner: string, target: string) => anew.get(owner)?.includes(target) === true;
   const heldBy = (target: string) =>
-    [...held].find(([, theirs]) => [...theirs].some((one) => overlap(one, target)))?.[0];
+    [...held].find(([owner, theirs]) =>
+      [...theirs].some((one) => overlap(one, target) && !isAnew(owner, one)),
+    )?.[0];
   const conflicts = (owner: string, targets: readonly string[]) =>
     [...held]
       .filter(([other]) => other !== owner)
@@ -26,14 +33,17 @@ export function createClaims(released: (targets: readonly string[]) => void = ()
   return {
     heldBy,
     conflicts,
-    hold(owner, targets) {
+    madeAnewFor: (target) => [...held.keys()].find((owner) => isAnew(owner, target)),
+    hold(owner, targets, madeAnew = []) {
       const reasons = conflicts(owner, targets);
       if (reasons.length > 0) throw new RefusedError(reasons);
       held.set(owner, new Set([...(held.get(owner) ?? []), ...targets]));
+      anew.set(owner, [...(anew.get(owner) ?? []), ...madeAnew]);
     },
     release(owner) {
       const targets = [...(held.get(owner) ?? [])];
       held.delete(owner);
+      anew.delete(owner);
       if (targets.length > 0) released(targets);
     },
   };

@@ -53,7 +53,7 @@ const stepSchema = z.looseObject({
   target: z.string(),
   mechanism: z.string(),
   args: z.array(z.string()),
-  power: z.literal('off').exactOptional(),
+  switch: z.enum(['power', 'zone', 'spot']).exactOptional(),
   witness: z
     .looseObject({ node: z.string(), args: z.array(z.string()), alone: z.literal(true).exactOptional() })
     .exactOptional(),

@@ -1,11 +1,11 @@
-import type { PowerSwitch } from '../contract.ts';
+import type { NodeSwitch } from '../contract.ts';
 import { untilAborted } from './until-aborted.ts';
 
 /**
  * The same switch, whose calls on one machine come one after the other, also when whoever waits has given up; what hangs holds
  * nobody.
  */
-export const inTurns = ({ off, on, offUntil }: PowerSwitch): PowerSwitch => {
+export const inTurns = ({ off, on, offUntil }: NodeSwitch): NodeSwitch => {
   /** The last call of each machine. */
   const last = new Map<string, Promise<void>>();
   const take = (name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> => {

@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto';
-import { ExecError, type ExecOptions, type PowerSwitch } from '../../provisioners/contract.ts';
+import {
+  ExecError,
+  type ExecOptions,
+  type NodeSwitch,
+  type SwitchName,
+} from '../../provisioners/contract.ts';
 import {
   type Clock,
   type FaultStep,
@@ -9,6 +14,7 @@ import {
   type Verdict3,
 } from '../contract.ts';
 import type { Scripts } from '../load-scripts.ts';
+import { missingSwitch } from '../missing-needs.ts';
 
 /** One step of a run: `name` is its directory on the node, `<runId>.<n>`. */
 export interface StepRun {
@@ -23,12 +29,13 @@ export interface Look {
   readonly latestMs: number;
 }
 
-export interface StepPorts {
+/** Those of the machines' provisioner, if it has them. */
+export type StepSwitches = { readonly [name in SwitchName]?: Pick<NodeSwitch, 'on' | 'offUntil'> };
+
+export interface StepPorts extends StepSwitches {
   readonly nodes: Nodes;
   readonly clock: Clock;
   readonly scripts: Scripts;
-  /** Of the machines' provisioner, if it has one. */
-  readonly power?: Pick<PowerSwitch, 'on' | 'offUntil'>;
 }
 
 /** An answer later than this is none. The scripts' own limits are lower, a heal's undo (60 s) excepted. */
@@ -52,8 +59,8 @@ export async function armStep(
   { fuseMs, holdMs = 0, together = '', needs }: Arming,
   signal: AbortSignal,
 ): Promise<Look> {
-  if (run.step.power && !ports.power)
-    throw new RefusedError(`${run.step.node}: its provisioner has no power switch`);
+  const lacking = missingSwitch(run.step, ports);
+  if (lacking !== undefined) throw new RefusedError(lacking);
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
   const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts), together, ...needs];
   const answer = await call(
@@ -70,21 +77,32 @@ export async function armStep(
 /** The exit status of common.sh's `refuse`. */
 const refusedStatus = '69';
 
-/** Breaks it, if the node still allows; the effect began after `notBeforeMs`. */
-export async function injectStep(
-  ports: StepPorts,
-  run: StepRun,
-  signal: AbortSignal,
-): Promise<{ readonly notBeforeMs: number; readonly look: Look }> {
+/** What came of inject.sh: the effect began after `notBeforeMs`, and the node's own switch fires at `dueMs`. */
+export interface Injection {
+  readonly notBeforeMs: number;
+  readonly dueMs: number;
+  readonly look: Look;
+}
+
+/** Breaks it, if the node still allows; what its switch is for is broken only by `throwSwitch`. */
+export async function injectStep(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<Injection> {
   const answer = await call(ports, run.step.node, 'inject.sh', [run.name], {}, signal);
   const failure = answer.value('failed');
   if (failure === refusedStatus) throw new RefusedError(`${run.step.node}: ${answer.stderr}`);
   if (failure !== undefined)
     throw new Error(`${run.step.node}: inject.sh failed (${failure}): ${answer.stderr}`);
-  // On its own disk the node has the same deadline; without power nobody there could keep it.
   const dueMs = answer.interval('due').earliestMs;
-  await switchPower(ports, run, (power, node, bounded) => power.offUntil(node, dueMs, bounded), signal);
-  return { notBeforeMs: answer.interval('notbefore').earliestMs, look: answer.look() };
+  return { notBeforeMs: answer.interval('notbefore').earliestMs, dueMs, look: answer.look() };
+}
+
+/** Throws the switch that the step is about, if it is about one; the node has the same deadline on its own disk. */
+export function throwSwitch(
+  ports: StepPorts,
+  run: StepRun,
+  dueMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  return useSwitch(ports, run, (its, node, bounded) => its.offUntil(node, dueMs, bounded), signal);
 }
 
 /** Asks the check on the node, and on the witness if there is one: one look each. */
@@ -129,7 +147,7 @@ export async function goneContainers(
 export async function healStep(ports: StepPorts, run: StepRun, signal: AbortSignal): Promise<void> {
   const stdin = ports.scripts.mechanism(run.step.mechanism).undo;
   const options = { stdin, lane: 'heal' } as const;
-  await switchPower(ports, run, (power, node, bounded) => power.on(node, bounded), signal);
+  await useSwitch(ports, run, (its, node, bounded) => its.on(node, bounded), signal);
   await call(ports, run.step.node, 'heal.sh', [run.name, ...run.step.args], options, signal);
 }
 
@@ -138,15 +156,14 @@ export async function disarmStep(ports: StepPorts, run: StepRun, signal: AbortSi
   await call(ports, run.step.node, 'disarm.sh', [run.name], { lane: 'heal' }, signal);
 }
 
-/** Throws the provisioner's switch, in a step that is about power. */
-async function switchPower(
-  { power, clock }: StepPorts,
+async function useSwitch(
+  ports: StepPorts,
   { step }: StepRun,
-  work: (power: NonNullable<StepPorts['power']>, node: string, bounded: AbortSignal) => Promise<void>,
+  work: (its: Pick<NodeSwitch, 'on' | 'offUntil'>, node: string, bounded: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!step.power || !power) return;
-  await within(clock, answerLimitMs, signal, (bounded) => work(power, step.node, bounded));
+  const its = step.switch && ports[step.switch];
+  if (its) await within(ports.clock, answerLimitMs, signal, (bounded) => work(its, step.node, bounded));
 }
 
 /** A node whose replay has this version need not be given it again. */

@@ -11,7 +11,7 @@ import { cpuLimit, ioLimit, memoryLimit, pidLimit } from './limit/fault.ts';
 import { linkDown } from './link/fault.ts';
 import { demoteManager, leaveSwarm } from './membership/fault.ts';
 import { corrupt, delay, duplicate, loss, reorder } from './netem/fault.ts';
-import { powerOffNode, rebootNode } from './power/fault.ts';
+import { blackholeZone, interruptNode, powerOffNode, rebootNode } from './power/fault.ts';
 import { throttle } from './rate/fault.ts';
 import { stopService } from './scale/fault.ts';
 import { expireSession } from './session/fault.ts';
@@ -30,6 +30,7 @@ export const faultKinds: readonly FaultKind[] = [
   leaveSwarm,
   rebootNode,
   powerOffNode,
+  interruptNode,
   loseCheckpoint,
   expireSession,
   isolateNode,
@@ -43,6 +44,7 @@ export const faultKinds: readonly FaultKind[] = [
   reorder,
   throttle,
   linkDown,
+  blackholeZone,
   cpuLimit,
   memoryLimit,
   pidLimit,

@@ -17,7 +17,10 @@ import type { Scripts } from '../../state-machines/load-scripts.ts';
 const run = promisify(execFile);
 const names = ['node1', 'node2', 'node3', 'node4', 'node5', 'node6'];
 
-/** Six nodes, and two of them, or services or tasks on these, as targets; they and the first one are managers. */
+/**
+ * Six nodes, and two of them, or services or tasks on these, as targets; they and the first one are managers, and they alone
+ * are in the second zone.
+ */
 export function exampleFacts(aim: Aim): Facts {
   return {
     targets: ['node4', 'node6'].map((node, index) => exampleTarget(aim, node, index)),
@@ -30,6 +33,7 @@ export function exampleFacts(aim: Aim): Facts {
         controllerAddress: '10.98.0.1',
         labels: { place: index < 3 ? 'core' : 'compute' },
         swarm: { id: `id-of-${name}`, role: isManager ? 'manager' : 'worker', controls: isManager },
+        zone: name === 'node4' || name === 'node6' ? 'zone-b' : 'zone-a',
       };
     }),
   };
@@ -62,7 +66,12 @@ export function faultKindContract(t: Test, kind: FaultKind, scripts: Scripts): v
 }
 
 function contractOf(t: Test, kind: FaultKind, aim: Aim, scripts: Scripts): void {
-  const facts = exampleFacts(aim);
+  const example = exampleFacts(aim);
+  // What may be taken back at any time is for this kind alone, and has no power switch.
+  const isLent = kind.name === 'interruptNode';
+  const facts = isLent
+    ? { ...example, nodes: example.nodes.map((node) => ({ ...node, spot: true as const })) }
+    : example;
   const plan = (of: Facts = facts) => kind.plan(kind.params.parse({}), of);
 
   t.test('has defaults for all its parameters, described, and refuses unknown ones', async (t) => {

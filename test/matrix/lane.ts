@@ -186,7 +186,7 @@ export async function openLane(number: number, note: (line: string) => void): Pr
             nodeNames: nodes.map(({ name }) => name),
             nodes: lab.ports.nodes,
             ownAddresses: [],
-            ...(lab.ports.power && { power: lab.ports.power }),
+            switches: lab.ports,
             swarm,
             claims: createClaims(),
           },

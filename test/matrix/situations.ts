@@ -106,8 +106,12 @@ export const situations: readonly Situation[] = [
 /** While these are held, their target has no engine, or none that could join its swarm when it starts. */
 const withoutEngine = ['powerOffNode', 'linkDown'];
 
-/** Those that a kind can come into. */
+/** A lab has no zones, and no machines that are lent: what becomes of these is shown in test/lab/ec2-faults.test.ts. */
+const beyondTheLab = ['interruptNode', 'blackholeZone'];
+
+/** Those that a kind can come into; none where the lab cannot do it. */
 export function situationsOf({ name, instant }: FaultKind): readonly Situation[] {
+  if (beyondTheLab.includes(name)) return [];
   return situations.filter(
     ({ blow, onlyHeld, kinds }) =>
       !(onlyHeld && instant) &&

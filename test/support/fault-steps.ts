@@ -9,6 +9,7 @@ import {
   lookFromWitness,
   type StepPorts,
   type StepRun,
+  throwSwitch,
 } from '../../state-machines/dead-man/step-actions.ts';
 import { faultKinds } from '../../state-machines/faults/catalog.ts';
 import { scanOrphans } from '../../state-machines/scan-orphans.ts';
@@ -93,7 +94,11 @@ function labStep(run: StepRun, ports: StepPorts, signal: AbortSignal): LabStep {
   const disarm = () => disarmStep(ports, run, signal);
   return {
     ...run,
-    inject: async () => (await injectStep(ports, run, signal)).look.verdict,
+    async inject() {
+      const { look, dueMs } = await injectStep(ports, run, signal);
+      await throwSwitch(ports, run, dueMs, signal);
+      return look.verdict;
+    },
     looks: async () => (await lookAt(ports, run, signal)).verdict,
     looksFromWitness: async () => (await lookFromWitness(ports, run, signal))?.verdict,
     ...{ heal, disarm },

@@ -14,7 +14,7 @@ import { systemClock } from '../../controller/clock.ts';
 import { gatherFacts, gatherInventory } from '../../controller/schedule/gather-facts.ts';
 import type { Inventory } from '../../controller/schedule/select-targets.ts';
 import { swarmGateway } from '../../controller/swarm/docker-gateways.ts';
-import { type NodeHandle, OVERLAY_POOL, type PowerSwitch } from '../../provisioners/contract.ts';
+import { type NodeHandle, type NodeSwitch, OVERLAY_POOL } from '../../provisioners/contract.ts';
 import { dockerOver } from '../../provisioners/shared/docker-client.ts';
 import {
   gatherPackageFacts,
@@ -40,7 +40,7 @@ export interface Guest extends FaultSteps {
   readonly scripts: Scripts;
   readonly ports: StepPorts;
   /** Of the whole machine: `off` is the end of its processor, and what was not on its disk by then is lost. */
-  readonly power: PowerSwitch;
+  readonly power: NodeSwitch;
   /** Ends with the test file's own limit. */
   readonly signal: AbortSignal;
   node(name: string): NodeHandle;
@@ -304,7 +304,7 @@ interface GuestMachine {
   readonly target: SshTarget;
   /** Where it says what it does while it boots. */
   readonly console: string;
-  readonly power: PowerSwitch;
+  readonly power: NodeSwitch;
   isOff(): boolean;
 }
 
@@ -337,7 +337,7 @@ async function boot(
   const isOff = () => child.exitCode !== null || child.signalCode !== null;
   let child = start();
   let due: NodeJS.Timeout | undefined;
-  const power: PowerSwitch = {
+  const power: NodeSwitch = {
     async off() {
       clearTimeout(due);
       if (isOff()) return;

@@ -7,6 +7,7 @@ import { findCondition } from '../../controller/status/conditions.ts';
 import type { StatusStore } from '../../controller/status/status-store.ts';
 import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
+import type { Machine, Switches } from '../../provisioners/contract.ts';
 import type {
   CheckpointKind,
   FaultKind,
@@ -126,6 +127,9 @@ export class ScheduleLab {
   workload = silentJob(this.clock);
   /** Of the machine that the controller runs on. */
   ownAddresses: readonly string[] = ['192.168.1.20'];
+  /** What the provisioner of the machines can take from them, and tells of them. */
+  switches: Switches = {};
+  readonly machines = new Map<string, Machine>();
   /** As the manifest of the cluster says. */
   checkpoint: CheckpointKind | undefined;
 
@@ -198,6 +202,7 @@ export class ScheduleLab {
       settingsInForce: async () => this.settings,
       clocks: async () => [{ node: 'node3', offsetMs: this.clockOffsetMs, boundMs: 3 }],
       ...(this.checkpoint && { checkpoint: this.checkpoint }),
+      ...{ switches: this.switches, machineOf: (wanted) => this.machines.get(wanted) },
       nodeNames: this.nodes.map((node) => node.name),
       ownAddresses: this.ownAddresses,
       nodes: async (wanted) => this.nodes.find(({ name }) => name === wanted)!,

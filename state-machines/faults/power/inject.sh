@@ -1,7 +1,7 @@
 #!/bin/sh
 # reboot: orders one for in a moment: once this has ended its effect is looked for, for half a second, and told.
-# off: keeps only which life of the machine this is. It is the provisioner who pulls the plug.
-#   $1 reboot | off
+# The others: keeps only which life of the machine this is. It is the provisioner who throws the switch.
+#   $1 reboot | off | interrupt | cut
 set -eu
 is_up || refuse 'the machine is going down, or its engine does not run'
 this_boot | save boot
