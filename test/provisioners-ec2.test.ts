@@ -4,19 +4,25 @@ import { join } from 'node:path';
 import {
   AuthorizeSecurityGroupIngressCommand,
   CreateInternetGatewayCommand,
+  CreateNetworkAclCommand,
+  CreateNetworkAclEntryCommand,
   CreateTagsCommand,
   CreateVpcCommand,
+  DeleteNetworkAclCommand,
   DeleteRouteCommand,
   DeleteTagsCommand,
   DescribeInstancesCommand,
   DescribeInternetGatewaysCommand,
   DescribeKeyPairsCommand,
+  DescribeNetworkAclsCommand,
   DescribeRouteTablesCommand,
   DescribeSecurityGroupsCommand,
+  DescribeSubnetsCommand,
   DescribeVolumesCommand,
   DescribeVpcsCommand,
   DetachInternetGatewayCommand,
   ImportKeyPairCommand,
+  ReplaceNetworkAclAssociationCommand,
   ReplaceRouteCommand,
   RevokeSecurityGroupIngressCommand,
   RunInstancesCommand,
@@ -96,6 +102,7 @@ t.test('only ssh comes in from outside, and the rest from the group itself', asy
   const rules = wantedRules(['203.0.113.4/32', '203.0.113.4/32'], 'sg-1');
   t.same(rules.map(describeRule), [
     'tcp 22 from 203.0.113.4/32',
+    'tcp 22 from sg-1',
     'tcp 2377 from sg-1',
     'tcp 7946 from sg-1',
     'udp 7946 from sg-1',
@@ -194,7 +201,7 @@ if ('missing' in moto) {
   const inventory = new AwsInventory(moto, region, cluster);
   const { ec2, iam, s3, ours } = inventory;
   const present = () => inventory.present();
-  const shared = { vpc: 1, subnet: 1, gateway: 1, group: 1, key: 1 };
+  const shared = { vpc: 1, subnet: 1, acl: 0, gateway: 1, group: 1, key: 1 };
 
   /** Sleeps take no time; the clock tells that they did. */
   const clockFrom = (startMs: number) => {
@@ -317,7 +324,7 @@ if ('missing' in moto) {
     t.match(lacking.join('; '), /routes has no way out/);
     t.match(
       lacking.join('; '),
-      /group does not let in tcp 22 from 203\.0\.113\.4\/32; group lets in tcp 8080 from 0\.0\.0\.0\/0/,
+      /group does not let in tcp 22 from 203\.0\.113\.4\/32, tcp 22 from sg-\w+; group lets in tcp 8080 from 0\.0\.0\.0\/0/,
     );
     await bindIn(dir).shared!.ensure(signal);
     t.same(await bindIn(dir).shared!.lacks(signal), []);
@@ -339,13 +346,13 @@ if ('missing' in moto) {
     const zones = { 'eu-central-1a': '10.20.1.0/24', 'eu-central-1b': '10.20.2.0/24' };
     const settings = { zones, machines: { node2: { zone: 'eu-central-1b' } } };
     const both = bindIn(dir, settings);
-    t.same(await both.shared!.lacks(signal), ['subnet-eu-central-1b is not there']);
+    t.same(await both.shared!.lacks(signal), ['subnet-eu-central-1b is not there', 'blackhole is not there']);
     t.equal(both.settingsHash(node(0)), alone.settingsHash(node(0)), 'who was there is as it should be');
     await both.create(node(1), signal);
     const [first, second] = await both.list(signal);
     t.match(first, { name: 'node1', address: '10.20.1.11', zone: 'eu-central-1a' });
     t.match(second, { name: 'node2', address: '10.20.2.12', zone: 'eu-central-1b' });
-    t.match(await present(), { ...shared, subnet: 2, machine: 2 });
+    t.match(await present(), { ...shared, subnet: 2, acl: 1, machine: 2 });
     t.not(
       both.settingsHash(node(1)),
       bindIn(dir, { zones }).settingsHash(node(1)),
@@ -461,6 +468,137 @@ if ('missing' in moto) {
       needsHelp: true,
       message: /neither stops nor starts/,
     });
+  });
+
+  const zones = { 'eu-central-1a': '10.20.1.0/24', 'eu-central-1b': '10.20.2.0/24' };
+  const inB = { zone: 'eu-central-1b' };
+  const twoZones = { zones, machines: { node2: inB, node3: inB } };
+  /** The ACL of the subnet of the second zone, and what associates them. */
+  const aclOfB = async () => {
+    const { Subnets = [] } = await ec2.send(
+      new DescribeSubnetsCommand({ Filters: [{ Name: 'cidr-block', Values: ['10.20.2.0/24'] }] }),
+    );
+    const { SubnetId = '', VpcId = '' } = Subnets[0]!;
+    const { NetworkAcls = [] } = await ec2.send(
+      new DescribeNetworkAclsCommand({ Filters: [{ Name: 'vpc-id', Values: [VpcId] }] }),
+    );
+    const idOf = ({ NetworkAclId = '' } = {}) => NetworkAclId;
+    const blackhole = NetworkAcls.find(({ Tags = [] }) => Tags.some(({ Value }) => Value === 'blackhole'));
+    const now = NetworkAcls.flatMap(({ Associations = [] }) => Associations).find(
+      (each) => each.SubnetId === SubnetId,
+    )!;
+    return {
+      ...{ SubnetId, VpcId, blackhole: idOf(blackhole), association: now.NetworkAclAssociationId! },
+      isCut: now.NetworkAclId === blackhole?.NetworkAclId,
+      isDefault: now.NetworkAclId === idOf(NetworkAcls.find(({ IsDefault }) => IsDefault)),
+      acl: now.NetworkAclId!,
+    };
+  };
+  const replaceAcl = async (NetworkAclId: string) =>
+    ec2.send(
+      new ReplaceNetworkAclAssociationCommand({ AssociationId: (await aclOfB()).association, NetworkAclId }),
+    );
+
+  t.test('a zone is cut off, and joined again by a switch that belongs to nobody', async (t) => {
+    await strict.reset({ seed: 19 });
+    const dir = join(t.testdir(), 'state');
+    const bind = () => bindIn(dir, twoZones);
+    const first = bind();
+    await Promise.all([0, 1, 2].map((index) => first.create(node(index), signal)));
+    t.match(await present(), { ...shared, subnet: 2, acl: 1, machine: 3 });
+    t.match(await aclOfB(), { isCut: false, isDefault: true });
+    const { zone } = first;
+    const from = strict.calls.length;
+    await Promise.all(['node2', 'node3'].map((name) => zone!.offUntil(name, Date.now() + 600_000, signal)));
+    await eventually('cut off', 20_000, async () => (await aclOfB()).isCut || undefined);
+    t.same(await bind().shared!.lacks(signal), [], 'what a fault does is no drift');
+    t.same(
+      (await bind().list(signal)).map(({ power }) => power),
+      ['on', 'on', 'on'],
+    );
+    await bind().zone!.on('node3', signal); // another process than the one that asked
+    t.match(await aclOfB(), { isCut: false, isDefault: true });
+    await bind().zone!.on('node2', signal);
+    await bind().zone!.on('node1', signal);
+    const replaced = calls(from).filter((call) => call === 'ec2 ReplaceNetworkAclAssociation');
+    t.equal(replaced.length, 2, 'one switch for the zone');
+
+    const untilMs = Date.now() + 4_000;
+    await bind().zone!.offUntil('node2', untilMs, signal);
+    await eventually('cut off', 20_000, async () => (await aclOfB()).isCut || undefined);
+    await eventually('joined again', 20_000, async () => (await aclOfB()).isDefault || undefined);
+    t.ok(Date.now() >= untilMs, 'by itself');
+
+    const { VpcId, SubnetId, blackhole } = await aclOfB();
+    const { NetworkAcl: own } = await ec2.send(new CreateNetworkAclCommand({ VpcId }));
+    await replaceAcl(own!.NetworkAclId!);
+    await bind().zone!.off('node2', signal);
+    await bind().zone!.off('node3', signal);
+    t.match(await aclOfB(), { isCut: true });
+    await bind().zone!.on('node2', signal);
+    t.match(await aclOfB(), { acl: own!.NetworkAclId! }, 'the one that was there before');
+
+    await replaceAcl(blackhole);
+    const entry = { NetworkAclId: blackhole, RuleNumber: 7, Protocol: '-1', CidrBlock: '0.0.0.0/0' };
+    await ec2.send(new CreateNetworkAclEntryCommand({ ...entry, RuleAction: 'allow', Egress: true }));
+    const later = bindIn(dir, twoZones);
+    await clock.sleep(120_000, signal);
+    t.same(await later.shared!.lacks(signal), [
+      'blackhole lets rule 7 through',
+      `blackhole cuts off ${SubnetId} with no fault in force`,
+    ]);
+    await later.shared!.ensure(signal);
+    t.match(await aclOfB(), { isCut: false });
+    t.same(await bind().shared!.lacks(signal), []);
+
+    await t.rejects(bindIn(dir, { ...twoZones, machines: {} }).zone!.off('node9', signal), {
+      message: /there is no machine node9/,
+    });
+    await bind().zone!.off('node3', signal);
+    await ec2.send(new DeleteNetworkAclCommand({ NetworkAclId: own!.NetworkAclId! }));
+    await Promise.all(['node1', 'node2', 'node3'].map((name) => bind().destroy(name, signal)));
+    await bind().destroyShared(signal);
+    t.same(await present(), nothing, 'also where it is cut off');
+  });
+
+  t.test('the only zone is not cut off', async (t) => {
+    await strict.reset({ seed: 20 });
+    const provisioner = bindIn(join(t.testdir(), 'state'));
+    await provisioner.create(node(0), signal);
+    await t.rejects(provisioner.zone!.off('node1', signal), {
+      needsHelp: true,
+      message: /is the network of no zone that could be cut off/,
+    });
+    const from = strict.calls.length;
+    await provisioner.zone!.on('node1', signal);
+    t.same(orders(from), [], 'and there is nothing to join again');
+  });
+
+  t.test('a spot machine is ended, and on again when another one runs in its place', async (t) => {
+    await strict.reset({ seed: 21, slowLooks: 2 });
+    const bind = () => bindIn(dir, { machines: { node2: { spot: true } } });
+    const dir = join(t.testdir(), 'state');
+    const first = bind();
+    await Promise.all([0, 1].map((index) => first.create(node(index), signal)));
+    const [lasting, lent] = await bind().list(signal);
+    t.equal(lent!.spot, true);
+    t.notOk(lasting!.spot);
+    await bind().spot!.on('node2', signal);
+    await bind().spot!.offUntil('node2', clock.now() - 1, signal);
+    t.equal(strict.living().length, 2, 'its time had passed');
+    await bind().spot!.offUntil('node2', clock.now() + 60_000, signal);
+    t.same(await bind().list(signal), [lasting]);
+    await t.rejects(bind().spot!.on('node2', signal), { message: /there is no machine node2/ });
+    await bind().create(node(1), signal);
+    await bind().spot!.on('node2', signal);
+    const [, next] = await bind().list(signal);
+    t.match(next, { name: 'node2', address: lent!.address, spot: true });
+    t.not(next!.incarnation, lent!.incarnation);
+    await t.rejects(bind().spot!.off('node1', signal), {
+      needsHelp: true,
+      message: /node1 is no spot machine/,
+    });
+    t.equal(strict.living().length, 2);
   });
 
   t.test('of two that bear our tags nobody chooses one', async (t) => {
@@ -648,7 +786,10 @@ if ('missing' in moto) {
       ...{ hiddenLooks: below(4), slowLooks: below(4) },
     };
     await strict.reset(trouble);
-    const settings = below(2) === 0 ? { bucket: { purgeData: true } } : {};
+    const settings = {
+      ...(below(2) === 0 && { bucket: { purgeData: true } }),
+      ...(below(2) === 0 && twoZones),
+    };
     const specs = Array.from({ length: 1 + below(3) }, (_, index) => node(index));
     let crashesLeft = 3;
     /** Works with a process that may be killed at any call; tries again, in another one, until it has worked. */
@@ -684,6 +825,15 @@ if ('missing' in moto) {
     await converge();
     await untilDone((provisioner, each) => provisioner.destroy(specs.at(-1)!.name, each));
     await converge();
+    const isZoned = 'zones' in settings && specs.length > 1;
+    if (isZoned) {
+      await untilDone((provisioner, each) => provisioner.zone!.off('node2', each));
+      if (!(await aclOfB()).isCut) throw new Error('not cut off');
+      await untilDone((provisioner, each) => provisioner.zone!.on('node2', each));
+      if (!(await aclOfB()).isDefault) throw new Error('not joined again');
+      // What is in force when all is removed goes with it.
+      if (below(2) === 0) await untilDone((provisioner, each) => provisioner.zone!.off('node2', each));
+    }
     const listed = await bindIn(dir, settings).list(signal);
     if (listed.map(({ name }) => name).join() !== specs.map(({ name }) => name).join())
       throw new Error(`listed: ${JSON.stringify(listed)}`);
@@ -733,6 +883,6 @@ if ('missing' in moto) {
       return service === 's3' ? (ofS3[action] ?? [`s3:${action}`]) : [`${service}:${action}`];
     });
     // A machine with a role: whoever makes it hands that over.
-    t.same([...allowed].sort(), [...new Set([...called, 'iam:PassRole'])].sort());
+    t.same([...new Set(allowed)].sort(), [...new Set([...called, 'iam:PassRole'])].sort());
   });
 }

@@ -14,13 +14,14 @@ import { quantityBytes } from '../../crds/quantity.ts';
 import { type MachineSpec, messageOf, ProvisionError } from '../contract.ts';
 import type { KeyPair } from '../shared/keys.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
-import { codeOf, isMissing } from './aws-errors.ts';
+import { codeOf } from './aws-errors.ts';
 import { lookAgainMs, settleMs } from './clock.ts';
 import { nameOf, nameTag, orderToken, tags } from './labels.ts';
 import type { KnownMachine, Memory } from './memory.ts';
-import { bareKey, one, tagList } from './part.ts';
+import { bareKey, gone, one, tagList } from './part.ts';
 import type { Shared } from './parts.ts';
 import { userData } from './user-data.ts';
+import type { ZoneNetwork } from './zone-acls.ts';
 
 /** One instance of ours, with its tags as we have put them on, where we know that, whatever became of them. */
 export interface SeenInstance {
@@ -42,6 +43,8 @@ export interface SeenInstance {
   /** Another one each time that it is started. */
   readonly publicAddress?: string;
   readonly zone?: string;
+  readonly network: ZoneNetwork;
+  readonly isSpot: boolean;
   readonly settingsHash: string;
   readonly clientKey: string;
   /** Base64 of the raw public host keys that it may show: one, but while it is given a new one. */
@@ -157,7 +160,7 @@ export class Instances {
     wanted: (seen: SeenInstance) => boolean,
     signal: AbortSignal,
   ): Promise<readonly SeenInstance[]> {
-    const { aws, clock } = this.#shared;
+    const { clock } = this.#shared;
     const ended = new Map<string, SeenInstance>();
     for (;;) {
       this.#told.clear();
@@ -173,14 +176,19 @@ export class Instances {
           { needsHelp: true },
         );
       for (const each of left.filter(isAlive)) {
-        const order = new TerminateInstancesCommand({ InstanceIds: [each.id] });
-        await aws.ec2.send(order, { abortSignal: signal }).catch((error: unknown) => {
-          if (!isMissing(error)) throw error;
-        });
+        await this.end(each, signal);
         ended.set(each.id, each);
       }
       await clock.sleep(lookAgainMs, signal);
     }
+  }
+
+  /** Orders the end of an instance, once and for all. */
+  async end({ id }: SeenInstance, abortSignal: AbortSignal): Promise<void> {
+    await gone(
+      this.#shared.aws.ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }), { abortSignal }),
+    );
+    this.#told.clear();
   }
 
   /** Puts tags on an instance, and keeps what they are: before that, so that nobody ever takes the older ones for right. */
@@ -447,6 +455,8 @@ function seenInstance(found: Instance, cluster: string, known: KnownById): SeenI
       ...(PublicIpAddress !== undefined && { publicAddress: PublicIpAddress }),
       ...(Placement?.AvailabilityZone !== undefined && { zone: Placement.AvailabilityZone }),
     },
+    network: { subnetId: found.SubnetId ?? '', vpcId: found.VpcId ?? '' },
+    isSpot: found.InstanceLifecycle === 'spot',
     settingsHash: own[tags.settingsHash] ?? '',
     clientKey: own[tags.clientKey] ?? '',
     hostKeys: [...new Set(keys)],

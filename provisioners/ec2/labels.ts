@@ -13,6 +13,8 @@ export const tags = {
   nextHostKey: 'spark-failures.io/next-host-key',
   /** The public key that the machine lets in. */
   clientKey: 'spark-failures.io/client-key',
+  /** With the id of a subnet behind it: until when a fault cuts that off, and which ACL it had. */
+  cutOff: 'spark-failures.io/cut-off',
 } as const;
 
 /** AWS's own; what its console shows. */

@@ -8,6 +8,7 @@ import {
 import { ProvisionError } from '../contract.ts';
 import type { Aws } from './aws.ts';
 import { codeOf, isDuplicate, isMissing } from './aws-errors.ts';
+import type { Ec2Clock } from './clock.ts';
 import type { Ec2Config } from './config.ts';
 import { nameOf, nameTag, tags } from './labels.ts';
 
@@ -22,6 +23,7 @@ export interface Scene {
   readonly ids: ReadonlyMap<string, string>;
   /** Id under which the part that is looked for was last known, whatever became of its tags. */
   readonly knownId?: string;
+  readonly clock: Ec2Clock;
   /** Whether it was ordered by us, and not seen since. */
   readonly isOrdered: boolean;
 }

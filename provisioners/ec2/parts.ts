@@ -1,6 +1,6 @@
 import { messageOf, ProvisionError } from '../contract.ts';
 import { explained, isDuplicate, isInUse, isRefusal } from './aws-errors.ts';
-import { type Ec2Clock, lookAgainMs, settleMs } from './clock.ts';
+import { lookAgainMs, settleMs } from './clock.ts';
 import { subnetsOf } from './config.ts';
 import type { KnownPart, Memory } from './memory.ts';
 import type { Found, Part, Scene } from './part.ts';
@@ -14,13 +14,13 @@ import {
   subnetPart,
   vpcPart,
 } from './parts-of-network.ts';
+import { blackholePart } from './zone-acls.ts';
 
 /** Interfaces of a machine that was terminated are in use for a while. */
 const freeMs = 300_000;
 
 export interface Shared extends Omit<Scene, 'ids' | 'knownId' | 'isOrdered'> {
   readonly memory: Memory<KnownPart>;
-  readonly clock: Ec2Clock;
   /** One line for people per change made in the world. */
   readonly progress: (line: string) => void;
 }
@@ -89,7 +89,9 @@ async function partsOf({ config, memory }: Shared): Promise<readonly Part[]> {
   const ofBucket = [bucketPart, rolePart, profilePart].filter(
     ({ name }) => config.bucket || known.includes(name),
   );
-  return [vpcPart, gatewayPart, routesPart, ...subnets, groupPart, keyPart, ...ofBucket];
+  // Nobody would be left outside of the only zone.
+  const ofZones = subnets.length > 1 || known.includes(blackholePart.name) ? [blackholePart] : [];
+  return [vpcPart, gatewayPart, routesPart, ...subnets, ...ofZones, groupPart, keyPart, ...ofBucket];
 }
 
 /** Those that this manifest does not ask for any more. */

@@ -23,7 +23,8 @@ import { Instances, isAlive, type SeenInstance } from './instances.ts';
 import { machineMemory, partMemory } from './memory.ts';
 import { bareKey } from './part.ts';
 import { ensureParts, lackingParts, removeParts, type Shared } from './parts.ts';
-import { endPowerSwitch, throwPowerSwitch } from './power-switch.ts';
+import { endEc2Switch, throwEc2Switch } from './switches.ts';
+import { cutOff, joinAgain } from './zone-acls.ts';
 
 /** Orders that are under way at the same time: AWS takes a few a second. */
 const mostAtOnce = 30;
@@ -53,6 +54,28 @@ class Ec2Provisioner implements Provisioner {
     off: (name, signal) => this.#powerOff(name, signal),
     on: (name, signal) => this.#powerOn(name, signal),
     offUntil: (name, untilMs, signal) => this.#powerOffUntil(name, untilMs, signal),
+  });
+  readonly zone = inTurns(
+    {
+      off: (name, signal) =>
+        this.#switching(name, 'cut off', signal, async (seen, { aws }) =>
+          cutOff(aws.ec2, seen.network, Number.MAX_SAFE_INTEGER, signal),
+        ),
+      on: (name, signal) => this.#joinZone(name, signal),
+      offUntil: (name, untilMs, signal) =>
+        this.#switching(name, 'cut off', signal, async ({ network, zone = name }) => {
+          await throwEc2Switch(this.#config.region, { kind: 'zone', ...network }, untilMs);
+          this.#context.progress(`cut off ${zone} until ${new Date(untilMs).toISOString()}`);
+        }),
+    },
+    (name) => subnetFor(this.#config, name).part,
+  );
+  readonly spot = inTurns({
+    off: (name, signal) => this.#takeBack(name, signal),
+    on: (name, signal) => this.#isThere(name, signal),
+    offUntil: async (name, untilMs, signal) => {
+      if (this.#tools.clock.now() < untilMs) await this.#takeBack(name, signal);
+    },
   });
   readonly shared = {
     lacks: (signal: AbortSignal) =>
@@ -203,18 +226,59 @@ class Ec2Provisioner implements Provisioner {
   /** By a process of the operator's machine: as long as that is up, the instance comes back. */
   #powerOffUntil(name: string, untilMs: number, signal: AbortSignal): Promise<void> {
     return this.#asking(`${name} could not be powered off`, signal, async () => {
-      const { id } = await this.#withPower(name, signal);
+      const { id: instanceId } = await this.#withPower(name, signal);
       signal.throwIfAborted();
-      await throwPowerSwitch(this.#config.region, id, untilMs);
+      await throwEc2Switch(this.#config.region, { kind: 'power', instanceId }, untilMs);
       this.#context.progress(`powered off ${name} until ${new Date(untilMs).toISOString()}`);
     });
   }
 
   /** As it is once a switch that was thrown has put it on again. */
   async #afterSwitch(name: string, signal: AbortSignal): Promise<SeenInstance> {
-    const { id } = await this.#withPower(name, signal);
-    await endPowerSwitch(id, signal);
+    const { id: instanceId } = await this.#withPower(name, signal);
+    await endEc2Switch({ kind: 'power', instanceId }, signal);
     return this.#withPower(name, signal);
+  }
+
+  #joinZone(name: string, signal: AbortSignal): Promise<void> {
+    return this.#asking(`the zone of ${name} could not be joined again`, signal, async () => {
+      const { instances, shared } = await this.#open();
+      const seen = await instances.find(name, signal);
+      // Without a machine nobody there misses the others; what is left in force is mended with what machines share.
+      if (!seen) return;
+      await endEc2Switch({ kind: 'zone', ...seen.network }, signal);
+      await joinAgain(shared.aws.ec2, seen.network, signal);
+    });
+  }
+
+  #takeBack(name: string, signal: AbortSignal): Promise<void> {
+    return this.#switching(name, 'ended', signal, async (seen) => {
+      const { instances } = await this.#open();
+      if (!seen.isSpot) throw new ProvisionError([`${name} is no spot machine`], { needsHelp: true });
+      await instances.end(seen, signal);
+      this.#context.progress(`ended ${name} (${seen.id}), as AWS ends what is spot`);
+    });
+  }
+
+  /** Rejects as long as no machine of that name runs. */
+  #isThere(name: string, signal: AbortSignal): Promise<void> {
+    return this.#switching(name, 'seen again', signal, async ({ state }) => {
+      if (state !== 'running') throw new ProvisionError([`${name} is ${state}`]);
+    });
+  }
+
+  #switching(
+    name: string,
+    verb: string,
+    signal: AbortSignal,
+    work: (seen: SeenInstance, shared: Shared) => Promise<void>,
+  ): Promise<void> {
+    return this.#asking(`${name} could not be ${verb}`, signal, async () => {
+      const { instances, shared } = await this.#open();
+      const seen = await instances.find(name, signal);
+      if (!seen) throw new ProvisionError([`there is no machine ${name}`]);
+      await work(seen, shared);
+    });
   }
 
   async #withPower(name: string, signal: AbortSignal): Promise<SeenInstance> {
@@ -373,10 +437,11 @@ class Ec2Provisioner implements Provisioner {
   }
 }
 
-function machineOf({ node, state, address, id, settingsHash, zone }: SeenInstance): Machine {
+function machineOf({ node, state, address, id, settingsHash, zone, isSpot }: SeenInstance): Machine {
   const power = state === 'running' || state === 'pending' ? 'on' : 'off';
   return {
     ...{ name: node, power, address, incarnation: id, settingsHash },
     ...(zone !== undefined && { zone }),
+    ...(isSpot && { spot: true }),
   };
 }

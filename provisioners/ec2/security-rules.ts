@@ -9,8 +9,9 @@ export interface Rule {
   readonly source: { readonly cidr: string } | { readonly group: string } | { readonly list: string };
 }
 
-/** What members of a swarm and faults' witnesses need of each other; see Docker's "Use overlay networks". */
+/** What members of a swarm and faults' witnesses (ping, sshd) need of each other; see Docker's "Use overlay networks". */
 const amongMembers = [
+  { protocol: 'tcp', from: 22, to: 22 },
   { protocol: 'tcp', from: 2377, to: 2377 },
   { protocol: 'tcp', from: 7946, to: 7946 },
   { protocol: 'udp', from: 7946, to: 7946 },

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-// A switch is a process of this host that pulls a machine's plug and puts it in again. It belongs to no controller, and is
+// A switch is a process of this host that takes something from a machine, its plug or its network, and gives it back. It belongs to no controller, and is
 // found by a word among its arguments, right before the id of the machine.
 
 const pollMs = 50;
@@ -14,6 +14,10 @@ export const throwSwitch = async (program: string, args: readonly string[]): Pro
   await once(child, 'spawn');
   child.unref();
 };
+
+/** Whether one is at work. */
+export const isThrown = async (mark: string, machine: string): Promise<boolean> =>
+  (await switchesOf(mark, machine)).length > 0;
 
 /** Asks the switches of a machine, by SIGTERM, to put it on again; resolves when none is left. */
 export const endSwitch = async (mark: string, machine: string, signal: AbortSignal): Promise<void> => {

@@ -2,6 +2,7 @@ import {
   DescribeInstancesCommand,
   DescribeInternetGatewaysCommand,
   DescribeKeyPairsCommand,
+  DescribeNetworkAclsCommand,
   DescribeSecurityGroupsCommand,
   DescribeSubnetsCommand,
   DescribeVpcsCommand,
@@ -33,9 +34,10 @@ export class AwsInventory {
   async present(): Promise<Readonly<Record<keyof typeof nothing, number>>> {
     const { ec2, iam, s3 } = this;
     const asked = { Filters: this.ours };
-    const [vpcs, subnets, gateways, groups, keys, machines, roles, profiles, buckets] = await Promise.all([
+    const [vpcs, subnets, acls, gateways, groups, keys, machines, roles, profiles, buckets] = await Promise.all([
       ec2.send(new DescribeVpcsCommand(asked)),
       ec2.send(new DescribeSubnetsCommand(asked)),
+      ec2.send(new DescribeNetworkAclsCommand(asked)),
       ec2.send(new DescribeInternetGatewaysCommand(asked)),
       ec2.send(new DescribeSecurityGroupsCommand(asked)),
       ec2.send(new DescribeKeyPairsCommand(asked)),
@@ -48,6 +50,7 @@ export class AwsInventory {
     return {
       vpc: vpcs.Vpcs!.length,
       subnet: subnets.Subnets!.length,
+      acl: acls.NetworkAcls!.length,
       gateway: gateways.InternetGateways!.length,
       group: groups.SecurityGroups!.length,
       key: keys.KeyPairs!.length,
@@ -64,6 +67,7 @@ export class AwsInventory {
 export const nothing = {
   vpc: 0,
   subnet: 0,
+  acl: 0,
   gateway: 0,
   group: 0,
   key: 0,

@@ -13,6 +13,8 @@ import { InstanceMetadata } from './instance-metadata.ts';
 import type { InstanceOrder, Machines } from './strict-aws.ts';
 
 const image = 'spark-failures-test/cloud-image';
+/** On the rules of a network ACL. */
+const borderMark = 'sf-network-acl';
 
 export interface LabInstancesOptions {
   readonly docker: Docker;
@@ -92,6 +94,42 @@ export class LabInstances implements Machines {
     await this.#metadata.remove(id);
     await removeContainer(this.#options.docker.getContainer(id));
     await rm(this.#folderOf(id), { recursive: true, force: true });
+  }
+
+  /** As a network ACL does at the border of a subnet, from outside of the machine. */
+  async confine(id: string, network: string | undefined): Promise<void> {
+    const { Pid } = (await this.#options.docker.getContainer(id).inspect()).State;
+    const inside = ['-t', `${Pid}`, '-n', 'iptables', '-w'];
+    for (const [chain, way, end] of [
+      ...[['INPUT', '-i', '-s'] as const, ['FORWARD', '-i', '-s'] as const],
+      ...[['OUTPUT', '-o', '-d'] as const, ['FORWARD', '-o', '-d'] as const],
+    ]) {
+      const told = (
+        await runCommand('nsenter', [...inside, '-S', chain], {}, AbortSignal.timeout(10_000))
+      ).split('\n');
+      const rules = told.filter((rule) => rule.includes(borderMark)).map((rule) => rule.split(' ').slice(1));
+      const orders = network
+        ? [
+            [
+              '-I',
+              chain,
+              way,
+              'eth0',
+              '!',
+              end,
+              network,
+              '-j',
+              'DROP',
+              '-m',
+              'comment',
+              '--comment',
+              borderMark,
+            ],
+          ]
+        : rules.map((rule) => ['-D', ...rule]);
+      for (const order of orders)
+        await runCommand('nsenter', [...inside, ...order], {}, AbortSignal.timeout(10_000));
+    }
   }
 
   /** Ids of machines that are there, whoever knows of them. */

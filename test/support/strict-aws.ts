@@ -54,6 +54,8 @@ export interface Machines {
   stop(id: string): Promise<void>;
   start(id: string): Promise<void>;
   terminate(id: string): Promise<void>;
+  /** Nothing comes or goes beyond this network any more; undefined: it does again. */
+  confine(id: string, network: string | undefined): Promise<void>;
 }
 
 interface TrackedInstance {
@@ -86,6 +88,7 @@ const described: Readonly<Record<string, readonly [set: string, id: string]>> = 
   DescribeInternetGateways: ['internetGatewaySet', 'internetGatewayId'],
   DescribeSecurityGroups: ['securityGroupInfo', 'groupId'],
   DescribeKeyPairs: ['keySet', 'keyPairId'],
+  DescribeNetworkAcls: ['networkAclSet', 'networkAclId'],
   DescribeInstances: ['reservationSet', 'instanceId'],
 };
 const createdId: Readonly<Record<string, string>> = {
@@ -94,6 +97,7 @@ const createdId: Readonly<Record<string, string>> = {
   CreateInternetGateway: 'internetGatewayId',
   CreateSecurityGroup: 'groupId',
   ImportKeyPair: 'keyPairId',
+  CreateNetworkAcl: 'networkAclId',
   RunInstances: 'instanceId',
 };
 /** Debian's, of which moto knows nothing; the older one and a stranger's come with it. */
@@ -125,8 +129,11 @@ export class StrictAws {
   readonly #instances = new Map<string, TrackedInstance>();
   readonly #tokens = new Map<string, { readonly order: string; readonly id: string }>();
   readonly #hidden = new Map<string, number>();
-  /** Subnet or group -> VPC; gateway -> the VPC that it is attached to. */
+  /** Subnet, group or ACL -> VPC; gateway -> the VPC that it is attached to. */
   readonly #within = new Map<string, string>();
+  /** Networks of subnets, and subnets of associations with an ACL. */
+  readonly #networks = new Map<string, string>();
+  readonly #associated = new Map<string, string>();
   /** Public keys by the names under which they were imported. */
   readonly #keys = new Map<string, string>();
   /** Roles by their profiles, and what each may do. */
@@ -167,6 +174,7 @@ export class StrictAws {
     this.refusals.clear();
     for (const table of [this.#instances, this.#tokens, this.#hidden, this.#within]) table.clear();
     for (const table of [this.#roles, this.#allowed, this.#credentials]) table.clear();
+    for (const table of [this.#networks, this.#associated]) table.clear();
   }
 
   /** Ids of machines that live, whoever is told of them. */
@@ -308,6 +316,10 @@ export class StrictAws {
         return violation(living.some(({ subnet }) => this.#within.get(subnet) === given('VpcId')));
       case 'DeleteInternetGateway':
         return violation(this.#within.has(given('InternetGatewayId')));
+      case 'ReplaceNetworkAclAssociation': // each has an id of its own
+        return this.#associated.has(given('AssociationId'))
+          ? undefined
+          : failure('ec2', 'InvalidAssociationID.NotFound', 400);
       case 'DeleteVpc':
         return violation(inside(given('VpcId')).length > 0);
       default:
@@ -348,7 +360,23 @@ export class StrictAws {
         break;
       case 'CreateSubnet':
       case 'CreateSecurityGroup':
+      case 'CreateNetworkAcl':
         this.#within.set(id!, vpc);
+        this.#networks.set(id!, form.get('CidrBlock') ?? '');
+        break;
+      case 'ReplaceNetworkAclAssociation':
+        this.#associate(form, /<newAssociationId>([^<]+)</.exec(text)![1]!);
+        break;
+      case 'DescribeNetworkAcls':
+        for (const [, fields = ''] of text.matchAll(/<associationSet>(.*?)<\/associationSet>/gs))
+          for (const item of fields.split('</item>').slice(0, -1))
+            this.#associated.set(
+              /<networkAclAssociationId>([^<]+)</.exec(item)![1]!,
+              /<subnetId>([^<]+)</.exec(item)![1]!,
+            );
+        return this.#look(action, text);
+      case 'DeleteNetworkAcl':
+        this.#within.delete(form.get('NetworkAclId')!);
         break;
       case 'AttachInternetGateway':
         this.#within.set(form.get('InternetGatewayId')!, vpc);
@@ -397,6 +425,19 @@ export class StrictAws {
         return action in described ? this.#look(action, text) : text;
     }
     return text;
+  }
+
+  /** An ACL that was made lets nothing through; only that which came with its VPC does. */
+  #associate(form: URLSearchParams, association: string): void {
+    const subnet = this.#associated.get(form.get('AssociationId')!)!;
+    this.#associated.delete(form.get('AssociationId')!);
+    this.#associated.set(association, subnet);
+    const network = this.#within.has(form.get('NetworkAclId')!) ? this.#networks.get(subnet) : undefined;
+    for (const [id, instance] of this.#instances)
+      if (instance.subnet === subnet && instance.goal === 'running')
+        this.#machines
+          ?.confine(id, network)
+          .catch((error: unknown) => process.stderr.write(`machine of ${id}: ${error}\n`));
   }
 
   #order(form: URLSearchParams, goal: TrackedInstance['goal']): void {
@@ -528,6 +569,7 @@ function notFoundCode(id: string): string {
     sg: 'InvalidGroup.NotFound',
     key: 'InvalidKeyPair.NotFound',
     i: 'InvalidInstanceID.NotFound',
+    acl: 'InvalidNetworkAclID.NotFound',
   };
   return names[kind] ?? 'InvalidID';
 }
