@@ -1,22 +1,15 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { stringify } from 'yaml';
-import { ensureImages } from '../../compose/images/ensure-images.ts';
-import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import type { NodeHandle } from '../../provisioners/contract.ts';
 import { ec2ConfigSchema } from '../../provisioners/ec2/config.ts';
 import { ec2Provisioner } from '../../provisioners/ec2/provisioner.ts';
-import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { provisionerContract } from '../contracts/provisioner.ts';
 import { runController } from '../support/controller-process.ts';
-import { packageRoot } from '../support/examples.ts';
+import { openEc2Lab } from '../support/ec2-lab.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
-import { LabInstances } from '../support/lab-instances.ts';
-import { startMoto } from '../support/moto.ts';
-import { StrictAws } from '../support/strict-aws.ts';
 
 // Instances with machines behind them: from RunInstances over cloud-init and ssh to an engine, and back to nothing.
 
@@ -27,32 +20,8 @@ const signal = AbortSignal.timeout(1_190_000);
 const region = 'eu-central-1';
 const subnet = '10.94.2.0/24';
 const cluster = 'ec2-test';
-const work = await mkdtemp(join(tmpdir(), 'sf-ec2-test-'));
-const names = await resolveImageNames(packageRoot);
-const nodeImage = names.get('node') ?? '';
 const sleeper = 'debian:trixie-slim';
-await ensureImages(
-  [nodeImage, sleeper],
-  { assetsDir: packageRoot, cacheDir: join(packageRoot, '.cache'), progress: () => {} },
-  signal,
-);
-const moto = await startMoto(signal);
-if ('missing' in moto) throw new Error(moto.missing);
-const machines = new LabInstances({
-  ...{ docker: localDocker(), nodeImage, name: cluster, subnet, folder: join(work, 'machines') },
-});
-await machines.prepare(signal);
-const strict = new StrictAws(moto, machines);
-Object.assign(process.env, {
-  ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL: await strict.listen() },
-  AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
-});
-t.teardown(async () => {
-  await machines.removeAll();
-  await strict.close();
-  await moto.stop();
-  await rm(work, { recursive: true, force: true });
-});
+const { work, strict, machines } = await openEc2Lab(t, { cluster, subnet, images: [sleeper] }, signal);
 
 const settings = { region, vpc: '10.94.0.0/16', subnet, sshFrom: ['0.0.0.0/0'] };
 const bind = () =>
