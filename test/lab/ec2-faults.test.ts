@@ -142,6 +142,17 @@ await t.test('a zone comes back by itself when its operator is killed', async (t
   t.match(await trialOf('killed'), { outcome: 'Aborted' });
 });
 
+await t.test('the panic button joins it again at once', async (t) => {
+  await schedule('panic', ['node2', 'node3'], { hold: '300s', blackholeZone: {} });
+  const killed = startController(controller('apply'), log);
+  await eventually('cut off', 60_000, isCut);
+  await endController(killed, 'SIGKILL');
+  const healed = await runController(['heal', '--state', state], log);
+  t.equal(healed.code, 0, healed.stderr + healed.stdout);
+  t.ok(await hears('node1', 'node2'));
+  t.ok(await hears('node3', 'node1'));
+});
+
 await t.test('a spot machine is taken back, and another one takes its place', async (t) => {
   await rm(join(manifests, 'schedule.yaml'));
   const before = await machine('node3');
