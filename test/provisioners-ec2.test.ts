@@ -468,6 +468,8 @@ if ('missing' in moto) {
       needsHelp: true,
       message: /neither stops nor starts/,
     });
+    await spot.power!.on('node1', signal);
+    t.same(await provisioner.list(), [before], 'and so it is never off');
   });
 
   const zones = { 'eu-central-1a': '10.20.1.0/24', 'eu-central-1b': '10.20.2.0/24' };

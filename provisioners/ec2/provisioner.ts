@@ -209,6 +209,7 @@ class Ec2Provisioner implements Provisioner {
 
   #powerOn(name: string, signal: AbortSignal): Promise<void> {
     return this.#asking(`${name} could not be powered on`, signal, async () => {
+      if (this.#wanted(name).isSpot) return; // nobody can have stopped it
       const { instances } = await this.#open();
       await this.#afterSwitch(name, signal);
       const seen = await instances.until(

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -154,7 +154,6 @@ await t.test('the panic button joins it again at once', async (t) => {
 });
 
 await t.test('a spot machine is taken back, and another one takes its place', async (t) => {
-  await rm(join(manifests, 'schedule.yaml'));
   const before = await machine('node3');
   await schedule('taken', ['node3'], { interruptNode: {} });
   const applied = await apply();
