@@ -72,11 +72,12 @@ const list = () =>
     ...{ cluster, stateDir: join(state, 'provisioner', cluster), cacheDir: work },
     ...{ images: { node: '', seed: [] }, progress: () => {} },
   }).list(signal);
-const machine = async (name: string) => (await list()).find((each) => each.name === name)!;
+const machine = async (name: string) => (await list()).find((each) => each.name === name);
 
 /** Whether one machine hears another's sshd, asked at its console. */
 const hears = async (name: string, other: string): Promise<boolean> => {
   const [from, to] = await Promise.all([machine(name), machine(other)]);
+  if (!from || !to) throw new Error('they are not both there');
   const knock = 'exec 3<>"/dev/tcp/$0/22"';
   const asked = ['exec', from.incarnation, 'timeout', '2', 'bash', '-c', knock, to.address];
   return run('docker', asked).then(
@@ -154,16 +155,30 @@ await t.test('the panic button joins it again at once', async (t) => {
 });
 
 await t.test('a spot machine is taken back, and another one takes its place', async (t) => {
-  const before = await machine('node3');
+  const before = (await machine('node3'))!;
   await schedule('taken', ['node3'], { interruptNode: {} });
   const applied = await apply();
   t.equal(applied.code, 0, applied.stderr);
   t.match(await trialOf('taken'), { outcome: 'Healed', targets: ['node3'] });
   const after = await machine('node3');
   t.match(after, { address: before.address, zone: zoneB, spot: true, power: 'on' });
-  t.not(after.incarnation, before.incarnation);
+  t.not(after?.incarnation, before.incarnation);
   const again = await runController(['plan', '-f', manifests, '--state', state], log);
   t.match(again.stdout, /ClusterSpec\/ec2-faults: nothing to do/);
+});
+
+await t.test('a machine is made anew also when the operator is killed meanwhile', async (t) => {
+  const before = (await machine('node3'))!;
+  await schedule('halved', ['node3'], { interruptNode: {} });
+  const killed = startController(controller('apply'), log);
+  const isGone = async () => (await machine('node3'))?.incarnation !== before.incarnation || undefined;
+  await eventually('ended', 60_000, isGone);
+  await endController(killed, 'SIGKILL');
+  const applied = await apply();
+  t.equal(applied.code, 1, 'what was cut short is told');
+  t.match(await trialOf('halved'), { outcome: 'Aborted' });
+  t.match(await list(), [{ name: 'node1' }, { name: 'node2' }, { name: 'node3', power: 'on' }]);
+  t.equal((await machines.list()).length, 3);
 });
 
 await t.test('nothing is left of it', async (t) => {
