@@ -81,7 +81,7 @@ t.test('settings that AWS would refuse are refused before it is asked', async (t
   const zones = { 'eu-central-1a': '10.20.1.0/24', 'eu-central-1b': '10.20.2.0/24' };
   t.equal(why({ zones, machines: { node2: { zone: 'eu-central-1b', address: '10.20.2.9' } } }), 'taken');
   t.match(why({ zones, zone: 'eu-central-1a' }), /^zones: stands for zone and subnet/);
-  t.match(why({ zones: {} }), /^zones: must name a zone/);
+  t.match(why({ zones: {}, machines: { node2: {} } }), /^zones: must name a zone/);
   t.match(why({ zones: { ...zones, 'eu-west-1a': '10.20.3.0/24' } }), /^zones\.eu-west-1a: is no zone of/);
   t.match(
     why({ zones: { ...zones, 'eu-central-1c': '10.20.2.128/25' } }),

@@ -112,6 +112,7 @@ export const ec2ConfigSchema = z
       context.addIssue({ code: 'custom', path, message });
     const outer = readSubnet(vpc);
     const parts = subnetsOf(config);
+    if (parts.length === 0) return; // said already
     if (zones && (zone !== undefined || subnet !== undefined))
       complain('stands for zone and subnet: give these, or this', 'zones');
     for (const [index, { zone: of, network }] of parts.entries()) {
