@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 
-/** All state is read back from these tags: whatever bears the first one is ours, and nothing else is. */
+/**
+ * All state is read back from these tags: whatever bears the first one is ours, and nothing else is ended. What they were on
+ * machines is kept in the state directory, too.
+ */
 export const tags = {
   cluster: 'spark-failures.io/cluster',
   /** Of what the machines share: which part it is. */

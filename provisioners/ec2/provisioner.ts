@@ -41,7 +41,7 @@ export interface Ec2Tools {
   readonly enter: typeof enterMachine;
 }
 
-/** Instances in a network that is made for them; all state is read back from tags. */
+/** Instances in a network that is made for them; all state is read back from tags, which are mended. */
 export const ec2Provisioner = (
   config: Ec2Config,
   context: ProvisionerContext,
@@ -87,9 +87,7 @@ class Ec2Provisioner implements Provisioner {
         this.#parts = undefined;
         const { shared, instances } = await this.#open();
         await this.#ensureParts(shared, signal);
-        await Promise.all(
-          (await instances.list(signal)).filter(isAlive).map((each) => this.#mend(each, signal)),
-        );
+        await this.#mendAll((await instances.list(signal)).filter(isAlive), signal);
       }),
   };
   readonly #config: Ec2Config;
@@ -341,6 +339,18 @@ class Ec2Provisioner implements Provisioner {
     const lacks = [...(await lackingParts(shared, signal)), ...machines];
     this.#lacks = { atMs: nowMs, lacks };
     return lacks;
+  }
+
+  /** Whatever is wrong with one of them, the others are mended. */
+  async #mendAll(all: readonly SeenInstance[], signal: AbortSignal): Promise<void> {
+    const mended = await Promise.allSettled(all.map((each) => this.#mend(each, signal)));
+    signal.throwIfAborted();
+    const errors = mended.flatMap((each) =>
+      each.status === 'rejected' ? [explained(each.reason, 'tags could not be put on')] : [],
+    );
+    if (errors.length === 0) return;
+    const problems = errors.flatMap((each) => each.problems);
+    throw new ProvisionError(problems, { needsHelp: errors.some(({ needsHelp }) => needsHelp) });
   }
 
   async #mend(seen: SeenInstance, signal: AbortSignal): Promise<void> {
