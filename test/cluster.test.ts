@@ -1409,6 +1409,23 @@ t.test('a checkpoint behind a network', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('is not disturbed in a trial that has a node made anew, and the node is', async (t) => {
+    const world = begin();
+    await world.converge();
+    world.claims.hold('trial', ['node2'], ['node2']);
+    world.provisioner.lose('node2');
+    for (let passes = 0; passes < 6; passes++) await world.pass();
+    t.ok(world.provisioner.machines.has('node2'));
+    t.equal(world.memberOf('node2')?.Status.State, 'ready');
+    t.equal(world.tried.length, 3, 'its checkpoint can wait');
+    t.match(world.condition('Ready'), { status: 'False', reason: 'HeldByTrial' });
+    world.claims.release('trial');
+    await world.converge();
+    t.same(world.tried.slice(3), ['node2']);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
   t.test('is left alone while a trial holds anything, and then the cluster is not Ready', async (t) => {
     const world = begin();
     await world.converge();

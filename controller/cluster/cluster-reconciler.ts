@@ -193,6 +193,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       desired,
       observed,
       heldBy: (name) => claims.heldBy(name),
+      madeAnewFor: (name) => claims.madeAnewFor(name),
       diff: session.diff,
       inventory: session.status.current?.inventory,
     };

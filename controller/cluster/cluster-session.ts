@@ -3,7 +3,7 @@ import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { resourceKey } from '../../crds/group.ts';
 import type { ClusterStatus } from '../../crds/status.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
-import type { Claims, Clock } from '../../state-machines/contract.ts';
+import type { Clock } from '../../state-machines/contract.ts';
 import type { ClusterMetrics } from '../metrics.ts';
 import {
   type ImageDelivery,
@@ -13,6 +13,7 @@ import {
 } from '../stack/deliver-images.ts';
 import type { LoadStack } from '../stack/load-stack.ts';
 import type { TryCheckpoint } from '../stack/try-checkpoint.ts';
+import type { TargetClaims } from '../status/claims.ts';
 import { findCondition } from '../status/conditions.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { rememberingDiff } from '../swarm/diff-service.ts';
@@ -33,7 +34,7 @@ export interface ClusterDeps {
   readonly log: ClusterLog;
   readonly statuses: StatusStore<ClusterStatus>;
   /** The claims of one cluster, by its name. */
-  readonly claimsOf: (cluster: string) => Pick<Claims, 'heldBy'>;
+  readonly claimsOf: (cluster: string) => Pick<TargetClaims, 'heldBy' | 'madeAnewFor'>;
   /** Binds the provisioner that a cluster names to its settings; called again when these change. */
   readonly bindProvisioner: (cluster: ClusterSpec) => Provisioner;
   /**

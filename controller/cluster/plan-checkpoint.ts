@@ -12,7 +12,7 @@ import { joinParts, type PlanPart, step, waiting } from './plan-part.ts';
  * there now or only comes with a fault. Nothing until all else is in order, for a failure would only tell of that; but the job
  * itself need not run, as it will not without its checkpoint. A trial that holds anything is not disturbed.
  */
-export function planCheckpoint({ desired, observed }: PlanContext, plan: ClusterPlan): PlanPart {
+export function planCheckpoint({ desired, observed, madeAnewFor }: PlanContext, plan: ClusterPlan): PlanPart {
   const { checkpoint, stacks, nodes } = desired;
   if (!checkpoint) return {};
   const services = stacks.flatMap((stack) => stack.services);
@@ -22,6 +22,7 @@ export function planCheckpoint({ desired, observed }: PlanContext, plan: Cluster
   });
   const others = plan.waiting.filter(({ target }) => !job.some(({ service }) => service.Name === target));
   if (plan.steps.length + plan.problems.length + others.length > 0) return {};
+  const isTrialOn = plan.held.length > 0 || nodes.some(({ name }) => madeAnewFor?.(name) !== undefined);
   const tryNode = ({ name, role, labels }: DesiredNode): PlanPart => {
     const use = job.find(({ service }) => mayRunOn({ hostname: name, role, labels }, service))?.use;
     const live = findSwarmNode(name, machineOf(observed, name)?.look, observed.swarm?.nodes);
@@ -29,8 +30,7 @@ export function planCheckpoint({ desired, observed }: PlanContext, plan: Cluster
     const hash = stableHash(use);
     if (live.Spec.Labels[TRIED_LABEL] === hash) return {};
     const reason = `it has not used ${use.dir} yet`;
-    if (plan.held.length > 0)
-      return waiting(name, 'HeldByTrial', `${reason}, and does so when no trial runs`);
+    if (isTrialOn) return waiting(name, 'HeldByTrial', `${reason}, and does so when no trial runs`);
     return { steps: [step(name, reason, [], { kind: 'try-checkpoint', nodeId: live.ID, use, hash })] };
   };
   return joinParts(nodes.map(tryNode));

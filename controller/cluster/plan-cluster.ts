@@ -20,11 +20,11 @@ export function planCluster(input: Omit<PlanContext, 'replaced'>): ClusterPlan {
  * The worker to be made anew because its settings changed: only with `replace: allow`, only when nothing else is amiss
  * with any machine, and one at a time, so that a wrong setting costs one worker. Managers are never replaced.
  */
-function chooseReplacement({ desired, observed, heldBy }: PlanContext): string | undefined {
+function chooseReplacement({ desired, observed, heldBy, madeAnewFor }: PlanContext): string | undefined {
   if (!desired.mayReplace || observed.machines.length !== desired.nodes.length) return undefined;
   const allReady = desired.nodes.every(({ name }) => {
     const look = machineOf(observed, name)?.look;
-    if (look?.state !== 'up' || heldBy(name) !== undefined) return false;
+    if (look?.state !== 'up' || (heldBy(name) ?? madeAnewFor?.(name)) !== undefined) return false;
     const live = observed.swarm?.nodes.find(({ ID }) => ID === look.info.Swarm.NodeID);
     return live?.Status.State === 'ready';
   });

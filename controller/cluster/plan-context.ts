@@ -20,6 +20,8 @@ export interface PlanContext {
   readonly observed: ObservedCluster;
   /** The trial that holds a node or service, as a whole or by one of its tasks, if any. */
   readonly heldBy: (target: string) => string | undefined;
+  /** The trial that has this node made anew, if any: that is done, and nothing else that would disturb it. */
+  readonly madeAnewFor?: (target: string) => string | undefined;
   /** What the status says that we made; undefined when nothing was ever recorded: then labels alone decide. */
   readonly inventory: Inventory | undefined;
   /** How services are compared; a remembering one gives the same answers sooner. */

@@ -29,8 +29,10 @@ export function planTeardown(context: PlanContext, policy: 'destroy' | 'retain')
 }
 
 function heldTargets(context: PlanContext): readonly HeldTarget[] {
-  const { observed, heldBy } = context;
-  const nodes = observed.machines.map(({ machine }) => [machine.name, heldBy(machine.name)] as const);
+  const { observed, heldBy, madeAnewFor } = context;
+  const nodes = observed.machines.map(
+    ({ machine }) => [machine.name, heldBy(machine.name) ?? madeAnewFor?.(machine.name)] as const,
+  );
   const services = (observed.swarm?.services ?? []).map(
     ({ Spec }) => [Spec.Name, heldBy(Spec.Name)] as const,
   );

@@ -34,18 +34,19 @@ export class AwsInventory {
   async present(): Promise<Readonly<Record<keyof typeof nothing, number>>> {
     const { ec2, iam, s3 } = this;
     const asked = { Filters: this.ours };
-    const [vpcs, subnets, acls, gateways, groups, keys, machines, roles, profiles, buckets] = await Promise.all([
-      ec2.send(new DescribeVpcsCommand(asked)),
-      ec2.send(new DescribeSubnetsCommand(asked)),
-      ec2.send(new DescribeNetworkAclsCommand(asked)),
-      ec2.send(new DescribeInternetGatewaysCommand(asked)),
-      ec2.send(new DescribeSecurityGroupsCommand(asked)),
-      ec2.send(new DescribeKeyPairsCommand(asked)),
-      ec2.send(new DescribeInstancesCommand(asked)),
-      iam.send(new ListRolesCommand({})),
-      iam.send(new ListInstanceProfilesCommand({})),
-      s3.send(new ListBucketsCommand({})),
-    ]);
+    const [vpcs, subnets, acls, gateways, groups, keys, machines, roles, profiles, buckets] =
+      await Promise.all([
+        ec2.send(new DescribeVpcsCommand(asked)),
+        ec2.send(new DescribeSubnetsCommand(asked)),
+        ec2.send(new DescribeNetworkAclsCommand(asked)),
+        ec2.send(new DescribeInternetGatewaysCommand(asked)),
+        ec2.send(new DescribeSecurityGroupsCommand(asked)),
+        ec2.send(new DescribeKeyPairsCommand(asked)),
+        ec2.send(new DescribeInstancesCommand(asked)),
+        iam.send(new ListRolesCommand({})),
+        iam.send(new ListInstanceProfilesCommand({})),
+        s3.send(new ListBucketsCommand({})),
+      ]);
     const instances = (machines.Reservations ?? []).flatMap(({ Instances = [] }) => Instances);
     return {
       vpc: vpcs.Vpcs!.length,
