@@ -63,7 +63,7 @@ for (const story of stories) {
           resource.kind === 'FaultSchedule' && !clusters.has(`ClusterSpec/${resource.spec.clusterRef.name}`),
       );
     // Schedules alone are examples for the demo's cluster, or for one that has zones.
-    const others = ['manifests/six-nodes.yaml', 'manifests/examples/aws/zones.yaml'];
+    const others = ['manifests/six-nodes.yaml', 'manifests/examples/aws-zones/cluster.yaml'];
     const loaded = own.some(isAlone) ? await Promise.all(others.map((path) => load(path, live))) : [];
     const files = [...own, ...loaded];
     const store = new ResourceStore({
