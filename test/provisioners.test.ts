@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import net from 'node:net';
@@ -9,6 +9,7 @@ import { type Duplex, PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
+import type { ClientChannel } from 'ssh2';
 import t, { type Test } from 'tap';
 import { engineGateway } from '../controller/swarm/docker-gateways.ts';
 import { quantityBytes } from '../crds/quantity.ts';
@@ -23,10 +24,11 @@ import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts
 import { generateKeyPair, loadOrCreateKeyPair, pinOf } from '../provisioners/shared/keys.ts';
 import { LateStream } from '../provisioners/shared/late-stream.ts';
 import { parseMachineFacts, readMachineFacts } from '../provisioners/shared/node-facts.ts';
+import { RootRunner, rootRunnerCommand } from '../provisioners/shared/root-runner.ts';
 import { quoteWord, rootCommand } from '../provisioners/shared/shell-command.ts';
 import { SshNode } from '../provisioners/shared/ssh-node.ts';
 import { FakeEngine } from './support/fake-engine.ts';
-import { FakeSshd, type FakeSshdOptions } from './support/fake-sshd.ts';
+import { FakeSshd, type FakeSshdOptions, isRunner } from './support/fake-sshd.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -112,25 +114,132 @@ t.test('one who no longer waits for a slot does not get it', async (t) => {
   await slots.acquire('work', never);
 });
 
-t.test('a script gets its arguments and its input, and its end is a value', async (t) => {
+for (const hasPerl of [true, false]) {
+  const way = hasPerl ? 'by what is root already' : 'by a sudo of its own';
+
+  t.test(`a script gets its arguments and its input, and its end is a value, ${way}`, async (t) => {
+    const { server, node } = await sshd(t, { hasPerl });
+    const echo = await node.exec(
+      'printf "%s," "$@"; cat; echo oops >&2; exit 3',
+      ["a b'c", '$(x)', '', 'two\nlines'],
+      { stdin: 'in' },
+      never,
+    );
+    t.same(echo, { code: 3, signal: null, stdout: "a b'c,$(x),,two\nlines,in", stderr: 'oops\n' });
+    for (const [signal, number] of [
+      ['SIGKILL', 9],
+      ['SIGTERM', 15],
+    ] as const)
+      t.match(await node.exec(`kill -${number} $$`, [], {}, never), { code: null, signal });
+    const big = 'é€x'.repeat(500_000);
+    t.equal((await node.exec('cat', [], { stdin: big }, never)).stdout, big);
+    const small = big.slice(0, 9_000);
+    const both = await node.exec('x=$(cat); printf %s "$x" >&2; printf %s "$x"', [], { stdin: small }, never);
+    t.same([both.stdout === small, both.stderr === small], [true, true], 'each by itself');
+    const bytes = Uint8Array.from({ length: 100_000 }, (_, index) => (index * 7919) % 256);
+    const { stdout } = await node.exec('od -An -v -tu1', [], { stdin: bytes }, never);
+    t.same(Uint8Array.from(stdout.trim().split(/\s+/), Number), bytes, 'any bytes');
+    t.equal((await node.exec('cat', [], {}, never)).stdout, '', 'no input is an end, not a wait');
+    t.match(await node.exec('exec <&-; echo "$1"', ['deaf'], { stdin: big }, never), {
+      ...{ code: 0, stdout: 'deaf\n' },
+    });
+    t.equal(server.logins, 1, 'one connection for all');
+    t.equal(server.commands.filter((command) => /^sudo /.test(command)).length, hasPerl ? 1 : 9);
+    t.throws(() => node.exec('true', ['a\0b'], {}, never), TypeError);
+    t.throws(() => node.exec('true', ['x'.repeat(140_000)], {}, never), RangeError);
+  });
+
+  t.test(`a script ends when it has, and nobody holds its outputs any more, ${way}`, async (t) => {
+    const { node } = await sshd(t, { hasPerl });
+    const ends = async (script: string) => {
+      const startMs = Date.now();
+      const { code, stdout } = await node.exec(script, [], {}, never);
+      return { code, stdout, isLate: Date.now() - startMs > 900 };
+    };
+    const child = '(sleep 1; echo late)';
+    t.same(await ends(`${child} & echo soon`), { code: 0, stdout: 'soon\nlate\n', isLate: true });
+    t.same(await ends(`${child} >/dev/null 2>&1 & echo soon`), { code: 0, stdout: 'soon\n', isLate: false });
+    t.same(await ends('exec >&- 2>&-; sleep 1; exit 4'), { code: 4, stdout: '', isLate: true });
+  });
+
+  t.test(`a script finds nothing of what others did to their shells, ${way}`, async (t) => {
+    const { node } = await sshd(t, { hasPerl });
+    const look = 'pwd; umask; trap; ulimit -n; set -o; ls /proc/self/fd; echo "$#$X"';
+    const before = await node.exec(look, [], {}, never);
+    const hostile: readonly (readonly [script: string, end: object])[] = [
+      ['exit 7', { code: 7 }],
+      ['exec true', { code: 0 }],
+      ['set -eu; false; echo no', { code: 1, stdout: '' }],
+      ['cd /; umask 0; ulimit -n 20; export X=x; trap "" TERM HUP PIPE', { code: 0 }],
+      ['trap "echo end" EXIT; exit 2', { code: 2, stdout: 'end\n' }],
+      ['if', { code: 2 }],
+      ['kill 0', { code: null, signal: 'SIGTERM' }],
+      ['kill -PIPE $$', { code: null, signal: 'SIGPIPE' }],
+      ['for fd in 0 1 2 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done; exit 3', { code: 3 }],
+      // As the runner's own beginning and answers look.
+      [String.raw`printf '\0spark-failures\0\0\0\0\1x\0\0\0\0010'; exit 5`, { code: 5 }],
+      ['cat; cat >&2', { code: 0, stdout: 'in', stderr: '' }],
+    ];
+    for (const [script, end] of hostile) {
+      t.match(await node.exec(script, [], { stdin: 'in' }, never), end, script);
+      t.same(await node.exec(look, [], {}, never), before, `after ${script}`);
+    }
+  });
+
+  t.test(`an abort ends the waiting, and not the script, ${way}`, async (t) => {
+    const { server, node } = await sshd(t, { hasPerl });
+    const file = join(await folder(t), 'done');
+    const stop = new AbortController();
+    const script = 'echo begun >"$1.begun"; sleep 0.3; cat >"$1.new"; mv "$1.new" "$1"';
+    const waiting = node.exec(script, [file], { stdin: hasPerl ? 'whole' : '' }, stop.signal);
+    waiting.catch(() => {});
+    await until(() => existsSync(`${file}.begun`));
+    stop.abort(new Error('enough'));
+    await t.rejects(waiting, { message: 'enough' });
+    t.notOk(existsSync(file));
+    if (hasPerl) {
+      await until(() => existsSync(file));
+      t.equal(readFileSync(file, 'utf8'), 'whole');
+    } else t.pass('the fake server, unlike a real one, kills what its session ran');
+    const endless = new AbortController();
+    const printing = node.exec('echo $$ >"$1"; exec yes', [`${file}.pid`], {}, endless.signal);
+    printing.catch(() => {});
+    await until(() => existsSync(`${file}.pid`) && readFileSync(`${file}.pid`, 'utf8') !== '');
+    endless.abort(new Error('enough'));
+    await t.rejects(printing, { message: 'enough' });
+    const pid = Number(readFileSync(`${file}.pid`, 'utf8'));
+    await until(() => !existsSync(`/proc/${pid}/exe`));
+    t.pass('what goes on printing ends by that');
+    const already = await node.exec('touch "$1"', [`${file}.never`], {}, stop.signal).catch((error) => error);
+    t.match(already, { message: 'enough' });
+    t.equal((await node.exec('echo free', [], {}, never)).stdout, 'free\n');
+    t.notOk(existsSync(`${file}.never`), 'who has given up before begins nothing');
+    t.equal(server.logins, 1);
+  });
+}
+
+t.test('many scripts run at once, and those that hang hold up no others', async (t) => {
   const { server, node } = await sshd(t);
-  const echo = await node.exec(
-    'printf "%s," "$@"; cat; echo oops >&2; exit 3',
-    ["a b'c", '$(x)'],
-    { stdin: 'in' },
-    never,
+  const hung = new AbortController();
+  const hanging = Array.from({ length: 20 }, () => node.exec('sleep 20', [], {}, hung.signal));
+  for (const each of hanging) each.catch(() => {});
+  const unread = node.exec('sleep 20', [], { stdin: 'x'.repeat(5_000_000) }, hung.signal);
+  unread.catch(() => {});
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, (_, index) => node.exec('sleep 0.02; echo "$1"', [String(index)], {}, never)),
   );
-  t.same(echo, { code: 3, signal: null, stdout: "a b'c,$(x),in", stderr: 'oops\n' });
-  const killed = await node.exec('kill -9 $$', [], {}, never);
-  t.match(killed, { code: null, signal: 'SIGKILL' });
-  const big = 'x'.repeat(3_000_000);
-  t.equal((await node.exec('cat', [], { stdin: big }, never)).stdout, big);
-  t.match(server.commands[0], /^sudo -n sh -c /);
-  t.equal(server.logins, 1, 'one connection for all');
+  t.same(
+    answers.map(({ stdout }) => stdout.trim()),
+    Array.from({ length: 30 }, (_, index) => String(index)),
+  );
+  t.equal((await node.exec('echo healed', [], { lane: 'heal' }, never)).stdout, 'healed\n');
+  t.equal(server.mostSessions, 1);
+  hung.abort(new Error('enough'));
+  for (const each of [...hanging, unread]) await t.rejects(each, { message: 'enough' });
 });
 
-t.test('many scripts at once stay below the server limit of sessions', async (t) => {
-  const { server, node } = await sshd(t);
+t.test('scripts that have a session each stay below the server limit', async (t) => {
+  const { server, node } = await sshd(t, { hasPerl: false });
   const answers = await Promise.all(
     Array.from({ length: 30 }, (_, index) => node.exec('sleep 0.02; echo "$1"', [String(index)], {}, never)),
   );
@@ -139,10 +248,11 @@ t.test('many scripts at once stay below the server limit of sessions', async (t)
     Array.from({ length: 30 }, (_, index) => String(index)),
   );
   t.ok(server.mostSessions <= 7, `${server.mostSessions} sessions`);
+  t.equal(server.commands.filter(isRunner).length, 1, 'what cannot be is not tried again');
 });
 
 t.test('healing gets through when all other channels hang', async (t) => {
-  const { server, node } = await sshd(t);
+  const { server, node } = await sshd(t, { hasPerl: false });
   const hung = new AbortController();
   const hanging = Array.from({ length: 9 }, () => node.exec('sleep 60', [], {}, hung.signal));
   for (const each of hanging) each.catch(() => {});
@@ -153,6 +263,49 @@ t.test('healing gets through when all other channels hang', async (t) => {
   for (const each of hanging) await t.rejects(each, { message: 'enough' });
   const after = await node.exec('echo free', [], {}, never);
   t.equal(after.stdout, 'free\n', 'aborted scripts give their channels back');
+});
+
+t.test('what runs scripts dies with those that run, and comes again for the next one', async (t) => {
+  const { server, node } = await sshd(t);
+  const beside = node.exec('sleep 20', [], {}, never);
+  beside.catch(() => {});
+  const killing = await node.exec('kill -9 $PPID; sleep 20', [], {}, never).catch((error: unknown) => error);
+  t.ok(killing instanceof ExecError);
+  await t.rejects(beside, { code: 'EXEC_FAILED' });
+  t.equal((await node.exec('echo "$1"', ['again'], {}, never)).stdout, 'again\n');
+  t.same([server.logins, server.commands.filter(isRunner).length], [1, 2]);
+});
+
+t.test(
+  'what a login prints is no answer, and no list of processes has what is fed to a script',
+  async (t) => {
+    const { node } = await sshd(t, { chatter: 'Welcome!\n' });
+    t.equal((await node.exec('echo "$1"', ['hello'], {}, never)).stdout, 'hello\n');
+    const look = 'read -r secret; grep -al "$secret" /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null';
+    t.match(await node.exec(look, [], { stdin: `hush-${process.pid}\n` }, never), { stdout: '' });
+  },
+);
+
+t.test('a request that is cut off does not run', async (t) => {
+  const made = join(await folder(t), 'made');
+  for (const isCut of [true, false]) {
+    const child = spawn('/bin/sh', ['-c', rootRunnerCommand('root')], { stdio: 'pipe' });
+    const channel = Object.assign(new PassThrough({ emitClose: false }), { stderr: child.stderr });
+    child.stdout.on('data', (chunk: Buffer) => channel.push(chunk));
+    child.on('close', (code) => channel.emit('close', code));
+    channel.write = (bytes: Buffer) => {
+      if (isCut) child.stdin.end(bytes.subarray(0, -1));
+      return isCut || child.stdin.write(bytes);
+    };
+    const runner = new RootRunner(channel as unknown as ClientChannel, () => undefined);
+    t.ok(await runner.begun);
+    const answer = runner.run(['touch "$1"', made], 'x'.repeat(200_000), never);
+    if (isCut) await t.rejects(answer, { message: /has ended/ });
+    else t.match(await answer, { code: 0 });
+    t.equal(existsSync(made), !isCut);
+    child.stdin.end();
+    await runner.ended;
+  }
 });
 
 t.test('a host with another key than the pinned one is refused before anything is sent', async (t) => {
@@ -174,24 +327,31 @@ t.test('a node that cannot be reached is an ExecError that names the cause', asy
   t.match(error, { code: 'EXEC_FAILED', cause: { code: 'ECONNREFUSED' } });
 });
 
-t.test('a lost connection fails what was under way, and the next use makes a new one', async (t) => {
-  const { server, node } = await sshd(t);
-  const under = Promise.allSettled([
-    node.exec('sleep 60', [], {}, never),
-    node.exec('sleep 60', [], { lane: 'heal' }, never),
-  ]);
-  await until(() => server.sessions === 2);
-  server.drop();
-  for (const outcome of await under)
-    t.ok(outcome.status === 'rejected' && outcome.reason instanceof ExecError);
-  t.equal((await node.exec('echo back', [], {}, never)).stdout, 'back\n');
-  t.equal(server.logins, 2);
-});
+for (const hasPerl of [true, false])
+  t.test(
+    `a lost connection fails what was under way, and the next use makes a new one${hasPerl ? '' : ', without Perl'}`,
+    async (t) => {
+      const { server, node } = await sshd(t, { hasPerl });
+      const path = await folder(t);
+      const begun = ['a', 'b'].map((name) => join(path, name));
+      const script = 'touch "$1"; sleep 20';
+      const under = Promise.allSettled([
+        node.exec(script, [begun[0]!], {}, never),
+        node.exec(script, [begun[1]!], { lane: 'heal' }, never),
+      ]);
+      await until(() => begun.every((file) => existsSync(file)));
+      server.drop();
+      for (const outcome of await under)
+        t.ok(outcome.status === 'rejected' && outcome.reason instanceof ExecError);
+      t.equal((await node.exec('echo back', [], {}, never)).stdout, 'back\n');
+      t.equal(server.logins, 2);
+    },
+  );
 
 t.test('a frozen peer is noticed in seconds', async (t) => {
   const { server, node } = await sshd(t);
   await node.connect(never);
-  const under = node.exec('sleep 60', [], {}, never);
+  const under = node.exec('sleep 20', [], {}, never);
   await until(() => server.commands.length === 1); // a session alone may still be without its command
   server.freeze();
   const error = await under.catch((caught: unknown) => caught);

@@ -5,6 +5,7 @@ import type { DialTarget, ExecOptions, ExecResult, NodeHandle } from '../contrac
 import { ExecError } from '../contract.ts';
 import { ChannelSlots, type Lane } from './channel-slots.ts';
 import { LateStream } from './late-stream.ts';
+import { RootRunner, rootRunnerCommand } from './root-runner.ts';
 import { elevation, quoteWord, rootCommand } from './shell-command.ts';
 import { untilAborted } from './until-aborted.ts';
 
@@ -45,7 +46,13 @@ const engineSocket = '/var/run/docker.sock';
 const keepalive = { keepaliveInterval: 2000, keepaliveCountMax: 2 };
 const greet = `printf '%s\\n' "\${SSH_CONNECTION-}"; test -w ${engineSocket} && echo engine; true`;
 
-/** One machine over one persistent ssh connection, made on first use and made anew after a loss. */
+/** A machine that is slower to begin is asked in the ordinary way, and then as slow as it is. */
+const beginMs = 10_000;
+
+/**
+ * One machine over one persistent ssh connection, made on first use and made anew after a loss. Scripts go through one runner
+ * that is root already; where none can begin, each is a session and a sudo of its own, for as long as the connection lives.
+ */
 export class SshNode implements NodeHandle {
   readonly name: string;
   readonly address: string;
@@ -53,6 +60,7 @@ export class SshNode implements NodeHandle {
   readonly #slots = new ChannelSlots();
   #client: Promise<Client> | undefined;
   #greeting: Promise<Greeting> | undefined;
+  #runner: Promise<RootRunner | undefined> | undefined;
   #lost: Error | undefined;
   #closed = false;
 
@@ -69,7 +77,12 @@ export class SshNode implements NodeHandle {
     options: ExecOptions,
     signal: AbortSignal,
   ): Promise<ExecResult> {
-    return this.#run(rootCommand(this.#target.user, script, args), options, signal);
+    const command = rootCommand(this.#target.user, script, args);
+    return this.#wrap('exec', signal, async () => {
+      const runner = await untilAborted(this.#rootRunner(), signal);
+      if (!runner) return this.#run(command, options, signal);
+      return runner.run([script, ...args], options.stdin ?? '', signal);
+    });
   }
 
   async dial(target: DialTarget, signal: AbortSignal): Promise<Duplex> {
@@ -96,13 +109,36 @@ export class SshNode implements NodeHandle {
     );
   }
 
+  #rootRunner(): Promise<RootRunner | undefined> {
+    if (this.#runner) return this.#runner;
+    const beginning = this.#beginRunner();
+    const forget = () => {
+      if (this.#runner === beginning) this.#runner = undefined;
+    };
+    beginning.then((runner) => runner?.ended.then(forget), forget);
+    this.#runner = beginning;
+    return beginning;
+  }
+
+  /** Resolves with undefined where there is no Perl, or sudo refuses: the script itself is then told why. */
+  async #beginRunner(): Promise<RootRunner | undefined> {
+    const channel = await this.#session(rootRunnerCommand(this.#target.user), 'heal', unlimited());
+    const runner = new RootRunner(channel, () => this.#lost);
+    const limit = AbortSignal.timeout(beginMs);
+    const hasBegun = untilAborted(runner.begun, limit).catch((error: unknown) => {
+      if (!limit.aborted) throw error;
+      runner.close();
+      return false;
+    });
+    return (await hasBegun) ? runner : undefined;
+  }
+
+  /** A command of a session of its own. */
   async #run(command: string, options: ExecOptions, signal: AbortSignal): Promise<ExecResult> {
-    return this.#wrap('exec', signal, async () => {
-      const channel = await this.#session(command, options.lane ?? 'work', signal);
-      return untilAborted(this.#collect(channel, options.stdin), signal).catch((error: unknown) => {
-        channel.close();
-        throw error;
-      });
+    const channel = await this.#session(command, options.lane ?? 'work', signal);
+    return untilAborted(this.#collect(channel, options.stdin), signal).catch((error: unknown) => {
+      channel.close();
+      throw error;
     });
   }
 
@@ -170,7 +206,8 @@ export class SshNode implements NodeHandle {
   }
 
   #greet(signal: AbortSignal): Promise<Greeting> {
-    this.#greeting ??= this.#run(greet, {}, new AbortController().signal).then(({ stdout }) => {
+    const asked = unlimited();
+    this.#greeting ??= this.#wrap('exec', asked, () => this.#run(greet, {}, asked)).then(({ stdout }) => {
       const [connection = '', engine] = stdout.split('\n');
       return { clientAddress: connection.split(' ')[0] ?? '', mayUseEngine: engine === 'engine' };
     });
@@ -199,6 +236,7 @@ export class SshNode implements NodeHandle {
     if (this.#client !== client) return;
     this.#client = undefined;
     this.#greeting = undefined;
+    this.#runner = undefined;
     this.#lost ??= reason;
   }
 
@@ -318,6 +356,9 @@ const discard = (channel: ClientChannel): void => {
   channel.stderr.resume();
   channel.close();
 };
+
+/** Of what several wait for: each gives up by itself. */
+const unlimited = (): AbortSignal => new AbortController().signal;
 
 const isLoopback = (address: string): boolean =>
   address === '::1' || address.startsWith('127.') || address === '';

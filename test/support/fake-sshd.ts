@@ -13,6 +13,10 @@ export interface FakeSshdOptions {
   readonly engineSocket?: string;
   /** Who may log in; somebody of its own by default. */
   readonly clientKey?: KeyPair;
+  /** Is there what runs scripts as root for as long as the connection lives? Not where commands are answered. */
+  readonly hasPerl?: boolean;
+  /** What its login shell prints before anything else. */
+  readonly chatter?: string;
   /** What commands print, or complain of, instead of running in a shell. */
   readonly answer?: (command: string) => Promise<string | { readonly complaint: string }>;
 }
@@ -117,10 +121,12 @@ export class FakeSshd {
       join(channel, net.connect(this.#options.engineSocket ?? ''));
       return;
     }
-    const { clientAddress = '192.0.2.7', mayUseEngine = false, answer } = this.#options;
-    if (answer && !command.includes('SSH_CONNECTION')) {
+    const { clientAddress = '192.0.2.7', mayUseEngine = false, answer, chatter = '' } = this.#options;
+    const { hasPerl = answer === undefined } = this.#options;
+    const said = isRunner(command) && !hasPerl ? noPerl : answer;
+    if (said && !command.includes('SSH_CONNECTION')) {
       channel.on('error', () => {}).resume();
-      void answer(command).then((said) => {
+      void said(command).then((said) => {
         if (typeof said === 'string') channel.write(said);
         else channel.stderr.write(said.complaint);
         channel.exit(typeof said === 'string' ? 0 : 1);
@@ -131,6 +137,7 @@ export class FakeSshd {
     const local = command
       .replace(/^sudo -n /, 'exec ')
       .replaceAll('/var/run/docker.sock', mayUseEngine ? '/tmp' : '/nowhere');
+    if (chatter !== '') channel.write(chatter);
     const env = { PATH: process.env.PATH, SSH_CONNECTION: `${clientAddress} 50000 10.98.0.11 22` };
     const child = spawn('/bin/sh', ['-c', local], { env, detached: true });
     this.#children.add(child);
@@ -148,6 +155,11 @@ export class FakeSshd {
     });
   }
 }
+
+/** Whether a command is what runs scripts as root for as long as the connection lives. */
+export const isRunner = (command: string): boolean => command.startsWith('sudo -n perl ');
+
+const noPerl = () => Promise.resolve({ complaint: 'sudo: perl: command not found\n' });
 
 /** With its own children, which would keep its pipes open. */
 const killGroup = (child: ChildProcess): void => {
