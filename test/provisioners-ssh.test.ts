@@ -1,5 +1,6 @@
+import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
@@ -9,6 +10,7 @@ import { fingerprintOf, generateKeyPair, pinOf } from '../provisioners/shared/ke
 import { offeredHostKey, SshNode } from '../provisioners/shared/ssh-node.ts';
 import { sshConfigSchema } from '../provisioners/ssh/config.ts';
 import { type HostFacts, parseHostFacts, whyNotAdopted } from '../provisioners/ssh/host-facts.ts';
+import { completeAdoption, keepAdoption, noteComing } from '../provisioners/ssh/host-scripts.ts';
 import { sshProvisioner } from '../provisioners/ssh/provisioner.ts';
 import { eventually } from './support/controller-process.ts';
 import { FakeSshd } from './support/fake-sshd.ts';
@@ -203,6 +205,42 @@ t.test('no machine is worked on whose key is not known, or not the one that was 
   await t.rejects(bind({}).create({ ...spec, name: 'node9' }, signal), ProvisionError);
 });
 
+t.test('what is about to come, and is not there, is added to what came before', async (t) => {
+  const dir = t.testdir({ bin: {}, root: {} });
+  const query = '#!/bin/sh\n[ "$4" != runc ] && [ "$4" != tini ] || printf "install ok installed"\n';
+  await writeFile(join(dir, 'bin', 'dpkg-query'), query, { mode: 0o755 });
+  const file = join(dir, 'root', 'adoption.json');
+  const run = async (script: string, input: string) => {
+    const env = { PATH: `${join(dir, 'bin')}:${process.env.PATH}` };
+    const there = script.replaceAll('/var/lib/spark-failures', join(dir, 'root'));
+    const child = spawn('/bin/sh', ['-c', there], { env, stdio: ['pipe', 'ignore', 'ignore'] });
+    child.stdin.end(input);
+    const [code] = await once(child, 'close');
+    return code;
+  };
+  const note = { cluster: 'six', node: 'tini', incarnation: 'i', settingsHash: 'h', complete: false };
+  const cases: readonly (readonly [before: string[], archives: string[], after: string[]])[] = [
+    [[], [], []],
+    [[], ['docker.io_26.1.5+dfsg1-9_amd64.deb'], ['docker.io']],
+    [
+      ['runc'],
+      ['libstdc++6_14_amd64.deb', 'runc_1%3a1_amd64.deb', 'tini_0.19.0_all.deb'],
+      ['libstdc++6', 'runc'],
+    ],
+    [['a', 'b'], [], ['a', 'b']],
+  ];
+  for (const [installed, archives, after] of cases) {
+    t.equal(await run(keepAdoption, JSON.stringify({ ...note, installed })), 0);
+    const paths = archives.map((name) => `/var/cache/apt/archives/${name}\n`).join('');
+    t.equal(await run(noteComing, paths), 0);
+    t.same(JSON.parse(await readFile(file, 'utf8')), { ...note, installed: after });
+    t.equal(await run(completeAdoption, ''), 0);
+    t.same(JSON.parse(await readFile(file, 'utf8')), { ...note, installed: after, complete: true });
+  }
+  await rm(join(dir, 'root'), { recursive: true });
+  t.not(await run(noteComing, 'docker.io_1_amd64.deb\n'), 0, 'where nothing can be noted nothing may come');
+});
+
 /** What a machine without an engine answers to the scripts of an adoption; `install` may do otherwise. */
 const bare = (name: string, install: () => Promise<string | { readonly complaint: string }>) => {
   let note = '';
@@ -213,8 +251,7 @@ const bare = (name: string, install: () => Promise<string | { readonly complaint
         ...['machine a1', 'address 10.98.0.11', 'systemd yes', 'overlay yes', 'vxlan yes', 'disk 19531250'],
         ...(note === '' ? [] : [note]),
       ].join('\n');
-    if (command.includes('apt-get -s install')) return 'docker.io\n';
-    if (command.includes('apt-mark hold')) return install();
+    if (command.includes('set-selections')) return install();
     if (command.includes('adoption.json'))
       note = `adoption {"cluster":"many","node":"${name}","incarnation":"i","settingsHash":"h","installed":["docker.io"],"complete":false}`;
     return '';

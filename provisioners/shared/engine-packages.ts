@@ -63,25 +63,17 @@ while_locked dpkg --configure -a`;
 /** Where apt is told to look besides. */
 export const sources = '/etc/apt/sources.list.d/spark-failures.sources';
 
-/** Of the packages that are asked for ($1..., one perhaps as NAME=VERSION) those that this release has. */
-const choose = `
-for name; do
-  # Not every release has it.
-  if [ "$name" = docker-cli ] && ! apt-cache show docker-cli >/dev/null 2>&1; then continue; fi
-  wanted="\${wanted-} $name"
-done`;
-
 /**
- * Prints the packages that would be new on the machine if those were installed ($1...), what they depend on included; apt is
- * told by standard input where else to look. That is asked alone first: what is wrong with it is an error, and what is wrong
- * with another list of the machine's is not. Nothing is left of it where this fails.
+ * Reads the lists of packages; apt is told by standard input where else to look. That is asked alone first: what is wrong with
+ * it is an error, and what is wrong with another list of the machine's is not. Of the packages that are asked for ($1...) a
+ * version must be there that one is to have. Nothing is left where this fails.
  */
-export const foreseePackages = `${apt}
+export const readPackageLists = `${apt}
 trap '[ $? = 0 ] || rm -f ${sources}' EXIT
 cat >${sources}
 if [ ! -s ${sources} ]; then
   rm ${sources}
-elif ! packages -o Dir::Etc::SourceList=${sources} -o Dir::Etc::SourceParts=/dev/null -o APT::Get::List-Cleanup=false \
+elif ! packages -o Dir::Etc::SourceList=${sources} -o Dir::Etc::SourceParts=/dev/null -o APT::Get::List-Cleanup=false \\
   -o APT::Update::Error-Mode=any -o Acquire::Retries=0 -o Acquire::http::Timeout=15 update; then
   echo 'mend engine.repository in the manifest, its key or its server' >&2
   exit 1
@@ -93,18 +85,32 @@ for name; do
   case " $versions " in *" \${name#*=} "*) continue ;; esac
   echo "choose another engine.version in the manifest: of \${name%%=*} there is \${versions:-none}, and no \${name#*=}" >&2
   exit 1
-done
-${choose}
-coming=$(apt-get -s install --no-install-recommends $wanted)
-printf '%s\\n' "$coming" | sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p'`;
-
-/** Installs packages ($1...). An engine that came so is held at its version. */
-export const installPackages = `${apt}
-${choose}
-packages install --no-install-recommends $wanted
-for name; do
-  case $name in docker*) apt-mark hold "\${name%%=*}" >/dev/null 2>&1 || true ;; esac
 done`;
+
+/**
+ * Installs packages ($1...), those of them that this release has. Standard input may be a script: it gets the archives of all
+ * that is about to come, one a line, before any of them is unpacked, and nothing comes when it fails. An engine that came so
+ * is held at its version. Apt takes about a second of processor time to read its lists, whatever it is asked: only once.
+ */
+export const installPackages = `${apt}
+hook=/run/spark-failures-hook
+trap 'rm -f $hook' EXIT
+cat >$hook
+is_known() {
+  /usr/lib/apt/apt-helper cat-file /var/lib/apt/lists/*_Packages* 2>/dev/null | grep -qx "Package: $1"
+}
+for name; do
+  # Not every release has it.
+  [ "$name" != docker-cli ] || is_known docker-cli || continue
+  wanted="\${wanted-} $name"
+done
+[ -n "\${wanted-}" ] || exit 0
+set --
+[ ! -s $hook ] || set -- -o DPkg::Pre-Install-Pkgs::="sh $hook"
+packages "$@" install --no-install-recommends $wanted
+for name in $wanted; do
+  case $name in docker*) echo "\${name%%=*} hold" ;; esac
+done | dpkg --set-selections`;
 
 /** Resolves when the engine says that it is up, and lets it come with the machine. */
 export const startEngine = `

@@ -3,14 +3,35 @@ import { adoptionFile, clusterLabel } from './labels.ts';
 
 const root = '/var/lib/spark-failures';
 
-/** Keeps what the machine is to know of its adoption, from standard input; whole or not at all. */
+/** Takes the place of what the machine knows of its adoption: as a whole, and on the disk. */
+const replace = `
+sync ${adoptionFile}.new
+mv ${adoptionFile}.new ${adoptionFile}
+sync ${root}`;
+
+/** Keeps what the machine is to know of its adoption, from standard input. */
 export const keepAdoption = `
 set -eu
 umask 077
 mkdir -p ${root}
-cat >${adoptionFile}.new
-sync ${adoptionFile}.new
-mv ${adoptionFile}.new ${adoptionFile}`;
+cat >${adoptionFile}.new${replace}`;
+
+/** Adds what is about to come, and is not there, to what was installed; apt names the archives on standard input. */
+export const noteComing = `
+set -eu
+umask 077
+coming=
+while read -r archive; do
+  name=\${archive##*/} name=\${name%%_*}
+  dpkg-query -W -f '\${Status}' "$name" 2>/dev/null | grep -q ' installed$' || coming="$coming\\"$name\\","
+done
+sed "s/\\"installed\\":\\[/&$coming/; s/,]/]/" ${adoptionFile} >${adoptionFile}.new${replace}`;
+
+/** All of it came, and the engine ran. */
+export const completeAdoption = `
+set -eu
+umask 077
+sed 's/"complete":false/"complete":true/' ${adoptionFile} >${adoptionFile}.new${replace}`;
 
 /** A line for each image that came, by name, with what that name stood for before, or \`-\`. */
 const imagesFile = `${root}/images`;

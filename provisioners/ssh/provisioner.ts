@@ -7,8 +7,8 @@ import { ExecError, messageOf, ProvisionError } from '../contract.ts';
 import {
   askedOfApt,
   enginePackages,
-  foreseePackages,
   installPackages,
+  readPackageLists,
   startEngine,
   tools,
 } from '../shared/engine-packages.ts';
@@ -28,7 +28,7 @@ import { untilAborted } from '../shared/until-aborted.ts';
 import type { SshConfig } from './config.ts';
 import { type HostFacts, readHostFacts, whyNotAdopted } from './host-facts.ts';
 import { type HostRecord, HostRecords } from './host-records.ts';
-import { keepAdoption, noteImages, release } from './host-scripts.ts';
+import { completeAdoption, keepAdoption, noteComing, noteImages, release } from './host-scripts.ts';
 import type { Adoption } from './labels.ts';
 
 /** Machines that are worked on at the same time. */
@@ -144,40 +144,36 @@ class SshProvisioner implements Provisioner {
     }
   }
 
-  /** What came with us is kept on the machine before it comes, so that it goes again whenever this is cut off. */
+  /** What comes with us is noted on the machine before it comes, so that it goes again whenever this is cut off. */
   async #install(
     node: NodeHandle,
     { adoption: before, engine, packages, hasBridge }: HostFacts,
     settingsHash: string,
     signal: AbortSignal,
-  ): Promise<Adoption> {
+  ): Promise<Pick<Adoption, 'incarnation' | 'settingsHash'>> {
     const { package: enginePackage, repository = '' } = this.#config.engine;
     const engineIsOurs = engine === null || before?.installed.includes(enginePackage);
     const wanted = [...(engineIsOurs ? enginePackages[enginePackage] : []), ...tools];
     const lacking = wanted.filter((name) => !packages.includes(name));
     const asked = askedOfApt(this.#config.engine, lacking);
-    const foreseen =
-      asked.length > 0
-        ? await runOnNode(node, 'reading the lists of packages', foreseePackages, asked, signal, repository)
-        : '';
-    const coming = foreseen.split('\n').filter((name) => name !== '');
+    const run = (doing: string, script: string, args: readonly string[] = [], stdin = '') =>
+      runOnNode(node, doing, script, args, signal, stdin);
+    if (asked.length > 0) await run('reading the lists of packages', readPackageLists, asked, repository);
     const adoption: Adoption = {
       ...{ cluster: this.#context.cluster, node: node.name, settingsHash },
       incarnation: before?.incarnation ?? randomUUID(),
-      installed: [...new Set([...(before?.installed ?? []), ...coming])],
+      installed: [...new Set(before?.installed)],
       bridgeIsOurs: before ? (before.bridgeIsOurs ?? false) : !hasBridge,
       complete: false,
     };
-    const keep = (kept: Adoption) =>
-      runOnNode(node, 'noting the adoption', keepAdoption, [], signal, JSON.stringify(kept));
-    await keep(adoption);
+    await run('noting the adoption', keepAdoption, [], JSON.stringify(adoption));
     if (!before) this.#context.progress(`adopted ${node.name} at ${node.address}`);
-    if (coming.length > 0) {
+    if (asked.length > 0) {
       this.#context.progress(`installing on ${node.name}: ${lacking.join(' ')}`);
-      await runOnNode(node, `installing ${asked.join(' ')}`, installPackages, asked, signal);
+      await run(`installing ${asked.join(' ')}`, installPackages, asked, noteComing);
     }
-    await runOnNode(node, 'starting the engine', startEngine, [], signal);
-    await keep({ ...adoption, complete: true });
+    await run('starting the engine', startEngine);
+    await run('noting the adoption', completeAdoption);
     return adoption;
   }
 
