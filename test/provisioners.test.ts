@@ -164,8 +164,10 @@ for (const hasPerl of [true, false]) {
 
   t.test(`a script finds nothing of what others did to their shells, ${way}`, async (t) => {
     const { node } = await sshd(t, { hasPerl });
-    const look = 'pwd; umask; trap; ulimit -n; set -o; ls /proc/self/fd; echo "$#$X"';
+    const look =
+      'pwd; umask; trap; ulimit -n; set -o; ls /proc/self/fd; echo "$#$X"; grep SigIgn /proc/self/status';
     const before = await node.exec(look, [], {}, never);
+    t.match(before.stdout, /SigIgn:\t0{16}\n/, 'nothing that we ignore is ignored by it');
     const hostile: readonly (readonly [script: string, end: object])[] = [
       ['exit 7', { code: 7 }],
       ['exec true', { code: 0 }],
