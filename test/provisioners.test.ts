@@ -118,7 +118,7 @@ for (const hasPerl of [true, false]) {
   const way = hasPerl ? 'by what is root already' : 'by a sudo of its own';
 
   t.test(`a script gets its arguments and its input, and its end is a value, ${way}`, async (t) => {
-    const { server, node } = await sshd(t, { hasPerl });
+    const { server, node } = await sshd(t, hasPerl ? {} : { perl: 'missing' });
     const echo = await node.exec(
       'printf "%s," "$@"; cat; echo oops >&2; exit 3',
       ["a b'c", '$(x)', '', 'two\nlines'],
@@ -150,7 +150,7 @@ for (const hasPerl of [true, false]) {
   });
 
   t.test(`a script ends when it has, and nobody holds its outputs any more, ${way}`, async (t) => {
-    const { node } = await sshd(t, { hasPerl });
+    const { node } = await sshd(t, hasPerl ? {} : { perl: 'missing' });
     const ends = async (script: string) => {
       const startMs = Date.now();
       const { code, stdout } = await node.exec(script, [], {}, never);
@@ -163,7 +163,7 @@ for (const hasPerl of [true, false]) {
   });
 
   t.test(`a script finds nothing of what others did to their shells, ${way}`, async (t) => {
-    const { node } = await sshd(t, { hasPerl });
+    const { node } = await sshd(t, hasPerl ? {} : { perl: 'missing' });
     const look =
       'pwd; umask; trap; ulimit -n; set -o; ls /proc/self/fd; echo "$#$X"; grep SigIgn /proc/self/status';
     const before = await node.exec(look, [], {}, never);
@@ -189,7 +189,7 @@ for (const hasPerl of [true, false]) {
   });
 
   t.test(`an abort ends the waiting, and not the script, ${way}`, async (t) => {
-    const { server, node } = await sshd(t, { hasPerl });
+    const { server, node } = await sshd(t, hasPerl ? {} : { perl: 'missing' });
     const file = join(await folder(t), 'done');
     const stop = new AbortController();
     const script = 'echo begun >"$1.begun"; sleep 0.3; cat >"$1.new"; mv "$1.new" "$1"';
@@ -241,7 +241,7 @@ t.test('many scripts run at once, and those that hang hold up no others', async 
 });
 
 t.test('scripts that have a session each stay below the server limit', async (t) => {
-  const { server, node } = await sshd(t, { hasPerl: false });
+  const { server, node } = await sshd(t, { perl: 'missing' });
   const answers = await Promise.all(
     Array.from({ length: 30 }, (_, index) => node.exec('sleep 0.02; echo "$1"', [String(index)], {}, never)),
   );
@@ -254,7 +254,7 @@ t.test('scripts that have a session each stay below the server limit', async (t)
 });
 
 t.test('healing gets through when all other channels hang', async (t) => {
-  const { server, node } = await sshd(t, { hasPerl: false });
+  const { server, node } = await sshd(t, { perl: 'missing' });
   const hung = new AbortController();
   const hanging = Array.from({ length: 9 }, () => node.exec('sleep 60', [], {}, hung.signal));
   for (const each of hanging) each.catch(() => {});
@@ -265,6 +265,15 @@ t.test('healing gets through when all other channels hang', async (t) => {
   for (const each of hanging) await t.rejects(each, { message: 'enough' });
   const after = await node.exec('echo free', [], {}, never);
   t.equal(after.stdout, 'free\n', 'aborted scripts give their channels back');
+});
+
+t.test('where what runs scripts as root does not come to begin, they run without it', async (t) => {
+  const { server } = await sshd(t, { perl: 'hanging' });
+  const node = new SshNode({ ...server.target(), readyTimeoutMs: 500 });
+  t.teardown(() => node.close());
+  t.equal((await node.exec('echo slow', [], {}, never)).stdout, 'slow\n');
+  t.equal((await node.exec('echo quick', [], {}, never)).stdout, 'quick\n');
+  t.same([server.logins, server.commands.filter(isRunner).length], [1, 1]);
 });
 
 t.test('what runs scripts dies with those that run, and comes again for the next one', async (t) => {
@@ -333,7 +342,7 @@ for (const hasPerl of [true, false])
   t.test(
     `a lost connection fails what was under way, and the next use makes a new one${hasPerl ? '' : ', without Perl'}`,
     async (t) => {
-      const { server, node } = await sshd(t, { hasPerl });
+      const { server, node } = await sshd(t, hasPerl ? {} : { perl: 'missing' });
       const path = await folder(t);
       const begun = ['a', 'b'].map((name) => join(path, name));
       const script = 'touch "$1"; sleep 20';

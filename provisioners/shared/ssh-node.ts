@@ -19,7 +19,7 @@ export type SshDoor = SshIdentity & {
   readonly user: string;
   /** The raw public host key; anything else is refused. */
   readonly hostKey: Buffer;
-  /** How long a login may take; default 10 s. */
+  /** How long a login may take, and what runs scripts there to begin; default 10 s. */
   readonly readyTimeoutMs?: number;
 };
 
@@ -45,9 +45,6 @@ const engineSocket = '/var/run/docker.sock';
 /** A frozen peer is noticed after two unanswered questions, about five seconds. */
 const keepalive = { keepaliveInterval: 2000, keepaliveCountMax: 2 };
 const greet = `printf '%s\\n' "\${SSH_CONNECTION-}"; test -w ${engineSocket} && echo engine; true`;
-
-/** A machine that is slower to begin is asked in the ordinary way, and then as slow as it is. */
-const beginMs = 10_000;
 
 /**
  * One machine over one persistent ssh connection, made on first use and made anew after a loss. Scripts go through one runner
@@ -120,11 +117,11 @@ export class SshNode implements NodeHandle {
     return beginning;
   }
 
-  /** Resolves with undefined where there is no Perl, or sudo refuses: the script itself is then told why. */
+  /** Resolves with undefined where there is no Perl, where sudo refuses (then a script is told why), or where it takes too long. */
   async #beginRunner(): Promise<RootRunner | undefined> {
     const channel = await this.#session(rootRunnerCommand(this.#target.user), 'heal', unlimited());
     const runner = new RootRunner(channel, () => this.#lost);
-    const limit = AbortSignal.timeout(beginMs);
+    const limit = AbortSignal.timeout(this.#target.readyTimeoutMs ?? loginMs);
     const hasBegun = untilAborted(runner.begun, limit).catch((error: unknown) => {
       if (!limit.aborted) throw error;
       runner.close();

@@ -13,8 +13,8 @@ export interface FakeSshdOptions {
   readonly engineSocket?: string;
   /** Who may log in; somebody of its own by default. */
   readonly clientKey?: KeyPair;
-  /** Is there what runs scripts as root for as long as the connection lives? Not where commands are answered. */
-  readonly hasPerl?: boolean;
+  /** What is wrong with what would run scripts as root for as long as the connection lives; where commands are answered it is missing. */
+  readonly perl?: 'missing' | 'hanging';
   /** What its login shell prints before anything else. */
   readonly chatter?: string;
   /** What commands print, or complain of, instead of running in a shell. */
@@ -122,8 +122,8 @@ export class FakeSshd {
       return;
     }
     const { clientAddress = '192.0.2.7', mayUseEngine = false, answer, chatter = '' } = this.#options;
-    const { hasPerl = answer === undefined } = this.#options;
-    const said = isRunner(command) && !hasPerl ? noPerl : answer;
+    const { perl = answer && 'missing' } = this.#options;
+    const said = perl && isRunner(command) ? withoutPerl[perl] : answer;
     if (said && !command.includes('SSH_CONNECTION')) {
       channel.on('error', () => {}).resume();
       void said(command).then((said) => {
@@ -159,7 +159,10 @@ export class FakeSshd {
 /** Whether a command is what runs scripts as root for as long as the connection lives. */
 export const isRunner = (command: string): boolean => command.startsWith('sudo -n perl ');
 
-const noPerl = () => Promise.resolve({ complaint: 'sudo: perl: command not found\n' });
+const withoutPerl = {
+  missing: () => Promise.resolve({ complaint: 'sudo: perl: command not found\n' }),
+  hanging: () => new Promise<never>(() => {}),
+};
 
 /** With its own children, which would keep its pipes open. */
 const killGroup = (child: ChildProcess): void => {
