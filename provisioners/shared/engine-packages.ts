@@ -90,7 +90,7 @@ done`;
 /**
  * Installs packages ($1...), those of them that this release has. Standard input may be a script: it gets the archives of all
  * that is about to come, one a line, before any of them is unpacked, and nothing comes when it fails. An engine that came so
- * is held at its version. Apt takes about a second of processor time to read its lists, whatever it is asked: only once.
+ * is held at its version. Apt is asked once: it may take a second of processor time to read its lists, whatever it is asked.
  */
 export const installPackages = `${apt}
 hook=/run/spark-failures-hook
