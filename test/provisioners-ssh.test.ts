@@ -230,6 +230,7 @@ t.test('what is about to come, and is not there, is added to what came before', 
     [['a', 'b'], [], ['a', 'b']],
   ];
   for (const [installed, archives, after] of cases) {
+    await rm(file, { force: true });
     t.equal(await run(keepAdoption, JSON.stringify({ ...note, installed })), 0);
     const paths = archives.map((name) => `/var/cache/apt/archives/${name}\n`).join('');
     t.equal(await run(noteComing, paths), 0);
@@ -237,6 +238,12 @@ t.test('what is about to come, and is not there, is added to what came before', 
     t.equal(await run(completeAdoption, ''), 0);
     t.same(JSON.parse(await readFile(file, 'utf8')), { ...note, installed: after, complete: true });
   }
+  t.equal(await run(keepAdoption, JSON.stringify({ ...note, node: 'again', installed: [] })), 0);
+  t.same(
+    JSON.parse(await readFile(file, 'utf8')),
+    { ...note, node: 'again', installed: ['a', 'b'] },
+    'who adopts it again may have looked before all of it was noted',
+  );
   await rm(join(dir, 'root'), { recursive: true });
   t.not(await run(noteComing, 'docker.io_1_amd64.deb\n'), 0, 'where nothing can be noted nothing may come');
 });

@@ -3,35 +3,40 @@ import { adoptionFile, clusterLabel } from './labels.ts';
 
 const root = '/var/lib/spark-failures';
 
-/** Takes the place of what the machine knows of its adoption: as a whole, and on the disk. */
-const replace = `
+/**
+ * Puts what `edit` prints in the place of what the machine knows of its adoption: as a whole, and on the disk. One edit at a
+ * time: apt may still be at work for an operator that was killed.
+ */
+const rewriteAdoption = (edit: string): string => `
+set -eu
+umask 077
+mkdir -p ${root}
+exec 7<${root}
+flock 7
+{
+${edit}
+} >${adoptionFile}.new
 sync ${adoptionFile}.new
 mv ${adoptionFile}.new ${adoptionFile}
 sync ${root}`;
 
-/** Keeps what the machine is to know of its adoption, from standard input. */
-export const keepAdoption = `
-set -eu
-umask 077
-mkdir -p ${root}
-cat >${adoptionFile}.new${replace}`;
+/** Keeps what the machine is to know of its adoption, from standard input; what it noted as installed is added to an empty list. */
+export const keepAdoption = rewriteAdoption(`
+noted=$(sed -n 's/.*"installed":\\[\\([^]]*\\)].*/\\1/p' ${adoptionFile} 2>/dev/null) || noted=
+sed "s/\\"installed\\":\\[]/\\"installed\\":[$noted]/"`);
 
 /** Adds what is about to come, and is not there, to what was installed; apt names the archives on standard input. */
-export const noteComing = `
-set -eu
-umask 077
+export const noteComing = rewriteAdoption(`
 coming=
 while read -r archive; do
   name=\${archive##*/} name=\${name%%_*}
   dpkg-query -W -f '\${Status}' "$name" 2>/dev/null | grep -q ' installed$' || coming="$coming\\"$name\\","
 done
-sed "s/\\"installed\\":\\[/&$coming/; s/,]/]/" ${adoptionFile} >${adoptionFile}.new${replace}`;
+sed "s/\\"installed\\":\\[/&$coming/; s/,]/]/" ${adoptionFile}`);
 
 /** All of it came, and the engine ran. */
-export const completeAdoption = `
-set -eu
-umask 077
-sed 's/"complete":false/"complete":true/' ${adoptionFile} >${adoptionFile}.new${replace}`;
+export const completeAdoption = rewriteAdoption(`
+sed 's/"complete":false/"complete":true/' ${adoptionFile}`);
 
 /** A line for each image that came, by name, with what that name stood for before, or \`-\`. */
 const imagesFile = `${root}/images`;

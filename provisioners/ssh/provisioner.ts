@@ -162,7 +162,7 @@ class SshProvisioner implements Provisioner {
     const adoption: Adoption = {
       ...{ cluster: this.#context.cluster, node: node.name, settingsHash },
       incarnation: before?.incarnation ?? randomUUID(),
-      installed: [...new Set(before?.installed)],
+      installed: [],
       bridgeIsOurs: before ? (before.bridgeIsOurs ?? false) : !hasBridge,
       complete: false,
     };

@@ -71,6 +71,31 @@ export const provisionerContract = async (
     t.equal(peer.stdout.trim(), second.name);
   });
 
+  await t.test('runs scripts beside each other, each with its own input, outputs and end', async (t) => {
+    await withNode(first.name, async (node) => {
+      const hung = new AbortController();
+      const hanging = node.exec('sleep 20', [], {}, hung.signal);
+      const stdin = Uint8Array.from({ length: 300_000 }, (_, index) => (index * 7919) % 256);
+      const script = 'echo "$1" >&2; cksum; kill -TERM $$';
+      const once = await node.exec(script, ['alone'], { stdin }, signal);
+      t.match(once, { code: null, signal: 'SIGTERM', stdout: / 300000\n$/, stderr: 'alone\n' });
+      const names = Array.from({ length: 20 }, (_, index) => `${index}\n`);
+      const answers = await Promise.all(
+        names.map((name) => node.exec(script, [name.trim()], { stdin }, signal)),
+      );
+      t.same(
+        answers,
+        names.map((stderr) => ({ ...once, stderr })),
+      );
+      hung.abort(new Error('enough'));
+      await t.rejects(hanging, { message: 'enough' });
+      // Whoever started it dies: what became of it is not known, and the next one runs.
+      const killing = node.exec('kill -9 $PPID; sleep 1', [], {}, signal);
+      await t.rejects(killing, ExecError);
+      t.match(await node.exec('id -un', [], { lane: 'heal' }, signal), { code: 0, stdout: 'root\n' });
+    });
+  });
+
   await t.test('a machine without power keeps its name, address and identity', async (t) => {
     const { power } = bind();
     if (!power) return t.pass('it cannot pull the plug');
