@@ -20,9 +20,12 @@ sync ${adoptionFile}.new
 mv ${adoptionFile}.new ${adoptionFile}
 sync ${root}`;
 
+/** As JSON has them, without brackets. */
+const noted = `sed -n 's/.*"installed":\\[\\([^]]*\\)].*/\\1/p' ${adoptionFile} 2>/dev/null`;
+
 /** Keeps what the machine is to know of its adoption, from standard input; what it noted as installed is added to an empty list. */
 export const keepAdoption = rewriteAdoption(`
-noted=$(sed -n 's/.*"installed":\\[\\([^]]*\\)].*/\\1/p' ${adoptionFile} 2>/dev/null) || noted=
+noted=$(${noted}) || noted=
 sed "s/\\"installed\\":\\[]/\\"installed\\":[$noted]/"`);
 
 /** Adds what is about to come, and is not there, to what was installed; apt names the archives on standard input. */
@@ -77,7 +80,7 @@ docker version >/dev/null 2>&1 || echo 'left images and volumes as they are: its
 
 /**
  * Leaves the machine as it was found: out of the swarm, without containers and volumes of the cluster ($1), without exactly
- * the packages that came with us ($3...) and, if the engine was one of them, without its store; settings in /etc/docker were
+ * the packages that came with us and, if the engine was one of them, without its store; settings in /etc/docker were
  * somebody's before. An engine that stays loses what came with us, the swarm's bridge if that is \`ours\` ($2). Refuses while
  * a fault is in force, and when something that came later needs one of those packages.
  */
@@ -94,12 +97,13 @@ for run in ${root}/runs/*/; do
   fi
 done
 mine="label=${clusterLabel}=$1" bridge=$2
-shift 2
 # The engine itself would leave their volumes behind.
 docker ps --all --quiet --filter "$mine" 2>/dev/null | xargs -r docker rm --force --volumes >/dev/null || true
 state=$(docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null) || state=
 if [ -n "$state" ] && [ "$state" != inactive ]; then docker swarm leave --force >/dev/null || exit 1; fi
 ${apt}
+# Only now: apt may have been at work for an operator that was killed.
+set -- $(${noted} | tr -d '"' | tr , ' ')
 wanted=
 for name; do
   if dpkg-query -W -f '\${Status}' "$name" 2>/dev/null | grep -q ' installed$'; then wanted="$wanted $name"; fi

@@ -196,8 +196,8 @@ class SshProvisioner implements Provisioner {
   }
 
   /** Resolves with a line for each thing that came with us, and has to stay. */
-  #leave(node: NodeHandle, { installed, bridgeIsOurs }: Adoption, signal: AbortSignal): Promise<string> {
-    const args = [this.#context.cluster, bridgeIsOurs ? 'ours' : 'theirs', ...installed];
+  #leave(node: NodeHandle, { bridgeIsOurs }: Adoption, signal: AbortSignal): Promise<string> {
+    const args = [this.#context.cluster, bridgeIsOurs ? 'ours' : 'theirs'];
     return runOnNode(node, 'releasing it', release, args, signal);
   }
 

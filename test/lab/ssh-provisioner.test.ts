@@ -95,6 +95,20 @@ await t.test(
   },
 );
 
+await t.test('an adoption that was cut off is undone also while apt is still at work for it', async (t) => {
+  const hostsOnly = Object.fromEntries(Object.entries(hosts).map(([name, { host }]) => [name, { host }]));
+  const trusting = () => bind({ hosts: hostsOnly, trustOnFirstUse: true });
+  const cut = new AbortController();
+  const adopting = trusting().create(specs[0], cut.signal);
+  adopting.catch(() => undefined);
+  await output('node1', 'until [ -s /run/spark-failures-hook ]; do sleep 0.01; done');
+  cut.abort(new Error('cut off'));
+  await t.rejects(adopting, { message: 'cut off' });
+  await trusting().destroy('node1', signal);
+  t.equal(await output('node1', inventory), found[0]);
+  await rm(join(work, 'ssh'), { recursive: true });
+});
+
 await t.test(
   'a cluster is made of them, also by an operator that was killed on the way, and released',
   async (t) => {
