@@ -141,7 +141,7 @@ async function bringEngine(
   // Of an older Debian's engine the client is no package of its own: it is asked for in vain then, each time.
   if (lacking.some((name) => name !== 'docker-cli')) {
     progress(`installing on ${node.name}: ${lacking.join(' ')}`);
-    await runOnNode(node, 'reading the lists of packages', readPackageLists, [], signal, repository);
+    await runOnNode(node, 'reading the lists of packages', readPackageLists, asked, signal, repository);
     await runOnNode(node, `installing ${asked.join(' ')}`, installPackages, asked, signal);
   }
   await runOnNode(node, 'starting the engine', startEngine, [], signal);
