@@ -1,22 +1,16 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { parse, stringify } from 'yaml';
-import { ensureImages } from '../../compose/images/ensure-images.ts';
-import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
-import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { AwsInventory, nothing } from '../support/aws-inventory.ts';
 import { controllerJson, runController } from '../support/controller-process.ts';
+import { openEc2Lab } from '../support/ec2-lab.ts';
 import { packageRoot } from '../support/examples.ts';
 import { engineOrSkip } from '../support/lab-engine.ts';
-import { LabInstances } from '../support/lab-instances.ts';
-import { startMoto } from '../support/moto.ts';
-import { StrictAws } from '../support/strict-aws.ts';
 
 // The whole way on AWS as README tells it: the example's six instances, the job with its checkpoint in their bucket, one of
-// them without power while the job is measured, and nothing left of it all.
+// them without power and one taken back while the job is measured, and nothing left of it all.
 
 t.setTimeout(1_800_000);
 await engineOrSkip(t);
@@ -26,38 +20,14 @@ const cluster = 'ec2-streaming';
 const bucket = 'sf-ec2-streaming-test';
 const region = 'eu-central-1';
 const subnet = '10.94.5.0/24';
-const work = await mkdtemp(join(tmpdir(), 'sf-ec2-streaming-'));
+const lab = await openEc2Lab(t, { cluster, subnet, images: [], memory: '3Gi' }, signal);
+const { work, strict, endpoint, moto, machines } = lab;
 const [state, log] = [join(work, 'state'), join(work, 'log')];
-const names = await resolveImageNames(packageRoot);
-const nodeImage = names.get('node')!;
-await ensureImages(
-  [nodeImage],
-  { assetsDir: packageRoot, cacheDir: join(packageRoot, '.cache'), progress: () => {} },
-  signal,
-);
-const moto = await startMoto(signal);
-if ('missing' in moto) throw new Error(moto.missing);
-const machines = new LabInstances({
-  ...{ docker: localDocker(), nodeImage, name: cluster, subnet, folder: join(work, 'machines') },
-  memory: '3Gi',
-});
-await machines.prepare(signal);
-const strict = new StrictAws(moto, machines);
-await strict.reset({ seed: 1, hiddenLooks: 1 });
-// Where the machines reach it, too: it is their store.
-const endpoint = await strict.listen(machines.gateway);
-Object.assign(process.env, {
-  ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL: endpoint },
-  AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
-});
 t.teardown(async () => {
   if (!t.passing())
     t.comment((await readFile(log, 'utf8').catch(() => '')).split('\n').slice(-80).join('\n'));
-  await machines.removeAll();
-  await strict.close();
-  await moto.stop();
-  await rm(work, { recursive: true, force: true });
 });
+await strict.reset({ seed: 1, hiddenLooks: 1 });
 
 const example = parse(
   await readFile(join(packageRoot, 'manifests', 'examples', 'aws', 'cluster.yaml'), 'utf8'),
@@ -72,6 +42,7 @@ const clusterSpec = {
         ...example.spec.provisioner.ec2,
         ...{ region, vpc: '10.94.0.0/16', subnet, sshFrom: ['0.0.0.0/0'] },
         bucket: { name: bucket, purgeData: true },
+        machines: { node6: { spot: true } },
       },
     },
     checkpoint: { s3a: { bucket, region, endpoint, credentials: 'role' } },
@@ -83,19 +54,14 @@ const clusterSpec = {
     ],
   },
 };
-const schedule = {
-  ...{ apiVersion: 'spark-failures.io/v1alpha1', kind: 'FaultSchedule', metadata: { name: 'power' } },
+/** One measured trial of a fault. */
+const schedule = (name: string, fault: object) => ({
+  ...{ apiVersion: 'spark-failures.io/v1alpha1', kind: 'FaultSchedule', metadata: { name } },
   spec: {
     ...{ clusterRef: { name: cluster }, seed: 1, when: { now: {} }, preset: 'smoke' },
-    faults: [
-      {
-        name: 'without-power',
-        target: { nodes: { matchNames: ['node5'] } },
-        ...{ hold: '45s', powerOffNode: {} },
-      },
-    ],
+    faults: [{ name, ...fault }],
   },
-};
+});
 const manifests = join(work, 'manifests');
 await mkdir(manifests);
 const put = (name: string, resource: object) => writeFile(join(manifests, name), stringify(resource));
@@ -108,24 +74,44 @@ await t.test('six instances become the cluster of the example, with its job', as
   t.equal((await machines.list()).length, 6);
 });
 
-await t.test('the job is measured while an instance has no power', async (t) => {
-  await put('schedule.yaml', schedule);
+/** Applies a schedule, and resolves with its trial and the calls that were made meanwhile. */
+const measure = async (t: Test, name: string, fault: object) => {
+  await put(`${name}.yaml`, schedule(name, fault));
   const calls = strict.calls.length;
   const applied = await controller('apply');
   t.equal(applied.code, 0, applied.stderr);
-  const status = await controllerJson<ScheduleStatus[]>(['get', 'schedules', 'power', '--state', state], log);
-  const [trial] = status[0]!.trials;
-  t.match(trial, {
-    outcome: 'Healed',
-    verdict: { recovery: /^Recovered/, correctness: 'Correct' },
-    settings: { checkpoint: /s3a/ },
-  });
-  t.ok(trial!.figures.stall!.ms > 5_000, `a stall of ${trial!.figures.stall!.ms} ms`);
-  const told = Object.entries(trial!.figures).map(([name, { ms }]) => `${name} ${ms / 1000} s`);
-  t.comment(told.join(', '));
-  const since = strict.calls.slice(calls);
-  for (const call of ['StopInstances', 'StartInstances']) t.ok(since.includes(`ec2 ${call}`), call);
+  const [status] = await controllerJson<ScheduleStatus[]>(['get', 'schedules', name, '--state', state], log);
+  const trial = status!.trials[0]!;
+  t.comment(
+    Object.entries(trial.figures)
+      .map(([figure, { ms }]) => `${figure} ${ms / 1000} s`)
+      .join(', '),
+  );
+  t.match(trial, { outcome: 'Healed', verdict: { correctness: 'Correct' }, settings: { checkpoint: /s3a/ } });
+  return { trial, calls: strict.calls.slice(calls) };
+};
+
+await t.test('the job is measured while an instance has no power', async (t) => {
+  const target = { nodes: { matchNames: ['node5'] } };
+  const { trial, calls } = await measure(t, 'power', { target, hold: '45s', powerOffNode: {} });
+  t.match(trial.verdict?.recovery, /^Recovered/);
+  t.ok(trial.figures.stall!.ms > 5_000, `a stall of ${trial.figures.stall!.ms} ms`);
+  for (const call of ['StopInstances', 'StartInstances']) t.ok(calls.includes(`ec2 ${call}`), call);
 });
+
+await t.test(
+  'the job is measured while AWS takes a spot machine back, and another one is made',
+  async (t) => {
+    const target = { nodes: { matchNames: ['node6'] } };
+    const before = await machines.list();
+    const { trial, calls } = await measure(t, 'interruption', { target, interruptNode: {} });
+    t.match(trial.verdict?.recovery, /^(Recovered|Masked)/);
+    for (const call of ['TerminateInstances', 'RunInstances']) t.ok(calls.includes(`ec2 ${call}`), call);
+    const after = await machines.list();
+    t.equal(after.length, 6);
+    t.equal(after.filter((id) => !before.includes(id)).length, 1);
+  },
+);
 
 await t.test('its checkpoint is in the bucket, written with the role of the instances', async (t) => {
   const ofRole = [...strict.everCalled].filter((call) => call.startsWith(`sf-${cluster}-${region}: s3 `));

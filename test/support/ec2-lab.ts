@@ -7,7 +7,7 @@ import { resolveImageNames } from '../../compose/images/resolve-images.ts';
 import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { packageRoot } from './examples.ts';
 import { LabInstances } from './lab-instances.ts';
-import { startMoto } from './moto.ts';
+import { type Moto, startMoto } from './moto.ts';
 import { StrictAws } from './strict-aws.ts';
 
 /** What speaks as AWS, with machines of the lab behind its instances. */
@@ -15,6 +15,9 @@ export interface Ec2Lab {
   /** A folder of the test, which is removed in the end. */
   readonly work: string;
   readonly strict: StrictAws;
+  /** Where that answers, from the machines, too. */
+  readonly endpoint: string;
+  readonly moto: Moto;
   readonly machines: LabInstances;
 }
 
@@ -24,12 +27,14 @@ interface Ec2LabLayout {
   readonly subnet: string;
   /** For the machines to hold. */
   readonly images: readonly string[];
+  /** Of each machine. */
+  readonly memory?: string;
 }
 
 /** Makes it, and the SDK of this process and its children speak to it; all of it is gone after the teardown. */
 export async function openEc2Lab(
   t: Pick<Test, 'teardown'>,
-  { cluster, subnet, images }: Ec2LabLayout,
+  { cluster, subnet, images, memory }: Ec2LabLayout,
   signal: AbortSignal,
 ): Promise<Ec2Lab> {
   const work = await mkdtemp(join(tmpdir(), `sf-${cluster}-`));
@@ -40,11 +45,13 @@ export async function openEc2Lab(
   if ('missing' in moto) throw new Error(moto.missing);
   const machines = new LabInstances({
     ...{ docker: localDocker(), nodeImage, name: cluster, subnet, folder: join(work, 'machines') },
+    ...(memory !== undefined && { memory }),
   });
   await machines.prepare(signal);
   const strict = new StrictAws(moto, machines);
+  const endpoint = await strict.listen(machines.gateway);
   Object.assign(process.env, {
-    ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL: await strict.listen() },
+    ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_ENDPOINT_URL: endpoint },
     AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
   });
   t.teardown(async () => {
@@ -53,5 +60,5 @@ export async function openEc2Lab(
     await moto.stop();
     await rm(work, { recursive: true, force: true });
   });
-  return { work, strict, machines };
+  return { work, strict, endpoint, moto, machines };
 }
