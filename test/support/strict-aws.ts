@@ -233,7 +233,7 @@ export class StrictAws {
     if (action === 'DescribeImages') return imageList(form);
     const refused = this.#refuse(action, form) ?? this.#repeated(action, form);
     if (refused) return refused;
-    const answer = await this.#forward(incoming, body);
+    const answer = await this.#forward(incoming, byNetworkAclId(form) ?? body);
     if (answer.status >= 300) return answer;
     const text = this.#note(action, form, answer.body.toString());
     return { ...answer, body: Buffer.from(text) };
@@ -498,7 +498,8 @@ export class StrictAws {
 
   #forward(incoming: IncomingMessage, body: Buffer): Promise<Answer> {
     const { host, port } = this.#moto;
-    const { method, url: path, headers } = incoming;
+    const { method, url: path } = incoming;
+    const headers = { ...incoming.headers, 'content-length': body.length };
     return new Promise((resolve, reject) => {
       const call = request({ host, port, method, path, headers }, (answer) => {
         buffer(answer).then((bytes) => {
@@ -515,6 +516,17 @@ export class StrictAws {
 function orderOf(form: URLSearchParams): string {
   const rest = [...form].filter(([name]) => name !== 'ClientToken');
   return JSON.stringify(rest.sort(([a], [b]) => a.localeCompare(b)));
+}
+
+/** Moto fails on a filter by the id of a network ACL, and knows it as a parameter. */
+function byNetworkAclId(form: URLSearchParams): Buffer | undefined {
+  const [filter] = [...form].find(([, value]) => value === 'network-acl-id') ?? [];
+  const [, index] = /^Filter\.(\d+)\.Name$/.exec(filter ?? '') ?? [];
+  if (index === undefined) return undefined;
+  const rest = [...form].filter(([name]) => !name.startsWith(`Filter.${index}.`));
+  return Buffer.from(
+    String(new URLSearchParams([...rest, ['NetworkAclId.1', form.get(`Filter.${index}.Value.1`)!]])),
+  );
 }
 
 /** Of a bucket, of an object, and about which of its properties. */
