@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-// A switch is a process of this host that takes something from a machine, its plug or its network, and gives it back. It belongs to no controller, and is
-// found by a word among its arguments, right before the id of the machine.
+// A switch is a process of this host that takes something from a machine, its plug or its network, and gives it back. It
+// belongs to no controller, and is found by a word among its arguments, right before the id of the machine.
 
 const pollMs = 50;
 
