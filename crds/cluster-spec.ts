@@ -17,6 +17,12 @@ const nodeSchema = z.strictObject({
 const stackSchema = z.strictObject({
   name: nameField().describe('Prefix of everything that the stack makes: <stack>_<service>.'),
   compose: z.string().min(1).describe('Compose file, relative to this manifest.'),
+  overrides: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      'Compose files that are laid over it in this order, as by docker stack deploy with several -c.',
+    ),
   env: z
     .record(
       textLike(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a variable name of letters, digits and underscores'),

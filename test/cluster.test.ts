@@ -78,7 +78,8 @@ function stack(
     Internal: false,
   };
   const externals = { networks: [], configs: [], secrets: [] };
-  return { name, networks: [network], configs, secrets: [], services, externals };
+  const said = { warnings: [], dependencies: {}, externals };
+  return { name, networks: [network], configs, secrets: [], services, ...said };
 }
 
 function config(stackName: string, name: string, hash: string): ConfigSpec {

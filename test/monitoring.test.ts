@@ -82,7 +82,7 @@ function mountedFiles({ services, configs }: Stack, service: string): ReadonlyMa
   const data = new Map(configs.map(({ Name, Data }) => [Name, Buffer.from(Data, 'base64').toString()]));
   const spec = services.find(({ Name }) => Name.endsWith(`_${service}`));
   const mounts = spec?.TaskTemplate.ContainerSpec.Configs ?? [];
-  return new Map(mounts.map(({ ConfigName, File }) => [File.Name, data.get(ConfigName) ?? '']));
+  return new Map(mounts.map(({ ConfigName, File }) => [File?.Name ?? '', data.get(ConfigName) ?? '']));
 }
 
 const prometheusFiles = mountedFiles(await load('monitoring'), 'prometheus');

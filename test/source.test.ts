@@ -11,7 +11,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../controller/clock.ts';
@@ -338,6 +338,29 @@ t.test('the loader', async (t) => {
       t.strictSame(documents[0]?.inputs, [compose, join(folder, 'repo/compose/fast.conf')]);
     },
   );
+
+  t.test('what is laid over a compose file is an input, and what it takes variables from', async (t) => {
+    const folder = await realpath(await scratch(t));
+    const path = await checkout(folder);
+    const over = 'stacks: [{ name: s, compose: ../compose/stack.yaml, overrides: [over/o.yaml] }]';
+    await writeFile(path, cluster('a', 1, over));
+    await mkdir(join(folder, 'manifests/over'));
+    await writeFile(
+      join(folder, 'manifests/over/o.yaml'),
+      'services: { a: { env_file: [a.env, { path: b.env }] } }\n',
+    );
+    await writeFile(join(folder, 'compose/a.env'), 'A=1');
+    const { documents, problems } = await load(path, never);
+    t.strictSame(problems, []);
+    t.strictSame(
+      documents[0]?.inputs.map((each) => relative(folder, each)),
+      ['compose/stack.yaml', 'manifests/over/o.yaml', 'compose/slow.conf', 'compose/a.env', 'compose/b.env'],
+      'all from the folder of the first',
+    );
+    const before = await hashOf(path);
+    await writeFile(join(folder, 'compose/a.env'), 'A=2');
+    t.not(await hashOf(path), before, 'an edit of it is an edit of the cluster');
+  });
 
   t.test('writes out the stack of a checkpoint that is a service', async (t) => {
     const folder = await realpath(await scratch(t));

@@ -1,12 +1,14 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
 import { checkpointStore, checkpointUse, checkpointVariables } from '../controller/stack/checkpoint.ts';
+import { UNHONOURED_KEYS } from '../controller/stack/compose-keys.ts';
 import { convertStack, type DesiredStack } from '../controller/stack/convert-stack.ts';
 import { type ImageSource, imageDelivery, sourcedImages } from '../controller/stack/deliver-images.ts';
+import { parseEnvFile, resolveEnvironment } from '../controller/stack/environment.ts';
 import { interpolate } from '../controller/stack/interpolate.ts';
 import { loadCompose } from '../controller/stack/load-compose.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
@@ -34,8 +36,9 @@ function stackOf(
   files: Record<string, string> = {},
 ): DesiredStack {
   const contents = new Map(Object.entries(files).map(([path, content]) => [path, Buffer.from(content)]));
-  const { model } = loadCompose('stack.yaml', text, variables);
-  return convertStack(model, { cluster: 'six', stack: 'app', files: contents });
+  const loaded = loadCompose([{ file: 'stack.yaml', text }], variables);
+  const context = { cluster: 'six', stack: 'app', files: contents, folder: '/srv/app', variables };
+  return convertStack(loaded, context);
 }
 
 /** The one service `web` with these lines under it. */
@@ -48,7 +51,7 @@ function serviceOf(lines: string, more = '', variables: Record<string, string> =
 
 function problemsOf(text: string, variables: Record<string, string> = {}): readonly string[] {
   try {
-    loadCompose('stack.yaml', text, variables);
+    loadCompose([{ file: 'stack.yaml', text }], variables);
     return [];
   } catch (error) {
     if (!(error instanceof ManifestError)) throw error;
@@ -102,7 +105,9 @@ t.test('a command written as text', async (t) => {
   t.same(splitCommand('sh -c "echo \'a b\' && x"'), ['sh', '-c', "echo 'a b' && x"]);
   t.same(splitCommand(`a\\ b 'c d'e "" "x\\"y"`), ['a b', 'c de', '', 'x"y']);
   t.same(splitCommand('  '), []);
-  t.throws(() => splitCommand('echo a | b'), { message: /\| needs a shell/ });
+  t.same(splitCommand('a | b # c'), ['a', '|', 'b']);
+  t.same(splitCommand('a#b'), ['a#b']);
+  t.throws(() => splitCommand('a\\'), { message: /stands before nothing/ });
   t.throws(() => splitCommand('echo "a'), { message: /never closed/ });
 });
 
@@ -113,6 +118,38 @@ t.test('what each key of a service becomes', async (t) => {
     ['command as list', 'command: [a, "b c"]', (it) => container(it).Args, ['a', 'b c']],
     ['command as text', 'command: a "b c"', (it) => container(it).Args, ['a', 'b c']],
     ['entrypoint', 'entrypoint: ["/x"]', (it) => container(it).Command, ['/x']],
+    [
+      'tmpfs',
+      'tmpfs: [/run, "/t:size=1m,mode=700"]',
+      (it) => container(it).Mounts,
+      [
+        { Type: 'tmpfs', Target: '/run' },
+        { Type: 'tmpfs', Target: '/t', TmpfsOptions: { SizeBytes: 1_048_576, Mode: 0o700 } },
+      ],
+    ],
+    [
+      'a path of the operator, from the folder of the file',
+      'volumes: ["./a:/a:ro"]',
+      (it) => container(it).Mounts,
+      [{ Type: 'bind', Source: '/srv/app/a', Target: '/a', ReadOnly: true }],
+    ],
+    [
+      'a job',
+      'deploy: { mode: replicated-job, replicas: 3 }',
+      (it) => serviceOf(it).Mode,
+      {
+        ReplicatedJob: { MaxConcurrent: 3, TotalCompletions: 3 },
+      },
+    ],
+    [
+      'restart',
+      'restart: on-failure:3',
+      (it) => serviceOf(it).TaskTemplate.RestartPolicy,
+      {
+        Condition: 'on-failure',
+        MaxAttempts: 3,
+      },
+    ],
     [
       'environment as map, sorted',
       'environment: { B: 1.10, A: "x=y", C: "" }',
@@ -295,6 +332,30 @@ t.test('what each key of a service becomes', async (t) => {
     t.same(labels, { role: 'x', 'com.docker.stack.image': 'web:1', ...STACK_LABELS });
   });
 
+  t.test('images as engines list them, the label as it was written', async (t) => {
+    const cases = [
+      ['web', 'web:latest'],
+      ['docker.io/library/web:1', 'web:1'],
+      ['index.docker.io/team/web', 'team/web:latest'],
+      ['library/web', 'web:latest'],
+      ['localhost:5000/library/web', 'localhost:5000/library/web:latest'],
+      [`web@sha256:${'0'.repeat(64)}`, `web@sha256:${'0'.repeat(64)}`],
+    ] as const;
+    for (const [image, want] of cases) {
+      const [service] = stackOf(`services: { web: { image: "${image}" } }`).services;
+      t.equal(service?.TaskTemplate.ContainerSpec.Image, want);
+      t.equal(service?.Labels['com.docker.stack.image'], image);
+    }
+  });
+
+  t.test("no alias in a network of the node's own", async (t) => {
+    const { Networks } = serviceOf(
+      'networks: [h]',
+      'networks: { h: { external: true, name: host } }',
+    ).TaskTemplate;
+    t.same(Networks, [{ Target: 'host', Aliases: [] }]);
+  });
+
   t.test('networks with aliases, by their names in the swarm, sorted', async (t) => {
     const more = 'networks: { a: , z: { name: exact }, out: { external: true } }';
     const { Networks } = serviceOf('networks: { z: { aliases: [q] }, a: , out: }', more).TaskTemplate;
@@ -319,7 +380,7 @@ t.test('what each key of a service becomes', async (t) => {
           DriverConfig: { Name: 'local', Options: { o: 'x' } },
         },
       },
-      { Type: 'volume', Source: 'ext', Target: '/e' },
+      { Type: 'volume', Source: 'ext', Target: '/e', VolumeOptions: {} },
     ]);
   });
 
@@ -331,11 +392,12 @@ t.test('what each key of a service becomes', async (t) => {
 t.test('networks, configs and secrets', async (t) => {
   t.test('a network is what the file says, and an overlay when it says nothing', async (t) => {
     const text = `
-services: { web: { image: i, networks: [a, b] } }
+services: { web: { image: i, networks: [a, b, c] } }
 networks:
   a: { driver_opts: { o: x }, attachable: true, internal: true, labels: { l: v }, ipam: { config: [{ subnet: 10.9.0.0/24 }] } }
   b:
-  c: { external: true, name: theirs }`;
+  c: { external: true, name: theirs }
+  nobodys: { external: true }`;
     const { networks, externals } = stackOf(text);
     t.same(networks, [
       {
@@ -407,6 +469,92 @@ services:
   t.match(two?.TaskTemplate.ContainerSpec, { Image: 'j', Env: ['A=1'] });
 });
 
+t.test('what has no effect is told, and where', async (t) => {
+  const warned = (text: string) =>
+    loadCompose([{ file: 'stack.yaml', text }], {}).warnings.map(formatProblem);
+  const text = `
+name: x
+services:
+  web:
+    image: i
+    build: { context: $NOT_OURS }
+    command: a && b
+    extra_hosts: [nowhere]
+    ports: ["127.0.0.1:80:80", "81:81"]
+    restart: always
+    networks: { app: { ipv4_address: 10.0.0.2 } }
+    configs: [{ source: c, mode: 444 }, { source: d, mode: 0444 }]
+networks: { app: { external: { name: x } } }
+configs: { c: { content: x }, d: { content: y } }`;
+  t.same(warned(text), [
+    'stack.yaml:2:1: name: ignored: the manifest names the stack',
+    'stack.yaml:6:5: services.web.build: ignored: nodes run images that were built beforehand',
+    'stack.yaml:7:14: services.web.command: taken as words: for a shell write ["sh", "-c", "..."]',
+    'stack.yaml:8:19: services.web.extra_hosts[0]: ignored: it has no address',
+    'stack.yaml:9:13: services.web.ports[0]: the address is ignored: a swarm publishes on every address of a node',
+    'stack.yaml:10:14: services.web.restart: deploy.restart_policy says it, and more',
+    'stack.yaml:11:24: services.web.networks.app.ipv4_address: ignored: the swarm gives out the addresses',
+    'stack.yaml:12:34: services.web.configs[0].mode: a decimal number: octal is 0444',
+    'stack.yaml:13:38: networks.app.external.name: external is deprecated in this form: write external: true, and name',
+  ]);
+  t.same(warned('services: { web: { image: i } }'), []);
+});
+
+t.test('each key that is not honoured has its verdict, and its line in the table for people', async (t) => {
+  const readme = await readFile('compose/README.md', 'utf8');
+  for (const [key, { verdict, why }] of Object.entries(UNHONOURED_KEYS))
+    t.ok(readme.includes(`| \`${key}\` | ${verdict} | ${why} |`), key);
+});
+
+t.test('several files', async (t) => {
+  const merged = (...texts: readonly string[]) =>
+    loadCompose(
+      texts.map((text, n) => ({ file: `${n}.yaml`, text })),
+      {},
+    );
+  await t.test('are laid over each other', async (t) => {
+    const { model } = merged(
+      'services: { web: { image: a, command: [x], dns: [1.1.1.1], environment: { A: "1" }, ports: ["80:1"] } }',
+      'services: { web: { command: [y], dns: [2.2.2.2], ports: ["80:2"] }, db: { image: d } }',
+    );
+    t.match(model.services, {
+      web: { image: 'a', command: ['y'], dns: ['1.1.1.1', '2.2.2.2'], ports: [{ target: 2, published: 80 }] },
+      db: { image: 'd' },
+    });
+  });
+  await t.test('are each named where they are wrong', async (t) => {
+    const problems = (...texts: readonly string[]) => {
+      try {
+        merged(...texts);
+        return [];
+      } catch (error) {
+        return error instanceof ManifestError ? error.problems.map(formatProblem) : [error];
+      }
+    };
+    t.same(problems('services: { web: { imag: a } }', 'services: { web: { image: 1 2 } }'), [
+      '0.yaml:1:20: services.web.imag: unknown key (did you mean "image"?)',
+      '1.yaml:1:27: services.web.image: expected an image such as name:tag, got "1 2"',
+    ]);
+    t.same(problems('services: { web: { image: a } }', 'services: { web: { networks: [n] } }'), [
+      '1.yaml:1:20: services.web.networks.n: "n" is not declared under networks',
+    ]);
+  });
+});
+
+t.test('an env file', async (t) => {
+  const text = '\uFEFF# no\n\nA=1 # kept\n  B="q"\nC=\nD\nE\r\nF=a=b';
+  t.same(parseEnvFile(text), { A: '1 # kept', B: '"q"', C: '', D: null, E: null, F: 'a=b' });
+  t.throws(() => parseEnvFile('A=1\nB C=2'), { message: /line 2: expected NAME=value/ });
+  t.throws(() => parseEnvFile('=1'), { message: /line 1/ });
+  const files = new Map([['x.env', Buffer.from(text)]]);
+  const parts = [{ path: 'x.env' }, { path: 'absent.env', required: false }, { values: { A: '2', G: null } }];
+  t.same(
+    resolveEnvironment(parts, files, { C: 'outer', D: 'outer', toString: 'outer' }),
+    { A: '2', B: '"q"', C: 'outer', D: 'outer', F: 'a=b', G: null },
+    'what has no value has that of the manifest, or none',
+  );
+});
+
 t.test('what is refused, and where', async (t) => {
   const head = 'services:\n  web:\n    image: i\n';
   const under = (line: string) => `${head}    ${line}\n`;
@@ -433,18 +581,12 @@ t.test('what is refused, and where', async (t) => {
     [
       'an unknown top-level key',
       'service: {}',
-      'stack.yaml:1:1: services: missing, expected a map',
       'stack.yaml:1:1: service: unknown key (did you mean "services"?)',
-    ],
-    [
-      'a name for the stack',
-      `name: x\n${head}`,
-      'stack.yaml:1:1: name: not supported: the manifest names the stack',
     ],
     [
       'a service without an image',
       'services:\n  web: {}',
-      'stack.yaml:2:3: services.web.image: missing, expected a text that is not empty',
+      'stack.yaml:2:3: services.web: missing, expected image',
     ],
     [
       'a service that is a text',
@@ -462,24 +604,50 @@ t.test('what is refused, and where', async (t) => {
       'stack.yaml:4:5: services.web.enviroment: unknown key (did you mean "environment"?)',
     ],
     [
-      'build',
-      under('build: .'),
-      'stack.yaml:4:5: services.web.build: not supported: nodes only run images that were built beforehand',
+      'what only an engine of one node can do',
+      under('mem_limit: 1g'),
+      'stack.yaml:4:5: services.web.mem_limit: not supported: use deploy.resources.limits.memory',
     ],
     [
-      'depends_on',
-      under('depends_on: [a]'),
-      'stack.yaml:4:5: services.web.depends_on: not supported: a swarm starts everything at once: let the service wait or fail and be restarted',
+      'to depend on what is not there',
+      under('depends_on: [wep]'),
+      'stack.yaml:4:5: services.web.depends_on: "wep" is not declared under services (did you mean "web"?)',
     ],
     [
-      'restart',
-      under('restart: always'),
-      'stack.yaml:4:5: services.web.restart: not supported: use deploy.restart_policy',
+      'to depend on each other',
+      `${under('depends_on: { b: { condition: service_healthy } }')}  b: { image: i, depends_on: [web] }`,
+      'stack.yaml:4:5: services.web.depends_on: web would wait for itself',
+      'stack.yaml:5:18: services.b.depends_on: b would wait for itself',
     ],
     [
-      'tmpfs',
-      under('tmpfs: /t'),
-      'stack.yaml:4:5: services.web.tmpfs: not supported: use a volume of type: tmpfs',
+      'two credential specs',
+      under('credential_spec: { file: a, registry: b }'),
+      'stack.yaml:4:5: services.web.credential_spec: file and registry exclude each other',
+    ],
+    [
+      'a job that is updated step by step',
+      under('deploy: { mode: global-job, update_config: { parallelism: 1 } }'),
+      'stack.yaml:4:33: services.web.deploy.update_config: a job is not updated step by step',
+    ],
+    [
+      'ranges of ports that do not match',
+      under('ports: ["80-82:80-81"]'),
+      'stack.yaml:4:13: services.web.ports[0]: the ranges of "80-82:80-81" are of 3 and 2 ports',
+    ],
+    [
+      'an unknown option of a volume',
+      under('volumes: ["/a:/d:d"]'),
+      'stack.yaml:4:15: services.web.volumes[0]: unknown volume option "d": use ro, rw or nocopy',
+    ],
+    [
+      'an unknown option of a tmpfs',
+      under('tmpfs: /t:noexec'),
+      'stack.yaml:4:12: services.web.tmpfs: unknown tmpfs option "noexec": use size or mode',
+    ],
+    [
+      'a name that is said twice',
+      `${head}networks: { n: { name: a, external: { name: b } } }`,
+      'stack.yaml:4:27: networks.n.external: expected true or false, got a map',
     ],
     [
       'a variable that is not set',
@@ -487,34 +655,9 @@ t.test('what is refused, and where', async (t) => {
       'stack.yaml:4:15: services.web.hostname: variable H is not set: give it under env, or a default as in ${H:-default}',
     ],
     [
-      'an environment name without a value',
-      under('environment: [A, B=1]'),
-      'stack.yaml:4:19: services.web.environment[0]: has no value: nothing of the outer environment comes in, write it out or as a variable',
-    ],
-    [
-      'an environment key without a value',
-      under('environment: { A: }'),
-      'stack.yaml:4:23: services.web.environment.A: has no value: nothing of the outer environment comes in, write it out or as a variable',
-    ],
-    [
-      'a command that needs a shell',
-      under('command: a && b'),
-      'stack.yaml:4:14: services.web.command: & needs a shell: quote it, or write ["sh", "-c", "..."]',
-    ],
-    [
       'a duration without a unit',
       under('stop_grace_period: 10'),
       'stack.yaml:4:24: services.web.stop_grace_period: expected a duration such as 90s or 1m30s, got "10"',
-    ],
-    [
-      'a boolean of YAML 1.1',
-      under('init: yes'),
-      'stack.yaml:4:11: services.web.init: expected true or false, got "yes"',
-    ],
-    [
-      'a decimal mode',
-      `${under('configs: [{ source: c, mode: 444 }]')}configs: { c: { content: x } }`,
-      'stack.yaml:4:34: services.web.configs[0].mode: expected an octal mode such as 0444, got "444"',
     ],
     [
       'a size that is none',
@@ -529,12 +672,7 @@ t.test('what is refused, and where', async (t) => {
     [
       'an unknown mode',
       under('deploy: { mode: globl }'),
-      'stack.yaml:4:21: services.web.deploy.mode: expected one of replicated, global, got "globl" (did you mean "global"?)',
-    ],
-    [
-      'placement preferences',
-      under('deploy: { placement: { preferences: [] } }'),
-      'stack.yaml:4:28: services.web.deploy.placement.preferences: unknown key',
+      'stack.yaml:4:21: services.web.deploy.mode: expected one of replicated, global, replicated-job, global-job, got "globl" (did you mean "global"?)',
     ],
     [
       'a constraint on nothing',
@@ -547,34 +685,14 @@ t.test('what is refused, and where', async (t) => {
       'stack.yaml:4:5: services.web.networks.apq: "apq" is not declared under networks (did you mean "app"?)',
     ],
     [
-      'a fixed address',
-      `${under('networks: { app: { ipv4_address: 10.0.0.2 } }')}networks: { app: }`,
-      'stack.yaml:4:24: services.web.networks.app.ipv4_address: not supported: a swarm service cannot have it',
-    ],
-    [
       'a volume that is not declared',
       under('volumes: ["data:/d"]'),
       'stack.yaml:4:15: services.web.volumes[0]: "data" is not declared under volumes',
     ],
     [
-      'a relative bind',
-      under('volumes: ["./a:/d"]'),
-      'stack.yaml:4:15: services.web.volumes[0]: expected an absolute path on the node, got "./a"',
-    ],
-    [
       'a relative target',
       under('volumes: ["/a:d"]'),
       'stack.yaml:4:15: services.web.volumes[0]: expected an absolute path in the container, got "d"',
-    ],
-    [
-      'an anonymous volume in short form',
-      under('volumes: ["/d"]'),
-      'stack.yaml:4:15: services.web.volumes[0]: expected source:target or source:target:ro, got "/d"',
-    ],
-    [
-      'an SELinux flag',
-      under('volumes: ["/a:/d:z"]'),
-      'stack.yaml:4:15: services.web.volumes[0]: volume option "z" is not supported: use ro, rw or nocopy',
     ],
     [
       'options of another mount type',
@@ -585,11 +703,6 @@ t.test('what is refused, and where', async (t) => {
       'two mounts at one place',
       under('volumes: ["/a:/d", "/b:/d"]'),
       'stack.yaml:4:24: services.web.volumes[1]: /d is taken by an earlier entry',
-    ],
-    [
-      'a port on one address',
-      under('ports: ["127.0.0.1:80:80"]'),
-      'stack.yaml:4:13: services.web.ports[0]: expected a port such as "8080:80" (no address, no range), got "127.0.0.1:80:80"',
     ],
     [
       'a port out of range',
@@ -622,16 +735,6 @@ t.test('what is refused, and where', async (t) => {
       'stack.yaml:4:5: services.web.healthcheck: disable and test exclude each other',
     ],
     [
-      'start_interval',
-      under('healthcheck: { start_interval: 1s }'),
-      'stack.yaml:4:20: services.web.healthcheck.start_interval: not supported: engines before 25 ignore it',
-    ],
-    [
-      'a host without an address',
-      under('extra_hosts: ["a"]'),
-      'stack.yaml:4:19: services.web.extra_hosts[0]: expected host:address, got "a"',
-    ],
-    [
       'a config that is not declared',
       under('configs: [c]'),
       'stack.yaml:4:15: services.web.configs[0]: "c" is not declared under configs',
@@ -639,27 +742,17 @@ t.test('what is refused, and where', async (t) => {
     [
       'a config from nowhere',
       `${head}configs: { c: {} }`,
-      'stack.yaml:4:12: configs.c: expected one of file, content or external: true',
+      'stack.yaml:4:12: configs.c: expected one of file, content, environment or external: true',
     ],
     [
       'a config from two places',
       `${head}configs: { c: { file: a, content: b } }`,
-      'stack.yaml:4:12: configs.c: expected one of file, content or external: true',
-    ],
-    [
-      'a secret in the file itself',
-      `${head}secrets: { s: { content: b } }`,
-      'stack.yaml:4:17: secrets.s.content: unknown key',
+      'stack.yaml:4:12: configs.c: expected one of file, content, environment or external: true',
     ],
     [
       'an external network with settings',
       `${head}networks: { n: { external: true, driver: overlay } }`,
       'stack.yaml:4:34: networks.n.driver: an external object is taken as it is',
-    ],
-    [
-      'a gateway',
-      `${head}networks: { n: { ipam: { config: [{ subnet: 10.0.0.0/24, gateway: 10.0.0.1 }] } } }`,
-      'stack.yaml:4:58: networks.n.ipam.config[0].gateway: unknown key',
     ],
   ];
   for (const [title, text, ...want] of cases) t.test(title, async (t) => t.same(problemsOf(text), want));
@@ -674,7 +767,7 @@ services:
 `;
     t.same(problemsOf(text), [
       'stack.yaml:3:3: services.one.imagee: unknown key (did you mean "image"?)',
-      'stack.yaml:5:39: services.one.ports[0]: expected a port such as "8080:80" (no address, no range), got "x"',
+      'stack.yaml:5:39: services.one.ports[0]: expected a port such as "8080:80", "53:53/udp" or "8000-8010:9000-9010", got "x"',
       'stack.yaml:6:17: services.two.image: variable A is not set: give it under env, or a default as in ${A:-default}',
       'stack.yaml:6:35: services.two.hostname: variable B is not set: give it under env, or a default as in ${B:-default}',
     ]);
@@ -927,12 +1020,12 @@ t.test('which images a node needs', async (t) => {
     service('cannot-tell', 'node.platform.os == linux'),
   ];
   t.same(neededImages(node, services), [
-    'by-name',
-    'cannot-tell',
-    'everywhere',
-    'here',
-    'not-labelled',
-    'not-managers',
+    'by-name:latest',
+    'cannot-tell:latest',
+    'everywhere:latest',
+    'here:latest',
+    'not-labelled:latest',
+    'not-managers:latest',
   ]);
 });
 

@@ -30,13 +30,14 @@ export async function loadDesired(
 ): Promise<DesiredCluster> {
   const cluster = metadata.name;
   const loaded = await Promise.all(
-    spec.stacks.map(({ name, compose: path, env }) =>
+    spec.stacks.map(({ name, compose: path, overrides, env }) =>
       loadOrExplain(
         loadStack,
         {
           cluster,
           name,
           path,
+          overrides,
           variables: { ...variables, ...checkpointVariables(spec), CLUSTER: cluster, ...env },
         },
         signal,

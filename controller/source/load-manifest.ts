@@ -6,7 +6,7 @@ import { type ParsedDocument, type ParsedManifests, parseManifests } from '../..
 import { formatPath, type Problem } from '../../crds/problem.ts';
 import { stableHash } from '../stable-hash.ts';
 import { checkpointStacks } from '../stack/checkpoint.ts';
-import { readComposeDocument } from '../stack/compose-document.ts';
+import { isMapping, type Mapping, readComposeDocument } from '../stack/compose-document.ts';
 import { interpolate } from '../stack/interpolate.ts';
 import type { ReadText } from './read-settled.ts';
 
@@ -109,15 +109,22 @@ async function loadDocument(
   const written = resource.spec.stacks;
   const added = checkpointStacks(resource.spec, hdfsFile);
   const stacks = [
-    ...written.map((stack) => ({ ...stack, compose: resolve(folder, stack.compose) })),
+    ...written.map((stack) => ({
+      ...stack,
+      compose: resolve(folder, stack.compose),
+      overrides: stack.overrides.map((path) => resolve(folder, path)),
+    })),
     ...added,
   ];
   const files = await Promise.all(stacks.map((stack) => readStack(stack, read, signal)));
-  const unreadable = files.flatMap(({ error }, index): Problem[] => {
-    if (error === undefined) return [];
-    const path = index < written.length ? ['spec', 'stacks', index, 'compose'] : ['spec', 'checkpoint'];
-    return [problemAt(document, path, `${(written[index] ?? stacks[index]!).compose}: ${error}`)];
-  });
+  const unreadable = files.flatMap(({ errors }, index): Problem[] =>
+    errors.map(({ nth, reason }) => {
+      const { compose, overrides } = written[index] ?? stacks[index]!;
+      const at = nth === 0 ? ['compose'] : ['overrides', nth - 1];
+      const path = index < written.length ? ['spec', 'stacks', index, ...at] : ['spec', 'checkpoint'];
+      return problemAt(document, path, `${[compose, ...overrides][nth]}: ${reason}`);
+    }),
+  );
   const problems = [...namesTaken(document, written, added), ...unreadable];
   // Contents in the order of their use, without paths: a checkout that moved is no edit.
   const specHash = stableHash([document.writtenSpec, ...files.map(({ contents }) => [...contents.values()])]);
@@ -141,27 +148,28 @@ function namesTaken(
 interface StackFiles {
   /** By absolute path; null where a file could not be read. */
   readonly contents: ReadonlyMap<string, string | null>;
-  /** Why the compose file itself could not be read. */
-  readonly error?: string;
+  /** Why compose files could not be read: the first, or one of those that are laid over it. */
+  readonly errors: readonly { readonly nth: number; readonly reason: string }[];
 }
 
 async function readStack(
-  stack: ClusterSpec['spec']['stacks'][number],
+  { compose, overrides, env }: ClusterSpec['spec']['stacks'][number],
   read: ReadText,
   signal: AbortSignal,
 ): Promise<StackFiles> {
-  const compose = await readOr(read, stack.compose, signal);
-  if (typeof compose !== 'string')
-    return { contents: new Map([[stack.compose, null]]), error: compose.error };
-  const contents = new Map<string, string | null>([[stack.compose, compose]]);
-  for (const input of composeInputs(stack.compose, compose, stack.env)) {
-    const content = await readOr(read, input, signal);
-    contents.set(input, typeof content === 'string' ? content : null);
-  }
-  return { contents };
+  const paths = [compose, ...overrides];
+  const texts = await Promise.all(paths.map((path) => readOr(read, path, signal)));
+  const asText = (text: Awaited<ReturnType<typeof readOr>>) => (typeof text === 'string' ? text : null);
+  const contents = new Map(texts.map((text, n) => [paths[n]!, asText(text)]));
+  const errors = texts.flatMap((text, nth) =>
+    typeof text === 'string' ? [] : [{ nth, reason: text.error }],
+  );
+  const inputs = texts.flatMap((text) => (typeof text === 'string' ? composeInputs(compose, text, env) : []));
+  for (const input of inputs) contents.set(input, asText(await readOr(read, input, signal)));
+  return { contents, errors };
 }
 
-/** The files that a compose file takes configs and secrets from: editing one of them is an edit of the cluster. */
+/** The files that a compose file takes configs, secrets and variables from: editing one of them is an edit of the cluster. */
 function composeInputs(
   composePath: string,
   text: string,
@@ -169,12 +177,19 @@ function composeInputs(
 ): readonly string[] {
   const document = readComposeDocument(text);
   if (!('tree' in document)) return [];
-  const { configs, secrets } = (document.tree ?? {}) as { configs?: unknown; secrets?: unknown };
-  return [configs, secrets]
-    .flatMap((section) => (typeof section === 'object' && section !== null ? Object.values(section) : []))
-    .map((entry: unknown) => (entry as { readonly file?: unknown } | null)?.file)
-    .flatMap((file) => (typeof file === 'string' ? resolved(composePath, file, env) : []));
+  const { configs, secrets, services } = mapOf(document.tree);
+  const files = [configs, secrets].flatMap((section) => valuesOf(section).map((entry) => mapOf(entry).file));
+  const envFiles = valuesOf(services).flatMap((service) => {
+    const said = mapOf(service).env_file;
+    return (Array.isArray(said) ? said : [said]).map((one) => (isMapping(one) ? one.path : one));
+  });
+  return [...files, ...envFiles].flatMap((file) =>
+    typeof file === 'string' ? resolved(composePath, file, env) : [],
+  );
 }
+
+const mapOf = (value: unknown): Mapping => (isMapping(value) ? value : {});
+const valuesOf = (value: unknown): readonly unknown[] => Object.values(mapOf(value));
 
 /** None where a variable is unknown here: the stack's own loader says what is wrong with it. */
 function resolved(composePath: string, file: string, env: Readonly<Record<string, string>>): string[] {

@@ -1,5 +1,6 @@
 import { didYouMean } from '../../crds/explain-issue.ts';
-import type { ComposeFile, ComposeModel, ComposeService, VolumeMount } from './compose-schema.ts';
+import type { ComposeFile, ComposeModel, ComposeService } from './compose-schema.ts';
+import type { VolumeMount } from './read-volume.ts';
 
 /** What is wrong at one place of the tree. */
 export interface ComposeIssue {
@@ -13,12 +14,15 @@ type Path = readonly PropertyKey[];
 
 /** What no single field can know: references to what is not declared, and combinations that a swarm refuses. */
 export function checkCompose(model: ComposeModel): readonly ComposeIssue[] {
+  if (Object.keys(model.services).length === 0)
+    return [{ path: ['services'], message: 'a stack has at least one service' }];
   return [
     ...Object.entries(model.services).flatMap(([name, service]) =>
       checkService(model, service, ['services', name]),
     ),
-    ...checkFiles(model.configs, 'configs', ['file', 'content']),
-    ...checkFiles(model.secrets, 'secrets', ['file']),
+    ...checkIngress(model),
+    ...checkFiles(model.configs, 'configs', ['file', 'content', 'environment']),
+    ...checkFiles(model.secrets, 'secrets', ['file', 'content', 'environment', 'driver']),
     ...checkExternal(model.networks, 'networks'),
     ...checkExternal(model.volumes, 'volumes'),
   ];
@@ -40,9 +44,43 @@ function checkService(model: ComposeModel, service: ComposeService, at: Path): r
         it.type === 'volume' && it.source !== undefined ? declared('volumes', it.source, path) : [];
       return [...named, ...checkMount(it, path)];
     }),
+    ...(service.image === undefined ? [{ path: at, message: 'missing, expected image' }] : []),
+    ...checkDependencies(model, at),
     ...checkDuplicates(service, at),
     ...checkDeploy(service, at),
+    ...checkCredentials(model, service, at),
   ];
+}
+
+/** A service waits for others: for one that is there, and not in a circle. */
+function checkDependencies({ services }: ComposeModel, at: Path): readonly ComposeIssue[] {
+  const name = String(at[1]);
+  const needs = (of: string): readonly string[] =>
+    Object.entries(services[of]?.depends_on ?? {}).flatMap(([other]) =>
+      Object.hasOwn(services, other) ? [other] : [],
+    );
+  const issues = Object.entries(services[name]?.depends_on ?? {}).flatMap(([other, { required }]) => {
+    if (Object.hasOwn(services, other) || required === false) return [];
+    return [{ path: [...at, 'depends_on'], message: undeclared('services', other, Object.keys(services)) }];
+  });
+  const reached = new Set<string>();
+  const queue = [...needs(name)];
+  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+    if (next === name)
+      return [...issues, { path: [...at, 'depends_on'], message: `${name} would wait for itself` }];
+    if (!reached.has(next)) queue.push(...needs(next));
+    reached.add(next);
+  }
+  return issues;
+}
+
+function checkCredentials(model: ComposeModel, { credential_spec }: ComposeService, at: Path) {
+  const path = [...at, 'credential_spec'];
+  const given = Object.keys(credential_spec ?? {});
+  if (given.length > 1) return [{ path, message: `${given.join(' and ')} exclude each other` }];
+  const { config } = credential_spec ?? {};
+  if (config === undefined || Object.hasOwn(model.configs, config)) return [];
+  return [{ path, message: undeclared('configs', config, Object.keys(model.configs)) }];
 }
 
 const undeclared = (kind: string, name: string, names: readonly string[]): string =>
@@ -50,6 +88,7 @@ const undeclared = (kind: string, name: string, names: readonly string[]): strin
 
 function checkMount(mount: VolumeMount, path: Path): readonly ComposeIssue[] {
   const issue = (message: string) => [{ path, message }];
+  if (mount.type === 'npipe') return [];
   if (!mount.target.startsWith('/'))
     return issue(`expected an absolute path in the container, got "${mount.target}"`);
   const strange = (['bind', 'volume', 'tmpfs'] as const).find(
@@ -57,9 +96,8 @@ function checkMount(mount: VolumeMount, path: Path): readonly ComposeIssue[] {
   );
   if (strange !== undefined) return issue(`${strange} says nothing about a mount of type ${mount.type}`);
   if (mount.type === 'tmpfs' && mount.source !== undefined) return issue('a tmpfs has no source');
-  if (mount.type !== 'bind') return [];
-  if (mount.source?.startsWith('/') === true) return [];
-  return issue(`expected an absolute path on the node, got "${mount.source ?? ''}"`);
+  const needsSource = mount.type === 'bind' || mount.type === 'cluster';
+  return needsSource && mount.source === undefined ? issue(`a ${mount.type} has a source`) : [];
 }
 
 /** The engine refuses two things at one place, one service at a time and in its own words. */
@@ -71,7 +109,7 @@ function checkDuplicates(service: ComposeService, at: Path): readonly ComposeIss
         : [],
     );
   const published = (service.ports ?? []).map((it, n) =>
-    it.published === undefined ? `entry ${n}` : `port ${it.published}/${it.protocol}`,
+    !it.published ? `entry ${n}` : `port ${it.published}/${it.protocol ?? 'tcp'}`,
   );
   return [
     ...twice(
@@ -90,24 +128,42 @@ function checkDuplicates(service: ComposeService, at: Path): readonly ComposeIss
   ];
 }
 
+/** A port of mode ingress is the whole swarm's; of mode host, several services may have one, on other nodes. */
+function checkIngress({ services }: ComposeModel): readonly ComposeIssue[] {
+  const published = Object.entries(services).flatMap(([service, { ports = [] }]) =>
+    ports.flatMap(({ published, protocol = 'tcp', mode }, n) =>
+      published ? [{ service, n, port: `${published}/${protocol}`, isHost: mode === 'host' }] : [],
+    ),
+  );
+  return published.flatMap(({ service, n, port, isHost }, at) => {
+    const others = published.slice(0, at).filter((it) => it.service !== service && it.port === port);
+    const taken = others.find((it) => !(it.isHost && isHost));
+    const message = `port ${port} is taken by service ${taken?.service}`;
+    return taken ? [{ path: ['services', service, 'ports', n], message }] : [];
+  });
+}
+
 function checkDeploy(service: ComposeService, at: Path): readonly ComposeIssue[] {
   const { deploy, ports = [] } = service;
   const startFirst = deploy?.update_config?.order === 'start-first';
   const portIssues = ports.flatMap(({ mode }, n): ComposeIssue[] => {
     const path = [...at, 'ports', n];
-    if (deploy?.endpoint_mode === 'dnsrr' && mode === 'ingress')
+    if (deploy?.endpoint_mode === 'dnsrr' && mode !== 'host')
       return [{ path, message: 'endpoint_mode dnsrr has no ingress: publish with mode: host' }];
     if (startFirst && mode === 'host')
       return [{ path, message: 'with update order start-first the new task never gets a port of mode host' }];
     return [];
   });
-  const isGlobal = deploy?.mode === 'global';
-  const replicas = isGlobal && deploy.replicas !== undefined;
+  const { mode = 'replicated', replicas, update_config, rollback_config } = deploy ?? {};
+  const wrong = (key: string, message: string) => [{ path: [...at, 'deploy', key], message }];
+  const isJob = mode.endsWith('-job');
   return [
     ...portIssues,
-    ...(replicas
-      ? [{ path: [...at, 'deploy', 'replicas'], message: 'a global service has one task a node' }]
+    ...(mode.startsWith('global') && replicas !== undefined
+      ? wrong('replicas', 'a global service has one task a node')
       : []),
+    ...(isJob && update_config ? wrong('update_config', 'a job is not updated step by step') : []),
+    ...(isJob && rollback_config ? wrong('rollback_config', 'a job is not rolled back') : []),
     ...checkHealth(service, at),
   ];
 }
@@ -120,7 +176,7 @@ function checkHealth({ healthcheck }: ComposeService, at: Path): readonly Compos
 function checkFiles(
   files: Readonly<Record<string, ComposeFile>>,
   kind: string,
-  sources: readonly ('file' | 'content')[],
+  sources: readonly ('file' | 'content' | 'environment' | 'driver')[],
 ): readonly ComposeIssue[] {
   return Object.entries(files).flatMap(([name, file]) => {
     if (file.external === true) return checkExternal({ [name]: file }, kind);

@@ -67,7 +67,9 @@ export const HDFS_COMPOSE = 'compose/streaming/hdfs.yaml';
 /** The stack that a checkpoint is served by, if it is a service; `hdfsFile` is its compose file. */
 export function checkpointStacks({ checkpoint }: Checkpoint, hdfsFile: string): readonly Stack[] {
   if (!checkpoint?.hdfs) return [];
-  return [{ name: 'hdfs', compose: hdfsFile, env: { STREAMING_NETWORK: checkpoint.hdfs.network } }];
+  return [
+    { name: 'hdfs', compose: hdfsFile, overrides: [], env: { STREAMING_NETWORK: checkpoint.hdfs.network } },
+  ];
 }
 
 /** A checkpoint that each node has to reach by itself, over a network. */

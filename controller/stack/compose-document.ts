@@ -7,6 +7,11 @@ export interface ComposeDocument {
   readonly locate: Locate;
 }
 
+/** A map of the tree. */
+export type Mapping = Readonly<Record<string, unknown>>;
+export const isMapping = (value: unknown): value is Mapping =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 export interface YamlProblem {
   readonly line: number;
   readonly column: number;

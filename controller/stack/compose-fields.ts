@@ -1,8 +1,6 @@
 import { z } from 'zod';
-import { didYouMean, expecting, explainIssue } from '../../crds/explain-issue.ts';
-import { durationField, textLike } from '../../crds/fields.ts';
-import { parseDuration } from '../../crds/parse-duration.ts';
-import { REFUSED_KEYS } from './compose-refusals.ts';
+import { didYouMean, explainIssue } from '../../crds/explain-issue.ts';
+import { textLike } from '../../crds/fields.ts';
 
 /** Where in an issue's `params` it says that the key itself is wrong, not its value. */
 const KEY_IS_WRONG = { keyIsWrong: true } as const;
@@ -16,17 +14,14 @@ export function fields<S extends z.core.$ZodShape>(shape: S): z.ZodType<z.output
   const schema = z.looseObject(shape).superRefine(
     (value: unknown, context) => {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) return;
-      for (const key of Object.keys(value).filter((it) => !known.includes(it) && !it.startsWith('x-')))
-        context.addIssue({ code: 'custom', path: [key], params: KEY_IS_WRONG, message: refusal(key, known) });
+      for (const key of Object.keys(value).filter((it) => !known.includes(it) && !it.startsWith('x-'))) {
+        const message = `unknown key${didYouMean(key, known)}`;
+        context.addIssue({ code: 'custom', path: [key], params: KEY_IS_WRONG, message });
+      }
     },
     { when: () => true },
   );
   return schema as unknown as z.ZodType<z.output<z.ZodObject<S>>>;
-}
-
-function refusal(key: string, known: readonly string[]): string {
-  const reason = Object.hasOwn(REFUSED_KEYS, key) ? REFUSED_KEYS[key] : undefined;
-  return reason === undefined ? `unknown key${didYouMean(key, known)}` : `not supported: ${reason}`;
 }
 
 /** Chooses the schema by the value, so that a complaint names what is wrong instead of all that it could have been. */
@@ -61,19 +56,54 @@ export const shortOr = <T>(short: z.ZodType<T>, long: z.ZodType<T>): z.ZodType<T
 
 export const text = z.string();
 export const nonEmptyText = textLike(/\S/, 'a text that is not empty');
-export const wholeNumber = textLike(/^\d+$/, 'a whole number').transform(Number);
-export const number = textLike(/^\d+(\.\d+)?$/, 'a number').transform(Number);
-export const boolean = z
-  .enum(['true', 'false'], { error: expecting('true or false') })
-  .transform((it) => it === 'true');
-export const durationNs = durationField().transform((it) => Math.round(parseDuration(it) * 1e6));
-export const nanoCpus = textLike(/^\d+(\.\d+)?$/, 'a number of CPUs such as "0.5"').transform((it) =>
-  Math.round(Number(it) * 1e9),
+/** As YAML has them, and as a variable may: `0x3`, `0o17`, `0444` and `1_000` too. */
+export const integer = textLike(
+  /^[-+]?(0o?[0-7_]+|0x[0-9a-f_]+|0b[01_]+|[1-9][\d_]*|0)$/i,
+  'a whole number',
+).transform(readInteger);
+export const wholeNumber = integer.refine((it) => it >= 0, {
+  error: 'expected a whole number of at least 0',
+});
+export const number = textLike(/^\d*\.?\d+(e[-+]?\d+)?$/i, 'a number').transform(Number);
+const YES = /^(y|yes|true|on)$/i;
+export const boolean = textLike(/^(y|yes|true|on|n|no|false|off)$/i, 'true or false').transform((it) =>
+  YES.test(it),
 );
-/** YAML 1.1 readers take `0444` for octal and `444` for decimal: only the unmistakable is allowed. */
-export const fileMode = textLike(/^0o?[0-7]{3,4}$/, 'an octal mode such as 0444').transform((it) =>
-  Number.parseInt(it.replace('o', ''), 8),
+
+const NS: Readonly<Record<string, number>> = {
+  ...{ ns: 1, us: 1e3, µs: 1e3, ms: 1e6 },
+  ...{ s: 1e9, m: 60e9, h: 3600e9 },
+};
+/** As Go reads it, which is more than a manifest may say: zero needs no unit, and `.5s` no zero. */
+export const durationNs = textLike(
+  /^(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)$/,
+  'a duration such as 90s or 1m30s',
+).transform((it) =>
+  [...it.matchAll(/([\d.]+)([a-zµ]+)/g)].reduce(
+    (sum, [, amount, unit = '']) => sum + Math.round(Number(amount) * NS[unit]!),
+    0,
+  ),
 );
+/** A decimal number, or a fraction as Go reads it; no finer than the engine counts. */
+export const nanoCpus = textLike(
+  /^(\d+\.?\d*|\.\d+)(e[-+]?\d+)?(\/[1-9]\d*)?$/i,
+  'a number of CPUs such as "0.5"',
+)
+  .transform((it) => {
+    const [dividend, divisor = 1] = it.split('/').map(Number);
+    return (dividend! / divisor) * 1e9;
+  })
+  .refine((nano) => Math.abs(nano - Math.round(nano)) < 1e-5, {
+    error: 'expected at most nine digits after the point',
+  })
+  .transform(Math.round);
+
+function readInteger(text: string): number {
+  const digits = text.replaceAll('_', '').toLowerCase();
+  const [, sign, octal, other] = /^([-+]?)(?:0o?([0-7]+)|(.*))$/.exec(digits) ?? [];
+  const size = octal === undefined ? Number(other) : Number.parseInt(octal, 8);
+  return sign === '-' ? -size : size;
+}
 
 const BYTE_UNITS = 'kmgtp';
 
@@ -89,22 +119,18 @@ export const oneOrMore = shortOr(
   textList,
 );
 
-/** A map, or a list of `key=value`. `bare` says what stands for a key without a value; undefined refuses it. */
-export function mapOrList(bare: string | undefined): z.ZodType<Readonly<Record<string, string>>> {
-  const error = 'has no value: nothing of the outer environment comes in, write it out or as a variable';
+/** A map, or a list of `key=value`; `bare` stands for a key without a value. */
+export function mapOrList<B extends string | null>(bare: B): z.ZodType<Readonly<Record<string, string | B>>> {
   const value = z
     .string()
     .nullable()
-    .transform((it, context) => {
-      if (it !== null || bare !== undefined) return it ?? bare ?? '';
-      context.addIssue({ code: 'custom', message: error });
-      return z.NEVER;
-    });
-  const line = text.transform((it, context): readonly [string, string] => {
+    .transform((it) => it ?? bare);
+  const line = text.transform((it): readonly [string, string | B] => {
     const at = it.indexOf('=');
-    if (at < 0 && bare === undefined) context.addIssue({ code: 'custom', message: error });
-    return at < 0 ? [it, bare ?? ''] : [it.slice(0, at), it.slice(at + 1)];
+    return at < 0 ? [it, bare] : [it.slice(0, at), it.slice(at + 1)];
   });
-  const list = z.array(line).transform((lines): Record<string, string> => Object.fromEntries(lines));
-  return either<Readonly<Record<string, string>>>((it) => (Array.isArray(it) ? list : z.record(text, value)));
+  const list = z.array(line).transform((lines): Record<string, string | B> => Object.fromEntries(lines));
+  return either<Readonly<Record<string, string | B>>>((it) =>
+    Array.isArray(it) ? list : z.record(text, value),
+  );
 }

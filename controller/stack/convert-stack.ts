@@ -1,10 +1,16 @@
 import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
+import { formatProblem } from '../../crds/problem.ts';
+import { stableHash } from '../stable-hash.ts';
 import { CLUSTER_LABEL, SPEC_HASH_LABEL, STACK_LABEL } from '../swarm/labels.ts';
 import { hashService } from '../swarm/normal-service.ts';
 import type { ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { ComposeFile, ComposeModel, ComposeNetwork } from './compose-schema.ts';
-import { convertService, type StackScope } from './convert-service.ts';
+import { convertService, networksOf, type StackScope } from './convert-service.ts';
 import { defined } from './defined.ts';
+import { resolveEnvironment } from './environment.ts';
+import type { Variables } from './interpolate.ts';
+import type { LoadedCompose } from './load-compose.ts';
 
 /** A stack as the swarm should hold it. Plain data: services name their networks, configs and secrets, no ids. */
 export interface DesiredStack {
@@ -19,21 +25,31 @@ export interface DesiredStack {
     readonly configs: readonly string[];
     readonly secrets: readonly string[];
   };
+  /** What the files say that has no effect: each with its place, for people. */
+  readonly warnings: readonly string[];
+  /** Services that others need first, all by their swarm names. */
+  readonly dependencies: Readonly<Record<string, readonly string[]>>;
 }
+
+type ReadStack = Pick<LoadedCompose, 'model' | 'warnings'>;
 
 /** What a compose file does not say of itself. */
 export interface StackContext {
   readonly cluster: string;
   readonly stack: string;
-  /** Contents of the files that configs and secrets name, by the path that they give. */
+  /** Contents of the files that the compose files name, by the path that they give. */
   readonly files: ReadonlyMap<string, Uint8Array>;
+  /** To which paths are relative. */
+  readonly folder: string;
+  /** What a name without a value stands for. */
+  readonly variables: Variables;
 }
 
 /**
  * The stack as the swarm should hold it, in the Engine API's own shape and as `docker stack deploy` would make it,
  * so that the docker CLI shows it as a stack. Pure.
  */
-export function convertStack(model: ComposeModel, context: StackContext): DesiredStack {
+export function convertStack({ model, warnings }: ReadStack, context: StackContext): DesiredStack {
   const labels = {
     [CLUSTER_LABEL]: context.cluster,
     [STACK_LABEL]: context.stack,
@@ -48,10 +64,17 @@ export function convertStack(model: ComposeModel, context: StackContext): Desire
     target: (short, declared) =>
       declared?.name ?? (declared?.external === true ? short : `${context.stack}_${short}`),
     fileName: (kind, short) => byKind[kind].get(short)?.Name ?? model[kind][short]?.name ?? short,
+    environment: (parts) => resolveEnvironment(parts, context.files, context.variables),
+    path: (written) =>
+      resolve(
+        context.folder,
+        written.replace(/^~/, () => context.variables.HOME ?? '~'),
+      ),
   };
   const networks = usedNetworks(model);
   return {
     name: context.stack,
+    warnings: warnings.map(formatProblem),
     networks: networks
       .filter(([, it]) => it.external !== true)
       .map(([name, it]) => convertNetwork(name, it, scope)),
@@ -65,6 +88,11 @@ export function convertStack(model: ComposeModel, context: StackContext): Desire
       configs: externalNames(model.configs),
       secrets: externalNames(model.secrets),
     },
+    dependencies: Object.fromEntries(
+      Object.entries(model.services).flatMap(([name, { depends_on }]) =>
+        depends_on ? [[scope.name(name), Object.keys(depends_on).map(scope.name)] as const] : [],
+      ),
+    ),
   };
 }
 
@@ -76,13 +104,10 @@ const withHash = (spec: ServiceSpec): ServiceSpec => ({
 const externalNames = (files: Readonly<Record<string, ComposeFile>>): readonly string[] =>
   Object.entries(files).flatMap(([name, file]) => (file.external === true ? [file.name ?? name] : []));
 
-/** What is declared, and `default`, declared or not, when a service says no network. */
+/** What services say, and `default`, declared or not, where one says nothing; nobody misses what is only declared. */
 function usedNetworks(model: ComposeModel): readonly (readonly [string, ComposeNetwork])[] {
-  const needsDefault = Object.values(model.services).some(
-    (it) => it.networks === undefined || 'default' in it.networks,
-  );
-  const implied = needsDefault && !('default' in model.networks) ? { default: {} } : {};
-  return Object.entries({ ...model.networks, ...implied });
+  const used = new Set(Object.values(model.services).flatMap(networksOf));
+  return Object.entries({ default: {}, ...model.networks }).filter(([name]) => used.has(name));
 }
 
 function convertNetwork(name: string, network: ComposeNetwork, scope: StackScope): NetworkSpec {
@@ -93,14 +118,23 @@ function convertNetwork(name: string, network: ComposeNetwork, scope: StackScope
     Labels: { ...network.labels, ...scope.labels },
     Attachable: network.attachable ?? false,
     Internal: network.internal ?? false,
-    ...defined({
-      Options: network.driver_opts,
-      IPAM:
-        ipam &&
-        defined({ Driver: ipam.driver, Config: ipam.config?.map(({ subnet }) => ({ Subnet: subnet })) }),
-    }),
+    ...defined({ Options: network.driver_opts, IPAM: ipam && convertIpam(ipam) }),
   };
 }
+
+const convertIpam = ({ driver, options, config }: NonNullable<ComposeNetwork['ipam']>) =>
+  defined({
+    Driver: driver,
+    Options: options,
+    Config: config?.map((pool) =>
+      defined({
+        Subnet: pool.subnet,
+        IPRange: pool.ip_range,
+        Gateway: pool.gateway,
+        AuxiliaryAddresses: pool.aux_addresses,
+      }),
+    ),
+  });
 
 function convertFiles(
   files: Readonly<Record<string, ComposeFile>>,
@@ -121,13 +155,28 @@ function convertFile(
   context: StackContext,
   stackLabels: Readonly<Record<string, string>>,
 ): ConfigSpec {
-  const content = file.content === undefined ? context.files.get(file.file ?? '') : Buffer.from(file.content);
+  const content = contentOf(file, context);
   if (content === undefined) throw new RangeError(`the content of ${file.file} was not given`);
+  const { driver, driver_opts, template_driver } = file;
   const labels = JSON.stringify(Object.entries(file.labels ?? {}).sort());
-  const hash = createHash('sha256').update(labels).update(content).digest('hex').slice(0, 8);
+  const drivers = driver || template_driver ? stableHash({ driver, driver_opts, template_driver }) : '';
+  const hash = createHash('sha256').update(labels).update(content).update(drivers).digest('hex').slice(0, 8);
   return {
     Name: `${file.name ?? `${context.stack}_${name}`}-${hash}`,
     Labels: { ...file.labels, ...stackLabels },
     Data: Buffer.from(content).toString('base64'),
+    ...defined({
+      Driver: driver === undefined ? undefined : { Name: driver, ...defined({ Options: driver_opts }) },
+      Templating: template_driver === undefined ? undefined : { Name: template_driver },
+    }),
   };
+}
+
+function contentOf(
+  { content, environment, driver, file = '' }: ComposeFile,
+  { files, variables }: StackContext,
+): Uint8Array | undefined {
+  if (driver !== undefined) return Buffer.from('');
+  const text = environment === undefined ? content : variables[environment];
+  return text === undefined ? files.get(file) : Buffer.from(text);
 }

@@ -3,33 +3,89 @@ import { explainIssue } from '../../crds/explain-issue.ts';
 import { formatPath, ManifestError, type Problem } from '../../crds/problem.ts';
 import { type ComposeIssue, checkCompose } from './check-compose.ts';
 import { type ComposeDocument, readComposeDocument } from './compose-document.ts';
+import { adviseOn, sortKeys } from './compose-keys.ts';
 import { type ComposeModel, composeSchema } from './compose-schema.ts';
 import { interpolate, type Variables } from './interpolate.ts';
+import { mergeCompose } from './merge-compose.ts';
 
-/** A compose file that was understood. */
+/** A compose file's content, under the name by which problems call it. */
+export interface ComposeText {
+  readonly file: string;
+  readonly text: string;
+}
+
+/** A stack's compose files that were understood. */
 export interface LoadedCompose {
   readonly model: ComposeModel;
-  /** A complaint that only the world can raise, put where the file says it. */
+  /** What they say that has no effect in a swarm, or another one than it seems to. */
+  readonly warnings: readonly Problem[];
+  /** A complaint that only the world can raise, put where a file says it. */
   problemAt(path: readonly PropertyKey[], message: string): Problem;
 }
 
 /**
- * Reads a compose file of the subset that a swarm can keep its word on. Nothing is dropped in silence: every key
- * that is not honoured is refused. Throws a ManifestError with all problems and their places.
- * @param file named in problems
+ * Reads the compose files of a stack, each laid over those before it, as `docker stack deploy` does. Nothing is dropped in
+ * silence: a key that is not honoured is told of or refused. Throws a ManifestError with all problems and their places.
  * @param variables all that `${...}` can see
  */
-export function loadCompose(file: string, text: string, variables: Variables): LoadedCompose {
+export function loadCompose(files: readonly ComposeText[], variables: Variables): LoadedCompose {
+  const parsed = files.map((file) => readFile(file, variables));
+  const problems = parsed.flatMap((it) => it.problems);
+  const [first, ...others] = parsed.map(({ model }) => model);
+  if (problems.length > 0 || first === undefined) throw new ManifestError(problems);
+  const model = others.reduce<ComposeModel>((base, over) => mergeCompose(base, over!), first);
+  const problemAt = (path: readonly PropertyKey[], message: string) =>
+    toProblem(whereSaid(parsed, path), { path, message });
+  const wrong = checkCompose(model).map((issue) => toProblem(whereSaid(parsed, issue.path), issue));
+  if (wrong.length > 0) throw new ManifestError(inOrder(wrong));
+  return { model, warnings: parsed.flatMap((it) => it.warnings), problemAt };
+}
+
+/** One file as far as it was understood. */
+interface ParsedFile {
+  readonly file: string;
+  readonly document?: ComposeDocument;
+  readonly model?: ComposeModel;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+function readFile({ file, text }: ComposeText, variables: Variables): ParsedFile {
   const document = readComposeDocument(text);
-  if (!('tree' in document)) throw new ManifestError(document.map((it) => ({ file, path: '', ...it })));
-  const issues: ComposeIssue[] = [];
-  const tree = interpolateTree(document.tree, [], variables, issues);
-  const parsed = composeSchema.safeParse(tree, { error: explainIssue });
-  issues.push(...(parsed.error?.issues ?? []).map(toIssue));
-  if (parsed.success) issues.push(...checkCompose(parsed.data));
-  if (parsed.success && issues.length === 0)
-    return { model: parsed.data, problemAt: (path, message) => toProblem(file, document, { path, message }) };
-  throw new ManifestError(toProblems(file, document, issues));
+  if (!('tree' in document))
+    return { file, problems: document.map((it) => ({ file, path: '', ...it })), warnings: [] };
+  const said = { file, document };
+  const sorted = sortKeys(document.tree);
+  const issues: ComposeIssue[] = [...sorted.issues];
+  const tree = interpolateTree(sorted.tree, [], variables, issues);
+  const { data, error } = composeSchema.safeParse(tree, { error: explainIssue });
+  issues.push(...(error?.issues ?? []).map(toIssue));
+  const told = [...sorted.warnings, ...adviseOn(tree)];
+  return {
+    ...said,
+    ...(data && { model: data }),
+    problems: inOrder(issues.map((issue) => toProblem(said, issue))),
+    warnings: inOrder(told.map((issue) => toProblem(said, issue))),
+  };
+}
+
+type Said = Required<Pick<ParsedFile, 'file' | 'document'>>;
+
+/** The last of the files that say most of the path. */
+function whereSaid(files: readonly ParsedFile[], path: readonly PropertyKey[]): Said {
+  const said = files.flatMap(({ file, document }) => (document ? [{ file, document }] : []));
+  const depths = said.map(({ document }) => depthOf(document.tree, path));
+  return said[depths.lastIndexOf(Math.max(...depths))]!;
+}
+
+/** How many steps of the path the tree has. */
+function depthOf(tree: unknown, path: readonly PropertyKey[]): number {
+  let node = tree;
+  for (const [depth, key] of path.entries()) {
+    if (typeof node !== 'object' || node === null || !Object.hasOwn(node, key)) return depth;
+    node = (node as Readonly<Record<PropertyKey, unknown>>)[key];
+  }
+  return path.length;
 }
 
 const isExtension = (key: string): boolean => key.startsWith('x-');
@@ -64,18 +120,14 @@ const toIssue = (issue: z.core.$ZodIssue): ComposeIssue => ({
   keyIsWrong: issue.code === 'invalid_key' || (issue.code === 'custom' && issue.params?.keyIsWrong === true),
 });
 
-function toProblem(file: string, document: ComposeDocument, issue: ComposeIssue): Problem {
+function toProblem({ file, document }: Said, issue: ComposeIssue): Problem {
   const at = document.locate(issue.path, issue.keyIsWrong === true ? 'key' : 'value');
   return { file, ...at, path: formatPath(issue.path), message: issue.message };
 }
 
-/** In the order of the file; one complaint a place, since a second one follows from the first. */
-function toProblems(
-  file: string,
-  document: ComposeDocument,
-  issues: readonly ComposeIssue[],
-): readonly Problem[] {
-  const problems = issues.map((issue) => toProblem(file, document, issue));
-  const firsts = problems.filter((it, n) => problems.findIndex((other) => other.path === it.path) === n);
-  return firsts.sort((a, b) => a.line - b.line || a.column - b.column);
+/** As they stand in a file; one complaint a place, since a second one follows from the first. */
+function inOrder(problems: readonly Problem[]): readonly Problem[] {
+  const isFirst = ({ file, path }: Problem, n: number) =>
+    problems.findIndex((other) => other.file === file && other.path === path) === n;
+  return problems.filter(isFirst).sort((a, b) => a.line - b.line || a.column - b.column);
 }

@@ -5,7 +5,7 @@ import { EngineError } from './engine-error.ts';
 import { requestDone, requestList, requestObject, requestStream } from './engine-request.ts';
 import { readEvents } from './read-events.ts';
 import type { EngineGateway, SwarmGateway } from './swarm-gateway.ts';
-import type { LiveService, ServiceSpec } from './swarm-types.ts';
+import type { LiveNetwork, LiveService, ServiceSpec } from './swarm-types.ts';
 
 interface ListedImage {
   readonly Id: string;
@@ -146,6 +146,7 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     const query = { version: String(Version.Index), registryAuthFrom: 'spec' };
     return requestDone(docker, { method: 'POST', path: `/services/${ID}/update`, query, body }, signal);
   };
+  let predefined: readonly LiveNetwork[] | undefined;
   const remove = (path: string, signal: AbortSignal, query: Readonly<Record<string, string>> = {}) =>
     requestDone(docker, { method: 'DELETE', path, query }, signal);
 
@@ -157,7 +158,15 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
       return requestDone(docker, { method: 'POST', path: `/nodes/${live.ID}/update`, query, body }, signal);
     },
     removeNode: (id, { force }, signal) => remove(`/nodes/${id}`, signal, { force: String(force) }),
-    listNetworks: (signal) => list('/networks', { filters: JSON.stringify({ scope: ['swarm'] }) }, signal),
+    async listNetworks(signal) {
+      const filters = JSON.stringify({ scope: ['swarm'] });
+      const [own, made] = await Promise.all([
+        predefined ?? listPredefined(docker, signal),
+        list<LiveNetwork>('/networks', { filters }, signal),
+      ]);
+      predefined = own;
+      return [...own, ...made];
+    },
     createNetwork: (spec, signal) => create('/networks/create', { ...spec, CheckDuplicate: true }, signal),
     removeNetwork: (id, signal) => remove(`/networks/${id}`, signal),
     listConfigs: (signal) => list('/configs', {}, signal),
@@ -180,6 +189,20 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
       return list('/tasks', { filters: JSON.stringify(filters) }, signal);
     },
   };
+}
+
+/** Networks of the nodes themselves have an id in the swarm, which never changes, and are in none of its lists. */
+async function listPredefined(docker: Dockerode, signal: AbortSignal): Promise<readonly LiveNetwork[]> {
+  const found = ['bridge', 'host'].map(async (name) => {
+    const request = { method: 'GET', path: `/networks/${name}`, query: { scope: 'swarm' } } as const;
+    try {
+      return [await requestObject<LiveNetwork>(docker, request, signal)];
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'NOT_FOUND') return [];
+      throw error;
+    }
+  });
+  return (await Promise.all(found)).flat();
 }
 
 /** The live counter is to be sent back: another one restarts every task. */

@@ -7,6 +7,7 @@ import type {
   NetworkAttachment,
   PublishedPort,
   RestartPolicy,
+  ServiceMode,
   ServiceSpec,
   TaskSpec,
   UpdateConfig,
@@ -35,7 +36,7 @@ export function normalService(spec: ServiceSpec, networkNames: ReadonlyMap<strin
     {
       ...spec,
       TaskTemplate: normalTask(spec.TaskTemplate, networkNames),
-      Mode: 'Global' in spec.Mode ? 'global' : { Replicas: spec.Mode.Replicated.Replicas ?? 1 },
+      Mode: normalMode(spec.Mode),
       UpdateConfig: normalUpdate(spec.UpdateConfig),
       RollbackConfig: normalUpdate(spec.RollbackConfig),
       EndpointSpec: {
@@ -55,6 +56,14 @@ export function normalService(spec: ServiceSpec, networkNames: ReadonlyMap<strin
 export function hashService(spec: ServiceSpec): string {
   const { [SPEC_HASH_LABEL]: _, ...Labels } = spec.Labels;
   return stableHash(normalService({ ...spec, Labels }, new Map()));
+}
+
+function normalMode(mode: ServiceMode): unknown {
+  if ('Global' in mode) return 'global';
+  if ('GlobalJob' in mode) return 'global-job';
+  if ('Replicated' in mode) return { Replicas: mode.Replicated.Replicas ?? 1 };
+  const { MaxConcurrent = 1, TotalCompletions = MaxConcurrent } = mode.ReplicatedJob;
+  return { MaxConcurrent, TotalCompletions };
 }
 
 function normalTask(task: TaskSpec, networkNames: ReadonlyMap<string, string>): Tree {
@@ -85,17 +94,27 @@ function normalContainer(container: ContainerSpec): Tree {
     CapabilityAdd: set(container.CapabilityAdd),
     CapabilityDrop: set(container.CapabilityDrop),
     StopGracePeriod: container.StopGracePeriod ?? STOP_GRACE_NS,
-    Isolation: undefined,
+    Isolation: container.Isolation === 'default' ? undefined : container.Isolation,
+    Privileges: normalPrivileges(container),
   };
 }
 
-const withoutId = <T extends { readonly File: MountedFile }>(reference: T) => ({
+/** A credential spec's config by its name, as it is wanted. */
+function normalPrivileges({ Privileges, Configs }: ContainerSpec): Tree | undefined {
+  const { CredentialSpec, ...rest } = Privileges ?? {};
+  if (!CredentialSpec) return rest;
+  const { ConfigName = CredentialSpec.Config } =
+    Configs?.find(({ ConfigID }) => ConfigID !== undefined && ConfigID === CredentialSpec.Config) ?? {};
+  return { ...rest, CredentialSpec: { ...CredentialSpec, Config: ConfigName } };
+}
+
+const withoutId = <T extends { readonly File?: MountedFile }>(reference: T) => ({
   ...reference,
   ConfigID: undefined,
   SecretID: undefined,
 });
 
-const fileName = (reference: { readonly File?: MountedFile }): string => reference.File?.Name ?? '';
+const fileName = ({ File }: { readonly File?: MountedFile }): string => File?.Name ?? '';
 
 const normalNetwork = (
   { Target, Aliases, ...rest }: NetworkAttachment,

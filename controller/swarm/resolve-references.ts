@@ -21,6 +21,7 @@ export function resolveReferences(spec: ServiceSpec, ids: ReferenceIds): Service
   };
   const { TaskTemplate } = spec;
   const { ContainerSpec } = TaskTemplate;
+  const { CredentialSpec } = ContainerSpec.Privileges ?? {};
   const resolved: ServiceSpec = {
     ...spec,
     TaskTemplate: {
@@ -28,6 +29,12 @@ export function resolveReferences(spec: ServiceSpec, ids: ReferenceIds): Service
       Networks: (TaskTemplate.Networks ?? []).map((it) => ({ ...it, Target: find('networks', it.Target) })),
       ContainerSpec: {
         ...ContainerSpec,
+        ...(CredentialSpec?.Config !== undefined && {
+          Privileges: {
+            ...ContainerSpec.Privileges,
+            CredentialSpec: { ...CredentialSpec, Config: find('configs', CredentialSpec.Config) },
+          },
+        }),
         Configs: (ContainerSpec.Configs ?? []).map((it) => ({
           ...it,
           ConfigID: find('configs', it.ConfigName),

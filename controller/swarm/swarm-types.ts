@@ -25,7 +25,9 @@ export interface MountedFile {
 }
 
 interface ConfigReference {
-  readonly File: MountedFile;
+  readonly File?: MountedFile;
+  /** Instead of a file: for the engine itself. */
+  readonly Runtime?: object;
   /** Absent in a desired spec: `resolveReferences` fills it in just before the write. */
   readonly ConfigID?: string;
   readonly ConfigName: string;
@@ -44,17 +46,20 @@ interface Driver {
 }
 
 export interface Mount {
-  readonly Type: 'bind' | 'volume' | 'tmpfs';
+  readonly Type: 'bind' | 'volume' | 'tmpfs' | 'npipe' | 'cluster';
   readonly Source?: string;
   readonly Target: string;
   readonly ReadOnly?: boolean;
   readonly BindOptions?: { readonly Propagation?: string };
   readonly VolumeOptions?: {
     readonly NoCopy?: boolean;
+    readonly Subpath?: string;
     readonly Labels?: Labels;
     readonly DriverConfig?: Driver;
   };
-  readonly TmpfsOptions?: { readonly SizeBytes?: number };
+  readonly TmpfsOptions?: { readonly SizeBytes?: number; readonly Mode?: number };
+  readonly ClusterOptions?: object;
+  readonly Consistency?: string;
 }
 
 /** Durations in nanoseconds. */
@@ -63,6 +68,7 @@ export interface HealthConfig {
   readonly Interval?: number;
   readonly Timeout?: number;
   readonly StartPeriod?: number;
+  readonly StartInterval?: number;
   readonly Retries?: number;
 }
 
@@ -74,6 +80,14 @@ interface Ulimit {
 
 export interface ContainerSpec {
   readonly Image: string;
+  readonly Privileges?: {
+    /** Its config by name in a desired spec, by id in a live one. */
+    readonly CredentialSpec?: {
+      readonly Config?: string;
+      readonly File?: string;
+      readonly Registry?: string;
+    };
+  };
   readonly Labels?: Labels;
   /** The entry point. */
   readonly Command?: readonly string[];
@@ -95,6 +109,10 @@ export interface ContainerSpec {
   readonly Secrets?: readonly SecretReference[];
   readonly Configs?: readonly ConfigReference[];
   readonly ReadOnly?: boolean;
+  readonly TTY?: boolean;
+  readonly OpenStdin?: boolean;
+  readonly Isolation?: string;
+  readonly OomScoreAdj?: number;
   readonly Init?: boolean;
   readonly Sysctls?: Labels;
   readonly CapabilityAdd?: readonly string[];
@@ -110,7 +128,11 @@ interface ResourceAmounts {
 
 export interface Resources {
   readonly Limits?: ResourceAmounts;
-  readonly Reservations?: Omit<ResourceAmounts, 'Pids'>;
+  readonly Reservations?: Omit<ResourceAmounts, 'Pids'> & {
+    readonly GenericResources?: readonly {
+      readonly DiscreteResourceSpec?: { readonly Kind: string; readonly Value: number };
+    }[];
+  };
 }
 
 /** Delay and window in nanoseconds. */
@@ -123,6 +145,7 @@ export interface RestartPolicy {
 
 interface Placement {
   readonly Constraints?: readonly string[];
+  readonly Preferences?: readonly { readonly Spread: { readonly SpreadDescriptor: string } }[];
   readonly MaxReplicas?: number;
 }
 
@@ -139,7 +162,9 @@ export interface TaskSpec {
 
 export type ServiceMode =
   | { readonly Replicated: { readonly Replicas?: number } }
-  | { readonly Global: Readonly<Record<string, never>> };
+  | { readonly Global: Readonly<Record<string, never>> }
+  | { readonly ReplicatedJob: { readonly MaxConcurrent?: number; readonly TotalCompletions?: number } }
+  | { readonly GlobalJob: Readonly<Record<string, never>> };
 
 /** Delay and monitor in nanoseconds. */
 export interface UpdateConfig {
@@ -191,7 +216,13 @@ export interface NetworkSpec {
   readonly Options?: Labels;
   readonly IPAM?: {
     readonly Driver?: string;
-    readonly Config?: readonly { readonly Subnet: string; readonly Gateway?: string }[];
+    readonly Options?: Labels;
+    readonly Config?: readonly {
+      readonly Subnet?: string;
+      readonly IPRange?: string;
+      readonly Gateway?: string;
+      readonly AuxiliaryAddresses?: Labels;
+    }[];
   };
 }
 
@@ -204,10 +235,13 @@ export interface ConfigSpec {
   readonly Name: string;
   readonly Labels: Labels;
   readonly Data: string;
+  readonly Templating?: Driver;
 }
 
-/** `Data` is base64; the engine never gives it back. */
-export type SecretSpec = ConfigSpec;
+/** `Data` is base64; the engine never gives it back. With a driver, each task asks that for it. */
+export interface SecretSpec extends ConfigSpec {
+  readonly Driver?: Driver;
+}
 
 export interface LiveConfig {
   readonly ID: string;

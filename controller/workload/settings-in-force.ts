@@ -35,7 +35,7 @@ export function settingsInForce(
     const settings = [
       ...(ContainerSpec.Env ?? []).map((line) => /^([^=]+)=(.*)$/s.exec(line)),
       ...(ContainerSpec.Configs ?? [])
-        .filter(({ File }) => /\.(conf|properties)$/.test(File.Name))
+        .filter(({ File }) => File && /\.(conf|properties)$/.test(File.Name))
         .flatMap(({ ConfigID }) => propertiesOf(configs, ConfigID)),
     ].flatMap((match) => (match && telling.test(match[1]!) ? [[match[1]!, match[2]!] as const] : []));
     return [

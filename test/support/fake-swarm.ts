@@ -154,7 +154,9 @@ export class FakeSwarm {
         })),
       },
       Mode:
-        'Global' in spec.Mode ? spec.Mode : { Replicated: { Replicas: spec.Mode.Replicated.Replicas ?? 1 } },
+        'Replicated' in spec.Mode
+          ? { Replicated: { Replicas: spec.Mode.Replicated.Replicas ?? 1 } }
+          : spec.Mode,
     };
   }
 
@@ -180,7 +182,7 @@ export class FakeSwarm {
         node.Availability === 'active' &&
         mayRunOn({ hostname: Description.Hostname, role: node.Role, labels: node.Labels }, Spec),
     );
-    const count = 'Global' in Spec.Mode ? able.length : (Spec.Mode.Replicated.Replicas ?? 1);
+    const count = 'Replicated' in Spec.Mode ? (Spec.Mode.Replicated.Replicas ?? 1) : able.length;
     return Array.from({ length: count }, (_, index) => {
       const node = able[index % Math.max(able.length, 1)];
       const slot = index + 1;

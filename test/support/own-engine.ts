@@ -13,6 +13,8 @@ export interface OwnEngine extends EngineClient {
   readonly host: string;
   /** The manager, as the operator would reach it. */
   readonly node: NodeHandle;
+  /** Where it looks for a plugin called "own". */
+  readonly pluginSocket: string;
   stop(): Promise<void>;
 }
 
@@ -25,7 +27,8 @@ const readyWithinMs = 30_000;
  */
 const script = `
 mount -t tmpfs tmpfs /run && ip link set lo up &&
-ip link add eth0 type bridge && ip addr add ${address}/24 dev eth0 && ip link set eth0 up || exit
+ip link add eth0 type bridge && ip addr add ${address}/24 dev eth0 && ip link set eth0 up &&
+mkdir -p /run/docker/plugins && ln -s "$1/plugin.sock" /run/docker/plugins/own.sock || exit
 exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" -H "unix://$1/docker.sock" \\
   --iptables=false --bridge=none --storage-driver=vfs`;
 
@@ -49,6 +52,7 @@ export async function startOwnEngine(signal: AbortSignal): Promise<OwnEngine> {
     await ended;
     await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   };
+  const [host, pluginSocket] = [`unix://${folder}/docker.sock`, join(folder, 'plugin.sock')];
   const node = nodeAt(join(folder, 'docker.sock'));
   try {
     const client = await untilUp(node, () => child.exitCode !== null, signal);
@@ -62,7 +66,7 @@ export async function startOwnEngine(signal: AbortSignal): Promise<OwnEngine> {
       client.close();
       await stop();
     };
-    return { ...client, host: `unix://${folder}/docker.sock`, node, stop: close };
+    return { ...client, host, node, pluginSocket, stop: close };
   } catch (error) {
     await stop();
     throw new Error(`the engine does not start: ${said}`, { cause: error });
