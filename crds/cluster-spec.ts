@@ -101,7 +101,13 @@ function specSchema<P extends Readonly<Record<string, z.ZodType>>>(provisioners:
       .enum(['report', 'allow'])
       .default('report')
       .describe(
-        'What to do about workers that were made with other settings (size, image): only say so, or make them anew, one at a time.',
+        'What to do about what cannot be changed in place: only say so, or make it anew. Workers that were made with other settings (size, image), one at a time; networks, with the services that use them; services of another mode.',
+      ),
+    suspend: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Change nothing, whatever differs: not by an edit, not back, and not when this manifest goes.',
       ),
     deletionPolicy: z
       .enum(['destroy', 'retain'])

@@ -11,7 +11,9 @@ const objectMetaSchema = z
     labels: annotations.exactOptional().describe('Free labels for people and tools.'),
     annotations: annotations
       .exactOptional()
-      .describe('Free notes; a new value of spark-failures.io/run-at runs a schedule again.'),
+      .describe(
+        'Free notes; a new value of spark-failures.io/run-at runs a schedule again, one of spark-failures.io/reconcile-at has a cluster looked at from scratch.',
+      ),
   })
   .describe('Standard object metadata.');
 

@@ -47,6 +47,30 @@ const common = {
   events: z.array(objectEventSchema).exactOptional(),
 };
 
+/** How the update of a service goes, from before it is asked for until its tasks have run for a while, or it failed. */
+const rolloutSchema = z.object({
+  revision: z.string().describe('Hash of the service as it was asked for.'),
+  state: z
+    .enum(['Rolling', 'Failed'])
+    .describe(
+      'A failed revision is not applied again before the service is another one, or reconcile-at is.',
+    ),
+  message: z.string().exactOptional().describe('Why it failed: what its newest task that did not run says.'),
+  replaces: z
+    .string()
+    .exactOptional()
+    .describe("When the service's update before this one began, by which its end is told from ours."),
+});
+
+/** One thing that is not as the manifest asks, and is left so. */
+const driftSchema = z.object({
+  target: z.string(),
+  field: z.string().exactOptional().describe('Absent when the step concerns the whole of its target.'),
+  want: z.string().exactOptional().describe('As JSON; absent when nothing is.'),
+  have: z.string().exactOptional(),
+  step: z.string().describe('What would be done about it.'),
+});
+
 /** What is known of a cluster. */
 export const clusterStatusSchema = z.object({
   ...common,
@@ -60,6 +84,18 @@ export const clusterStatusSchema = z.object({
         .describe('Fingerprints of host keys that were taken at first contact, by machine.'),
     })
     .describe('How many machines are asked for, and how many the swarm calls ready.'),
+  rollouts: z
+    .record(z.string(), rolloutSchema)
+    .exactOptional()
+    .describe('By service; those that are over and went well are left out.'),
+  drift: z
+    .array(driftSchema)
+    .exactOptional()
+    .describe('Absent when nothing differs, or what differs is being put right.'),
+  lastHandledReconcileAt: z
+    .string()
+    .exactOptional()
+    .describe('The value of the annotation spark-failures.io/reconcile-at that the last pass has seen.'),
 });
 
 /** What is known of a schedule, with a record of each trial. */
@@ -112,6 +148,10 @@ export type Condition = z.output<typeof conditionSchema>;
 export type ObjectEvent = z.output<typeof objectEventSchema>;
 /** What a cluster consists of, by name. */
 export type Inventory = z.output<typeof inventorySchema>;
+/** Rollouts that go on or failed, by service. */
+export type Rollouts = Readonly<Record<string, z.output<typeof rolloutSchema>>>;
+/** One thing that is left as it is. */
+export type Drift = z.output<typeof driftSchema>;
 /** What is known of a cluster. */
 export type ClusterStatus = z.output<typeof clusterStatusSchema>;
 /** What is known of a schedule. */

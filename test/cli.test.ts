@@ -64,6 +64,11 @@ const clusterStatus: ClusterStatus = {
     ...{ networks: [], configs: [], secrets: [] },
   },
   nodes: { desired: 2, ready: 1, managers: 1, unreachable: ['node2'] },
+  rollouts: { streaming_kafka: { revision: 'abc', state: 'Failed', message: 'its update was paused: no' } },
+  drift: [
+    { target: 'streaming_kafka', field: 'Mode.Replicas', want: '1', have: '3', step: 'update-service' },
+    { target: 'node3', step: 'create-machine: it does not exist' },
+  ],
   events: [
     {
       ...{ type: 'Normal', reason: 'Created', message: 'create-machine node1', count: 3 },
@@ -229,6 +234,9 @@ t.test('a resource is described with conditions, events, trials and unfinished r
   t.match(cluster, /^ClusterSpec six-nodes\nNodes: 1 of 2 ready, 1 managers, unreachable: node2\n/);
   t.match(cluster, /\nReady +True +Converged +2026-01-01T00:00:00\.000Z +everything runs\n/);
   t.match(cluster, /\nNormal +Created +3 +2026-01-01T00:01:00\.000Z +create-machine node1\n/);
+  t.match(cluster, /\nRollout of streaming_kafka: Failed, revision abc: its update was paused: no\n/);
+  t.match(cluster, /\nLeft as it is:\nTARGET +FIELD +HAVE +WANT +STEP\n/);
+  t.match(cluster, /\nstreaming_kafka +Mode\.Replicas +3 +1 +update-service\nnode3 +create-machine: it/);
   t.match(cluster, /\nUnfinished run run-2: holding\n$/);
   t.match((await run('describe', 'worker-crash')).stdout, /\nSeed: 42\n[\s\S]*\nTrials:\nSCHEDULE/);
   t.match(await json('describe', 'worker-crash'), {
@@ -475,6 +483,8 @@ t.test('what is awaited is done, failed or pending by the run at hand, not by an
   t.equal(await end({}, { conditions: [condition('Complete', 'True', 'Refused', 'a guard')] }), 'failed');
   const stalled = condition('Stalled', 'True', 'FaultNotHealed', 'not healed: node4');
   t.equal(await end({}, { conditions: [complete, stalled] }), 'failed');
+  const suspended = condition('Ready', 'False', 'Suspended', 'left as it is');
+  t.equal(await end({}, { conditions: [suspended] }), 'failed', 'nobody waits for what will not be');
 });
 
 async function endedAfterMs(child: ChildProcess, signal: NodeJS.Signals): Promise<number> {

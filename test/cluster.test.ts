@@ -15,7 +15,13 @@ import { StateError } from '../controller/status/state-error.ts';
 import type { StatusStore } from '../controller/status/status-store.ts';
 import { EngineError } from '../controller/swarm/engine-error.ts';
 import { CLUSTER_LABEL, NODE_LABEL, STACK_LABEL, TRIED_LABEL } from '../controller/swarm/labels.ts';
-import type { ConfigSpec, EngineInfo, LiveNode, ServiceSpec } from '../controller/swarm/swarm-types.ts';
+import type {
+  ConfigSpec,
+  ContainerSpec,
+  EngineInfo,
+  LiveNode,
+  ServiceSpec,
+} from '../controller/swarm/swarm-types.ts';
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
 import { ManifestError } from '../crds/problem.ts';
 import type { ClusterStatus } from '../crds/status.ts';
@@ -112,6 +118,8 @@ class World {
   nodes: NodeEntry[];
   annotations: Record<string, string> = {};
   engineHere = true;
+  /** Passes for which this machine was made ready. */
+  prepared = 0;
   /** Nodes that have used the job's checkpoint, in order; may throw what goes wrong there. */
   readonly tried: string[] = [];
   tryCheckpoint: (node: string, use: CheckpointUse) => void = () => {};
@@ -147,7 +155,7 @@ class World {
       log: { info: () => {}, warn: () => {}, debug: () => {} },
       statuses: store,
       claimsOf: () => this.claims,
-      prepare: () => Promise.resolve(),
+      prepare: async () => void this.prepared++,
       isEngineHere: async () => this.engineHere,
       bindProvisioner: ({ spec }) => {
         this.bound.push(spec.provisioner);
@@ -558,21 +566,52 @@ t.test('plan of a cluster', async (t) => {
     world.reconciler.close();
   });
 
-  t.test('keeps one earlier revision of a config, and removes older ones', async (t) => {
-    const world = await convergedWorld(threeNodes, [
-      stack('app', app.services, [config('app', 'job', '00000001')]),
-    ]);
+  const jobWith = (hash: string): DesiredStack => {
+    const File = { Name: '/job', UID: '0', GID: '0', Mode: 292 };
+    const Configs = [{ File, ConfigName: `app_job-${hash}` }];
+    const Secrets = [{ File, SecretName: `app_key-${hash}` }];
+    const web = service('app', 'web', { ContainerSpec: { Image: 'lab/web:1', Configs, Secrets } });
+    const services = [web, service('app', 'db'), service('app', 'queue')];
+    const made = stack('app', services, [config('app', 'job', hash)]);
+    return { ...made, secrets: [config('app', 'key', hash)] };
+  };
+  const filesOf = ({ swarm }: World) =>
+    [...swarm.configs.values(), ...swarm.secrets.values()].map(({ Spec }) => Spec.Name).sort();
+
+  t.test('keeps one earlier revision of a config and of a secret, and removes older ones', async (t) => {
+    const world = await convergedWorld(threeNodes, [jobWith('00000001')]);
     for (const hash of ['00000002', '00000003']) {
-      world.stacks.set('app', stack('app', app.services, [config('app', 'job', hash)]));
-      const plan = await world.plan();
-      if (hash === '00000003')
-        t.same(ids(plan), ['create-config/app_job-00000003', 'remove-config/app_job-00000001']);
+      world.stacks.set('app', jobWith(hash));
       await world.converge();
     }
-    t.same([...world.swarm.configs.values()].map(({ Spec }) => Spec.Name).sort(), [
-      'app_job-00000002',
-      'app_job-00000003',
-    ]);
+    const kept = ['app_job-00000002', 'app_job-00000003', 'app_key-00000002', 'app_key-00000003'];
+    t.same(filesOf(world), kept);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.stacks.set('app', { ...jobWith('00000003'), services: app.services, configs: [], secrets: [] });
+    await world.converge();
+    t.same(filesOf(world), [], 'what no stack asks for in any revision goes with all of them');
+    world.reconciler.close();
+  });
+
+  t.test('keeps the revision to which the engine went back, whatever came after it', async (t) => {
+    const world = await convergedWorld(threeNodes, [jobWith('00000001')]);
+    for (const hash of ['00000002', '00000003']) {
+      world.stacks.set('app', jobWith(hash));
+      await world.pass();
+      world.swarm.failUpdate('app_web', 'rollback', 'no');
+      await world.converge();
+      t.equal(world.condition('Stalled')?.reason, 'RolloutFailed');
+    }
+    const used = ['app_job-00000001', 'app_job-00000003', 'app_key-00000001', 'app_key-00000003'];
+    t.same(filesOf(world), used);
+    world.stacks.set('app', jobWith('00000004'));
+    const before = world.swarm.writes.length;
+    await world.pass();
+    t.notMatch(
+      world.swarm.writes.slice(before).join(),
+      /00000001/,
+      'the way back is there while the update goes on',
+    );
     world.reconciler.close();
   });
 
@@ -1024,7 +1063,13 @@ t.test('the reconciler', async (t) => {
     });
     t.equal(requeueAfterMs, 250, 'watched closely');
     state = 'running';
-    await world.pass();
+    ({ requeueAfterMs } = await world.pass());
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      message: /app_web: its tasks run, and have to for 5 s/,
+    });
+    t.equal(requeueAfterMs, 1000, 'in no hurry');
+    await world.converge();
     t.equal(world.condition('Ready')?.status, 'True');
     world.reconciler.close();
   });
@@ -1040,7 +1085,7 @@ t.test('the reconciler', async (t) => {
     t.equal(seen.get('sparkfailures_cluster_nodes{cluster="small",state="ready"}'), 3);
     t.same([seen.get(`${tasks}"desired"}`), seen.get(`${tasks}"running"}`)], [1, 0]);
     state = 'running';
-    await world.pass();
+    await world.converge();
     seen = await scrapeMetrics(world.metrics);
     t.equal(seen.get('sparkfailures_cluster_ready{cluster="small"}'), 1);
     t.same([seen.get(`${tasks}"desired"}`), seen.get(`${tasks}"running"}`)], [1, 1]);
@@ -1532,5 +1577,516 @@ t.test('a manifest that is gone', async (t) => {
     t.ok(await destroy(world));
     t.same([...world.provisioner.machines.keys()], ['other']);
     t.same(world.removed, [['small', ['other']]]);
+  });
+});
+
+t.test('a rollout', async (t) => {
+  const twoWebs = (image: string, monitorMs?: number): DesiredStack => {
+    const web: ServiceSpec = {
+      ...service('app', 'web', { ContainerSpec: { Image: image } }),
+      Mode: { Replicated: { Replicas: 2 } },
+      ...(monitorMs !== undefined && { UpdateConfig: { Monitor: monitorMs * 1e6 } }),
+    };
+    return stack('app', [web, service('app', 'db'), service('app', 'queue')]);
+  };
+  const imageOf = (world: World) =>
+    world.service('app_web')?.Spec.TaskTemplate.ContainerSpec.Image.replace('lab/', '');
+
+  /** An edit of the stack, and the pass that carries it out. */
+  async function edit(world: World, image: string, monitorMs?: number): Promise<readonly string[]> {
+    world.stacks.set('app', twoWebs(image, monitorMs));
+    world.generation++;
+    return world.writesOf(() => world.pass());
+  }
+
+  /** Passes for as long as nothing but the clock moves, and whatever they write. */
+  async function wait(world: World, ms: number): Promise<readonly string[]> {
+    return world.writesOf(async () => {
+      for (let spent = 0; spent < ms; spent += 500) {
+        await world.clock.advance(500);
+        await world.pass();
+      }
+    });
+  }
+
+  t.test('is over when tasks of the new spec have run for as long as the update watches them', async (t) => {
+    for (const [monitorMs, length] of [
+      [undefined, 5000],
+      [2000, 2000],
+    ] as const) {
+      const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+      world.swarm.outdated.add('app_web');
+      t.same(await edit(world, 'web:2', monitorMs), ['updateService app_web']);
+      await wait(world, 8000);
+      t.match(world.condition('Ready'), {
+        status: 'False',
+        message: /app_web: 0 of 2 tasks run as they are asked for now/,
+      });
+      world.swarm.outdated.clear();
+      await world.clock.advance(1000);
+      await world.pass();
+      await wait(world, length - 500);
+      t.equal(world.condition('Ready')?.status, 'False');
+      t.same(await wait(world, 1500), []);
+      t.equal(world.condition('Ready')?.status, 'True');
+      t.notOk(world.statuses.get('small')?.rollouts, 'nothing is left to remember');
+      world.reconciler.close();
+    }
+  });
+
+  t.test('counts from the start again when a task is another one', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    await wait(world, 4000);
+    world.swarm.restartTasks('app_web');
+    await wait(world, 4000);
+    t.equal(world.condition('Ready')?.status, 'False');
+    await wait(world, 2500);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('does not count tasks on a node that is down', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    const tasks = world.swarm.tasks();
+    // As the swarm tells it: they are listed as running for as long as their node does not answer.
+    world.swarm.tasks = () => tasks;
+    world.swarm.editNode(world.memberOf('node2')!.ID, (each) => ({
+      ...each,
+      Status: { ...each.Status, State: 'down' },
+    }));
+    await wait(world, 8000);
+    const { waiting } = await world.plan();
+    t.match(
+      waiting.find(({ target }) => target === 'app_web')?.message,
+      /1 of 2 tasks run as they are asked for now/,
+    );
+    world.reconciler.close();
+  });
+
+  t.test(
+    'that the engine rolled back is Stalled, says what its task said, and is not tried again',
+    async (t) => {
+      const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+      t.same(await edit(world, 'web:2'), ['updateService app_web']);
+      world.swarm.failUpdate('app_web', 'rollback', 'task: non-zero exit (3)');
+      t.same(await wait(world, 20_000), []);
+      t.equal(imageOf(world), 'web:1');
+      for (const type of ['Ready', 'Stalled'])
+        t.match(world.condition(type), {
+          status: type === 'Ready' ? 'False' : 'True',
+          reason: 'RolloutFailed',
+          message:
+            'app_web: its update was rolled back: task: non-zero exit (3); this revision is not applied again',
+        });
+      world.restart();
+      t.same(await wait(world, 5000), [], 'also after a restart');
+      t.equal(world.condition('Stalled')?.reason, 'RolloutFailed');
+      world.generation++;
+      t.same(await wait(world, 1000), [], 'nor by an edit of something else');
+      t.same(await edit(world, 'web:3'), ['updateService app_web'], 'but another revision is');
+      await world.converge();
+      t.equal(imageOf(world), 'web:3');
+      t.equal(world.condition('Ready')?.status, 'True');
+      world.reconciler.close();
+    },
+  );
+
+  t.test('that failed is not tried again while other services go on', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    await wait(world, 1000);
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    t.same(await wait(world, 8000), ['createService app_db']);
+    t.equal(world.condition('Stalled')?.reason, 'RolloutFailed');
+    world.reconciler.close();
+  });
+
+  t.test('that failed is left behind by going back to what runs', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    await wait(world, 1000);
+    t.same(await edit(world, 'web:1'), []);
+    t.equal(world.condition('Ready')?.status, 'True');
+    t.notOk(world.statuses.get('small')?.rollouts);
+    world.reconciler.close();
+  });
+
+  t.test('that was paused is Stalled, and over when its tasks run after all', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    world.swarm.outdated.add('app_web');
+    world.swarm.failUpdate('app_web', 'pause', 'No such image: lab/web:2');
+    await wait(world, 3000);
+    t.match(world.condition('Stalled'), { reason: 'RolloutFailed', message: /its update was paused/ });
+    world.swarm.editService('app_web', (spec) => ({ ...spec, Labels: { ...spec.Labels, by: 'hand' } }));
+    t.same(await wait(world, 3000), [], 'an edit by hand does not have it applied again');
+    world.swarm.editService('app_web', ({ Labels: { by: _, ...Labels }, ...spec }) => ({ ...spec, Labels }));
+    world.swarm.outdated.clear();
+    t.same(await wait(world, 8000), []);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('is not taken for the one before, of which the engine still tells the end', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    await wait(world, 1000);
+    world.swarm.beforeCall = (call) => {
+      if (call === 'updateService app_web') throw new EngineError('UNAVAILABLE', 'no answer');
+    };
+    await t.rejects(edit(world, 'web:3'), { message: 'no answer' });
+    world.restart();
+    world.swarm.beforeCall = () => {};
+    await world.converge();
+    t.equal(imageOf(world), 'web:3');
+    world.reconciler.close();
+  });
+
+  t.test('gives way to a newer one', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    world.swarm.outdated.add('app_web');
+    await edit(world, 'web:2');
+    await wait(world, 1000);
+    t.same(await edit(world, 'web:3'), ['updateService app_web'], 'at once');
+    t.match(world.statuses.get('small')?.rollouts, { app_web: { state: 'Rolling' } });
+    world.reconciler.close();
+  });
+
+  t.test('of which nothing is known is tried once more', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    world.restart();
+    world.statuses.clear();
+    t.same(await wait(world, 1000), ['updateService app_web']);
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    t.same(await wait(world, 5000), []);
+    world.reconciler.close();
+  });
+
+  t.test('is remembered while no manager answers, and while a compose file cannot be read', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    await edit(world, 'web:2');
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    await wait(world, 1000);
+    const good = world.stacks.get('app')!;
+    world.stacks.set('app', new ManifestError([{ file: 'f', line: 1, column: 1, path: '', message: 'bad' }]));
+    await wait(world, 1000);
+    world.stacks.set('app', good);
+    t.same(await wait(world, 1000), []);
+    world.swarm.beforeCall = (call) => {
+      if (call === 'listNodes') throw new EngineError('UNAVAILABLE', 'no leader');
+    };
+    await world.pass().catch(() => {});
+    world.swarm.beforeCall = () => {};
+    t.same(await wait(world, 1000), []);
+    t.equal(world.condition('Ready')?.reason, 'RolloutFailed');
+    world.reconciler.close();
+  });
+
+  t.test('of a new service whose tasks fail says what they say', async (t) => {
+    const world = new World();
+    world.swarm.taskState = ({ service }) => (service === 'app_db' ? 'rejected' : 'running');
+    world.swarm.taskError = () => 'No such image: lab/db:1';
+    await wait(world, 4000);
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'TasksNotRunning',
+      message: 'app_db: 0 of 1 tasks run: No such image: lab/db:1',
+    });
+    world.reconciler.close();
+  });
+
+  t.test('costs reads only for as long as it goes on', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    const calls: string[] = [];
+    world.swarm.beforeCall = (call) => void calls.push(call);
+    await wait(world, 5000);
+    t.equal(calls.filter((call) => call === 'listTasks').length, 0);
+    await edit(world, 'web:2');
+    await wait(world, 4000);
+    const looks = calls.filter((call) => call === 'listTasks').length;
+    t.ok(looks >= 3 && looks <= 5, `${looks} looks in four seconds`);
+    await wait(world, 3000);
+    calls.length = 0;
+    await wait(world, 5000);
+    t.equal(calls.filter((call) => call === 'listTasks').length, 0);
+    world.reconciler.close();
+  });
+
+  t.test('is computed anew from what somebody else has written meanwhile', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    let others = 2;
+    world.swarm.beforeCall = (call) => {
+      if (call !== 'updateService app_web' || others-- <= 0) return;
+      world.swarm.editService('app_web', (spec) => ({
+        ...spec,
+        Labels: { ...spec.Labels, [`by${others}`]: 'hand' },
+      }));
+    };
+    const writes = await world.writesOf(async () => {
+      await edit(world, 'web:2');
+      await world.converge();
+    });
+    t.same(writes, ['updateService app_web', 'updateService app_web', 'updateService app_web']);
+    const { Labels } = world.service('app_web')!.Spec;
+    t.same([imageOf(world), Object.keys(Labels).filter((key) => key.startsWith('by'))], ['web:2', []]);
+    world.reconciler.close();
+  });
+
+  t.test('ends although the engine is too old for a field, and says which', async (t) => {
+    const world = await convergedWorld(threeNodes, [twoWebs('web:1')]);
+    world.swarm.drops.add('OomScoreAdj');
+    const ContainerSpec = { Image: 'lab/db:1', ...{ OomScoreAdj: 5 } };
+    world.stacks.set(
+      'app',
+      stack('app', [
+        service('app', 'db', { ContainerSpec }),
+        ...twoWebs('web:1').services.filter(({ Name }) => Name !== 'app_db'),
+      ]),
+    );
+    t.same(await wait(world, 10_000), ['updateService app_db', 'updateService app_db']);
+    t.match(world.condition('Ready'), {
+      status: 'True',
+      message: /app_db: the engine does not keep .*OomScoreAdj/,
+    });
+    world.swarm.editService('app_db', (spec) => ({ ...spec, Mode: { Replicated: { Replicas: 3 } } }));
+    await wait(world, 10_000);
+    t.same(world.service('app_db')?.Spec.Mode, { Replicated: { Replicas: 1 } }, 'all else is put right');
+    world.reconciler.close();
+  });
+});
+
+t.test('what cannot be changed in place', async (t) => {
+  const globalDb = { ...service('app', 'db'), Mode: { Global: {} } };
+  const withDb = (db: ServiceSpec) => stack('app', [service('app', 'web'), db, service('app', 'queue')]);
+  const attachable = (stackOf: DesiredStack): DesiredStack => ({
+    ...stackOf,
+    networks: stackOf.networks.map((network) => ({ ...network, Attachable: true })),
+  });
+
+  t.test('is a problem that says how, without permission', async (t) => {
+    const world = await convergedWorld();
+    world.stacks.set('app', attachable(withDb(globalDb)));
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.match((await world.plan()).problems, [
+      {
+        target: 'app_default',
+        reason: 'ReplacementNeeded',
+        message:
+          'differs in Attachable, and a network cannot be changed: with `replace: allow` it is made anew, and what uses it with it: app_web, app_db, app_queue',
+      },
+      { target: 'app_db', reason: 'ReplacementNeeded', message: /differs in Mode, .*with `replace: allow`/ },
+    ]);
+    t.equal(world.condition('Stalled')?.reason, 'ReplacementNeeded');
+    world.reconciler.close();
+  });
+
+  t.test('a service of another mode goes, and comes back when its tasks are gone', async (t) => {
+    for (const modes of [
+      [{ Global: {} }, { Replicated: { Replicas: 1 } }],
+      [{ ReplicatedJob: { TotalCompletions: 2 } }, { GlobalJob: {} }],
+    ]) {
+      const world = await convergedWorld();
+      const before = world.service('app_db')!.ID;
+      world.spec = { replace: 'allow' };
+      for (const Mode of modes) {
+        world.stacks.set('app', withDb({ ...service('app', 'db'), Mode }));
+        const plan = await world.plan();
+        t.same(ids(plan), ['remove-service/app_db', 'await-tasks-gone/app_db', 'create-service/app_db']);
+        t.match(formatPlan('small', plan), /differs in Mode/);
+        t.same(await world.writesOf(() => world.pass()), ['removeService app_db', 'createService app_db']);
+        await world.converge();
+        t.equal(world.condition('Ready')?.status, 'True');
+      }
+      t.not(world.service('app_db')?.ID, before);
+      world.reconciler.close();
+    }
+  });
+
+  t.test('a network goes after all that use it, and they come back after it', async (t) => {
+    const world = await convergedWorld(threeNodes, [app, stack('extra', [service('extra', 'one')])]);
+    const untouched = world.service('extra_one')!.ID;
+    world.spec = { replace: 'allow' };
+    world.stacks.set('app', attachable(app));
+    const writes = await world.writesOf(() => world.converge());
+    const at = (write: string) => writes.indexOf(write);
+    t.equal(writes.length, 8);
+    for (const name of ['app_web', 'app_db', 'app_queue']) {
+      t.ok(at(`removeService ${name}`) < at('removeNetwork app_default'));
+      t.ok(at(`createService ${name}`) > at('createNetwork app_default'));
+    }
+    t.ok(at('removeNetwork app_default') < at('createNetwork app_default'));
+    t.equal(world.service('extra_one')?.ID, untouched);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('is gone on with by a process that comes after', async (t) => {
+    for (const last of ['removeNetwork app_default', 'createNetwork app_default', 'createService app_db']) {
+      const world = await convergedWorld();
+      world.spec = { replace: 'allow' };
+      world.stacks.set('app', attachable(app));
+      world.swarm.beforeCall = (call) => {
+        if (call === last) throw new EngineError('UNAVAILABLE', 'the process dies');
+      };
+      await t.rejects(world.pass());
+      world.restart();
+      world.swarm.beforeCall = () => {};
+      await world.converge();
+      t.equal(world.service('app_db') && [...world.swarm.networks.values()][0]?.Attachable, true, last);
+      world.reconciler.close();
+    }
+  });
+
+  t.test('a network stays while something uses it that has to', async (t) => {
+    const world = await convergedWorld();
+    world.spec = { replace: 'allow' };
+    world.stacks.set('app', attachable(app));
+    world.claims.hold('trial', ['app_db']);
+    t.same(await world.writesOf(() => world.pass()), []);
+    world.claims.release('trial');
+    const other = { ...service('app', 'other'), Labels: {} };
+    await world.swarm.gateway.createService(other, live);
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.match((await world.plan()).problems, [
+      { target: 'app_default', message: /is used by app_other, which cannot go now/ },
+    ]);
+    world.swarm.services.delete(world.service('app_other')!.ID);
+    await world.converge();
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+});
+
+const withWeb = (ContainerSpec: ContainerSpec): DesiredStack =>
+  stack('app', [service('app', 'web', { ContainerSpec }), service('app', 'db'), service('app', 'queue')]);
+
+t.test('a cluster that is suspended', async (t) => {
+  t.test('is left as it is, edited or changed by others, and goes on when it is not', async (t) => {
+    const world = await convergedWorld();
+    const { prepared } = world;
+    world.spec = { suspend: true };
+    world.generation++;
+    world.stacks.set('app', withWeb({ Image: 'lab/web:2' }));
+    world.swarm.editService('app_db', (spec) => ({ ...spec, Mode: { Replicated: { Replicas: 3 } } }));
+    world.provisioner.lose('node3');
+    const writes = await world.writesOf(async () => {
+      for (let pass = 0; pass < 5; pass++) {
+        await world.pass();
+        await world.clock.advance(2500);
+      }
+    });
+    t.same(writes, []);
+    t.match(world.condition('Ready'), { status: 'False', reason: 'Suspended', observedGeneration: 2 });
+    t.notOk(world.condition('Reconciling') ?? world.condition('Stalled'), 'it is neither');
+    t.match(
+      world.statuses.get('small')?.drift?.find(({ target }) => target === 'app_web'),
+      { field: 'TaskTemplate.ContainerSpec.Image', want: '"lab/web:2"', have: '"lab/web:1"' },
+    );
+    t.equal(world.prepared, prepared, 'nor is anything made ready for it');
+    world.spec = {};
+    world.generation++;
+    await world.converge();
+    t.notOk(world.statuses.get('small')?.drift);
+    t.ok(world.provisioner.machines.has('node3'));
+    world.reconciler.close();
+  });
+
+  t.test('stays when its manifest goes, until it is given back without', async (t) => {
+    const world = await convergedWorld();
+    world.spec = { suspend: true };
+    const writes = await world.writesOf(async () => {
+      for (let pass = 0; pass < 3; pass++) t.notOk((await world.pass(true)).finalized);
+    });
+    t.same(writes, []);
+    t.match(world.condition('Ready'), {
+      reason: 'Suspended',
+      message: /nothing is removed; give it back without/,
+    });
+    world.spec = {};
+    await world.pass();
+    for (let pass = 0; pass < 5; pass++) await world.pass(true);
+    t.equal(world.provisioner.machines.size, 0);
+    world.reconciler.close();
+  });
+});
+
+t.test('a new value of reconcile-at', async (t) => {
+  t.test('is told when a pass has seen it, and has tried again what was given up', async (t) => {
+    const world = await convergedWorld();
+    world.stacks.set('app', withWeb({ Image: 'lab/web:2' }));
+    await world.pass();
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    t.same(await world.writesOf(() => world.pass()), []);
+    world.annotations = { 'spark-failures.io/reconcile-at': 'now' };
+    t.same(await world.writesOf(() => world.pass()), ['updateService app_web']);
+    t.equal(world.statuses.get('small')?.lastHandledReconcileAt, 'now');
+    world.swarm.failUpdate('app_web', 'rollback', 'no');
+    world.restart();
+    t.same(await world.writesOf(() => world.pass()), [], 'once for each value');
+    world.reconciler.close();
+  });
+
+  t.test('asks every engine, and ends what holds failed steps back', async (t) => {
+    const world = await convergedWorld();
+    const asked: string[] = [];
+    world.swarm.beforeCall = (call) => {
+      if (call.startsWith('info')) asked.push(call);
+      if (call === 'createService app_db') throw new EngineError('UNAVAILABLE', 'no');
+    };
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    for (let pass = 0; pass < 3; pass++) await world.pass().catch(() => {});
+    t.same(asked, [], 'facts are believed for a while');
+    world.annotations = { 'spark-failures.io/reconcile-at': '1' };
+    world.swarm.beforeCall = (call) => void (call.startsWith('info') && asked.push(call));
+    await world.pass();
+    t.equal(world.swarm.writes.at(-1), 'createService app_db');
+    t.same(asked.sort(), ['info node1', 'info node2', 'info node3']);
+    world.reconciler.close();
+  });
+});
+
+t.test('drift that is only reported', async (t) => {
+  t.test('is listed field by field, without what looks like a secret, until it is gone', async (t) => {
+    const Env = ['PASSWORD=one', 'RATE=100', 'URL=kafka://me:two@host'];
+    const world = new World(threeNodes, [withWeb({ Image: 'lab/web:1', Env })]);
+    world.spec = { drift: 'report' };
+    await world.converge();
+    world.swarm.editService('app_web', (spec) => ({
+      ...spec,
+      Labels: { ...spec.Labels, by: 'hand' },
+      Mode: { Replicated: { Replicas: 3 } },
+      TaskTemplate: {
+        ...spec.TaskTemplate,
+        ContainerSpec: {
+          Image: 'lab/web:1',
+          Env: ['PASSWORD=three', 'RATE=9', 'URL=kafka://me:four@host'],
+        },
+      },
+    }));
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    t.same(await world.writesOf(() => world.pass()), []);
+    const step = 'update-service';
+    const env = 'TaskTemplate.ContainerSpec.Env';
+    const hidden = { want: '(not shown)', have: '(not shown)' };
+    t.same(world.statuses.get('small')?.drift, [
+      { target: 'app_web', field: 'Labels.by', have: '"hand"', step },
+      { target: 'app_web', field: 'Mode.Replicas', want: '1', have: '3', step },
+      { target: 'app_web', field: `${env}.PASSWORD`, ...hidden, step },
+      { target: 'app_web', field: `${env}.RATE`, want: '"RATE=100"', have: '"RATE=9"', step },
+      { target: 'app_web', field: `${env}.URL`, ...hidden, step },
+      { target: 'app_db', step: 'create-service: the service does not exist' },
+    ]);
+    t.notMatch(formatPlan('small', await world.plan()), /one|three|two|four/);
+    world.spec = { drift: 'correct' };
+    await world.converge();
+    t.notOk(world.statuses.get('small')?.drift);
+    world.reconciler.close();
   });
 });

@@ -23,7 +23,7 @@ const pollMs = 250;
 
 /**
  * Waits until each resource is done: a cluster Ready, a schedule Complete, in the generation at hand. A schedule that
- * was refused or aborted, and anything Stalled, has failed. `tell` gets the message of whatever is awaited, when it changes.
+ * was refused or aborted, and anything Stalled or suspended, has failed. `tell` gets the message of whatever is awaited, when it changes.
  */
 export async function awaitResources(
   resources: readonly StoredResource[],
@@ -75,5 +75,8 @@ function endOf(
     const failed = goal === 'Complete' && findCondition(conditions, goal)?.reason !== 'Finished';
     return { key, state: failed ? 'failed' : 'done', message: messageOf(goal) };
   }
+  const ready = findCondition(conditions, 'Ready');
+  if (ready?.reason === 'Suspended' && ready.observedGeneration >= generation)
+    return { key, state: 'failed', message: `suspended: ${ready.message}` };
   return { key, state: 'pending', message: messageOf(goal === 'Ready' ? 'Ready' : 'Active') };
 }

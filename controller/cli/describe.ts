@@ -1,4 +1,4 @@
-import type { ClusterStatus, ScheduleStatus } from '../../crds/status.ts';
+import type { ClusterStatus, Drift, ScheduleStatus } from '../../crds/status.ts';
 import { readRunJournal } from '../status/run-journal.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
 import { formatTrials, trialsOf } from './get.ts';
@@ -42,8 +42,25 @@ function clusterLines(name: string, status: ClusterStatus): string[] {
       ([node, key]) => `Trusted at first use: ${node} ${key}`,
     ),
     `Stacks: ${inventory.stacks.join(', ') || 'none'}; ${inventory.services.length} services`,
+    ...Object.entries(status.rollouts ?? {}).map(
+      ([service, { state, revision, message }]) =>
+        `Rollout of ${service}: ${state}, revision ${revision}${message === undefined ? '' : `: ${message}`}`,
+    ),
+    ...driftLines(status.drift ?? []),
     ...commonLines(status),
   ];
+}
+
+function driftLines(drift: readonly Drift[]): string[] {
+  if (drift.length === 0) return [];
+  const rows = drift.map(({ target, field = '', want = '', have = '', step }) => [
+    target,
+    field,
+    have,
+    want,
+    step,
+  ]);
+  return ['Left as it is:', formatTable(['TARGET', 'FIELD', 'HAVE', 'WANT', 'STEP'], rows)];
 }
 
 function unreachable(names: readonly string[]): string {

@@ -60,6 +60,8 @@ export interface Finding {
   readonly target: string;
   readonly reason: ConditionReason;
   readonly message: string;
+  /** When to look again, where that is known. */
+  readonly againMs?: number;
 }
 
 /** A target that a trial holds: reported and left alone, whatever it looks like. */

@@ -1,10 +1,11 @@
 import { type ClusterSpec, provisionerOf } from '../../crds/cluster-spec.ts';
 import { formatProblem } from '../../crds/problem.ts';
-import type { ClusterStatus } from '../../crds/status.ts';
+import type { ClusterStatus, Rollouts } from '../../crds/status.ts';
 import { type Machine, messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { Nodes } from '../../state-machines/contract.ts';
 import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
+import { defined } from '../stack/defined.ts';
 import { type ConditionUpdate, isTrue, setCondition } from '../status/conditions.ts';
 import { isStateFull } from '../status/state-error.ts';
 import { References } from '../swarm/resolve-references.ts';
@@ -19,6 +20,7 @@ import {
   countNodes,
   countTasks,
   failureConditions,
+  listDrift,
   type PassReport,
 } from './cluster-status.ts';
 import { loadDesired } from './load-desired.ts';
@@ -26,6 +28,7 @@ import { observeCluster } from './observe-cluster.ts';
 import { nextInventory } from './ownership.ts';
 import { heldDifferences, planCluster } from './plan-cluster.ts';
 import type { PlanContext } from './plan-context.ts';
+import { nextRollouts } from './plan-rollout.ts';
 import { planTeardown } from './plan-teardown.ts';
 
 /** A change that no event told is found within this time. */
@@ -56,8 +59,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const session = this.#session(cluster);
     session.use(cluster);
     await session.begin(stored.generation);
+    if (isNewlyAsked(cluster, session)) session.startAfresh();
     try {
-      await this.#deps.prepare(cluster, stored.deleting, signal);
+      if (!cluster.spec.suspend) await this.#deps.prepare(cluster, stored.deleting, signal);
       const result = await this.#pass(stored, cluster, session, signal);
       this.#passed.set(stored.name, stored.generation);
       return result;
@@ -136,25 +140,30 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const context = await this.#look(stored, cluster, session, signal);
     const { desired, observed } = context;
     const plan = planFor(stored, cluster, context);
+    session.unkept.forgetOthers(differingServices(plan));
     const { generation, deleting } = stored;
-    const reportOnly =
-      !deleting && cluster.spec.drift === 'report' && session.isSettled && plan.steps.some(isCorrection);
-    const steps = reportOnly ? [] : stepsToDo(plan, context, session);
+    const leftAlone = whyLeftAlone(cluster, deleting, plan, session);
+    const steps = leftAlone ? [] : stepsToDo(plan, context, session);
     const report: PassReport = {
-      ...{ generation, deleting, desired, observed, plan, reportOnly, results: [] },
+      ...{ generation, deleting, desired, observed, plan, leftAlone, results: [] },
       heldDifferences: deleting ? [] : heldDifferences(context, plan),
-      failures: session.backoff.failuresOf(plan.steps),
+      failures: leftAlone ? [] : session.backoff.failuresOf(plan.steps),
     };
-    const inventory = nextInventory(context.inventory, observed, reportOnly ? [] : plan.steps, desired);
     const nodes = countNodes(desired, observed);
     this.#deps.metrics.clusterSeen(stored.name, nodes, countTasks(desired, observed));
-    await this.#save(stored, session, report, { inventory, nodes });
+    await this.#save(stored, session, report, {
+      nodes,
+      inventory: nextInventory(context.inventory, observed, leftAlone ? [] : plan.steps, desired),
+      rollouts: deleting ? undefined : someOf(nextRollouts(context, plan, steps)),
+      drift: leftAlone ? someOf(listDrift(plan)) : undefined,
+      ...(leftAlone !== 'Suspended' && { lastHandledReconcileAt: reconcileAt(cluster) }),
+    });
     const results = await this.#apply(steps, session, context, signal);
     if (results.length > 0) {
       const failures = session.backoff.failuresOf(plan.steps);
       await this.#save(stored, session, { ...report, failures, results });
     }
-    if (deleting && isFinished(plan, results)) {
+    if (deleting && !leftAlone && isFinished(plan, results)) {
       await this.#deps.removed(cluster.metadata.name, machinesLeft(plan, observed));
       return this.#finalize(session, cluster.metadata.name);
     }
@@ -189,9 +198,14 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const imagesAreNew = pool.watchImages(desired.images.map(({ reference }) => reference));
     if (imagesAreNew) observed = await observe();
     const claims = claimsOf(stored.name);
+    const rollouts = rolloutsOf(cluster, session);
+    const tasks =
+      observed.swarm && !stored.deleting && (await session.lookAtTasks(observed.swarm, rollouts, signal));
     return {
       desired,
-      observed,
+      observed: { ...observed, ...(tasks && { tasks }) },
+      rollouts,
+      notKept: (spec, differences) => session.unkept.has(spec, differences),
       heldBy: (name) => claims.heldBy(name),
       madeAnewFor: (name) => claims.madeAnewFor(name),
       diff: session.diff,
@@ -216,6 +230,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       signal,
     );
     session.backoff.record(results);
+    for (const { step, outcome } of results)
+      if (step.kind === 'update-service' && outcome.state === 'done')
+        session.unkept.wrote(step.spec, step.differences);
     return results;
   }
 
@@ -251,21 +268,23 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     if (plan.waiting.length === 0) return retryMs;
     const nowMs = this.#deps.clock.now();
     session.waitingSinceMs ??= nowMs;
-    return Math.min(retryMs, nowMs - session.waitingSinceMs > stuckAfterMs ? stuckMs : convergingMs);
+    const paceMs = nowMs - session.waitingSinceMs > stuckAfterMs ? stuckMs : convergingMs;
+    const againMs = Math.min(...plan.waiting.map((each) => each.againMs ?? paceMs));
+    return Math.min(retryMs, Math.max(againMs, paceMs), stuckMs);
   }
 
   async #save(
     stored: StoredResource,
     session: ClusterSession,
     report: PassReport,
-    parts: Partial<ClusterStatus> = {},
+    parts: StatusParts = {},
   ): Promise<void> {
     const nowMs = this.#deps.clock.now();
     const before = told(stored, session.status.current, nowMs);
     const conditions = clusterConditions(before.conditions, report, nowMs);
     this.#deps.metrics.clusterReady(stored.name, isTrue(conditions, 'Ready', stored.generation));
     const events = addStepEvents(before.events ?? [], report.results, nowMs);
-    await session.status.save({ ...before, ...parts, conditions, events });
+    await session.status.save(defined({ ...before, ...parts, conditions, events }) as ClusterStatus);
   }
 
   /** A pass that could not even look, or act. */
@@ -311,6 +330,47 @@ const stackKinds: ReadonlySet<StepKind> = new Set([
   'create-service',
   'update-service',
 ]);
+
+/** What a pass found; undefined where there is nothing any more. */
+type StatusParts = { readonly [part in keyof ClusterStatus]?: ClusterStatus[part] | undefined };
+
+/** Another value of this annotation has everything looked at from scratch, and what failed tried again. */
+const RECONCILE_AT = 'spark-failures.io/reconcile-at';
+
+const reconcileAt = ({ metadata }: ClusterSpec): string | undefined => metadata.annotations?.[RECONCILE_AT];
+
+function isNewlyAsked(cluster: ClusterSpec, { status }: ClusterSession): boolean {
+  const asked = reconcileAt(cluster);
+  return asked !== undefined && asked !== status.current?.lastHandledReconcileAt;
+}
+
+function rolloutsOf(cluster: ClusterSpec, session: ClusterSession): Rollouts {
+  const { rollouts = {} } = session.status.current ?? {};
+  if (!isNewlyAsked(cluster, session)) return rollouts;
+  return Object.fromEntries(Object.entries(rollouts).filter(([, { state }]) => state !== 'Failed'));
+}
+
+function whyLeftAlone(
+  { spec }: ClusterSpec,
+  deleting: boolean,
+  plan: ClusterPlan,
+  session: ClusterSession,
+): PassReport['leftAlone'] {
+  if (spec.suspend) return 'Suspended';
+  const reportOnly = !deleting && spec.drift === 'report' && session.isSettled;
+  return reportOnly && plan.steps.some(isCorrection) ? 'DriftReported' : undefined;
+}
+
+function differingServices({ steps, notes }: ClusterPlan): ReadonlySet<string> {
+  const updated = steps.filter(({ kind }) => kind === 'update-service');
+  const unkept = notes.filter(({ reason }) => reason === 'FieldNotKept');
+  return new Set([...updated, ...unkept].map(({ target }) => target));
+}
+
+/** Undefined when it is empty. */
+function someOf<T extends object>(parts: T): T | undefined {
+  return Object.keys(parts).length > 0 ? parts : undefined;
+}
 
 /** A look changes nothing of what a manifest speaks of. */
 const isCorrection = ({ kind }: Step): boolean => kind !== 'try-checkpoint';

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import { resourceKey } from '../../crds/group.ts';
-import type { ClusterStatus } from '../../crds/status.ts';
+import type { ClusterStatus, Rollouts } from '../../crds/status.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { ClusterMetrics } from '../metrics.ts';
@@ -16,8 +16,11 @@ import type { TryCheckpoint } from '../stack/try-checkpoint.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import { findCondition } from '../status/conditions.ts';
 import type { StatusStore } from '../status/status-store.ts';
-import { rememberingDiff } from '../swarm/diff-service.ts';
+import { rememberingDiff, UnkeptFields } from '../swarm/diff-service.ts';
+import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import { NodePool, type OpenEngine } from './node-pool.ts';
+import type { ObservedSwarm } from './plan-context.ts';
+import { RolloutWatch } from './rollout-watch.ts';
 import { SavedStatus } from './saved-status.ts';
 import { StepBackoff } from './step-backoff.ts';
 
@@ -82,6 +85,8 @@ export class ClusterSession {
   readonly status: SavedStatus;
   readonly backoff: StepBackoff;
   readonly diff = rememberingDiff();
+  readonly unkept = new UnkeptFields();
+  readonly rollouts: RolloutWatch;
   /** Since when waiting is all there is to do. */
   waitingSinceMs: number | undefined;
   readonly #deps: ClusterDeps;
@@ -103,6 +108,7 @@ export class ClusterSession {
     this.pool = new NodePool({ provisioner: { connect }, openEngine: deps.openEngine, clock: deps.clock });
     this.status = new SavedStatus(deps.statuses, name);
     this.backoff = new StepBackoff(deps.clock);
+    this.rollouts = new RolloutWatch(deps.clock);
     void this.#watch(this.#end.signal);
   }
 
@@ -133,9 +139,24 @@ export class ClusterSession {
       this.#settledGeneration = Math.max(this.#settledGeneration, ready.observedGeneration);
   }
 
+  /** Everything is to be looked at from scratch: what was given up, or is believed of machines, counts no more. */
+  startAfresh(): void {
+    this.backoff.clear();
+    this.unkept.forgetOthers(new Set());
+    this.pool.doubtAll();
+  }
+
   /** This generation was Ready once: what differs since then is drift. */
   get isSettled(): boolean {
     return this.#settledGeneration === this.#generation;
+  }
+
+  /** The tasks of the cluster's services that are being rolled out. */
+  lookAtTasks(swarm: ObservedSwarm, rollouts: Rollouts, signal: AbortSignal) {
+    const { name } = this.#cluster.metadata;
+    const services = swarm.services.filter(({ Spec }) => Spec.Labels?.[CLUSTER_LABEL] === name);
+    const api = async () => (await this.pool.connection(swarm.manager, signal)).swarm;
+    return this.rollouts.look({ ...swarm, services }, rollouts, api, signal);
   }
 
   /** From where nodes see this process; asked once, then kept, so that no config moves with it. */

@@ -1,4 +1,4 @@
-import type { ClusterStatus, Condition, ObjectEvent } from '../../crds/status.ts';
+import type { ClusterStatus, Condition, Drift, ObjectEvent } from '../../crds/status.ts';
 import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
 import type { TaskCount } from '../metrics.ts';
 import { type ConditionReason, stateReason } from '../status/condition-vocabulary.ts';
@@ -6,6 +6,7 @@ import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';
 import { StateError } from '../status/state-error.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
+import { tellDifference } from '../swarm/tell-difference.ts';
 import type { StepResult } from './apply-plan.ts';
 import type { ClusterPlan, Finding, StepKind } from './cluster-plan.ts';
 import { findSwarmNode } from './node-identity.ts';
@@ -21,8 +22,8 @@ export interface PassReport {
   readonly plan: ClusterPlan;
   /** Steps of the plan that failed when they were last tried. */
   readonly failures: readonly StepFailure[];
-  /** Steps that are not carried out: drift is only to be reported. */
-  readonly reportOnly: boolean;
+  /** Why the steps are not carried out, if they are not. */
+  readonly leftAlone?: 'DriftReported' | 'Suspended' | undefined;
   /** Not Ready because of what a trial holds: what a plan without claims would have done there. */
   readonly heldDifferences: readonly Finding[];
   /** How the steps ended; none before they were carried out. */
@@ -36,6 +37,8 @@ interface Verdict {
   readonly message: string;
   /** Without help it stays so. */
   readonly stalled: boolean;
+  /** Nothing is done, as it was asked for. */
+  readonly paused?: boolean;
 }
 
 /** The conditions before and after the steps of a pass. */
@@ -82,7 +85,7 @@ function setConditions(
     status: 'True' | 'False',
   ) => setCondition(list, { type, status, reason, message, observedGeneration }, nowMs);
   let conditions = set(before, 'Ready', verdict.ready ? 'True' : 'False');
-  const working = !verdict.ready && !verdict.stalled;
+  const working = !verdict.ready && !verdict.stalled && verdict.paused !== true;
   conditions = working ? set(conditions, 'Reconciling', 'True') : removeCondition(conditions, 'Reconciling');
   conditions = verdict.stalled ? set(conditions, 'Stalled', 'True') : removeCondition(conditions, 'Stalled');
   return [...conditions];
@@ -101,8 +104,10 @@ function judge(report: PassReport): Verdict {
     const stalled = report.failures.every((failure) => failure.needsHelp);
     return { ...notReady(failures[0]!.reason, listFindings(failures)), stalled };
   }
+  if (report.leftAlone === 'Suspended') return { ...notReady('Suspended', whatWaits(report)), paused: true };
   if (report.deleting) return notReady('Deleting', leftToDo(plan, results));
-  if (report.reportOnly) return { ...notReady('DriftReported', stepList(plan)), stalled: true };
+  if (report.leftAlone === 'DriftReported')
+    return { ...notReady('DriftReported', stepList(plan)), stalled: true };
   const [problem] = plan.problems;
   if (problem) {
     const stalled = needsHelp.has(problem.reason) && plan.steps.length === 0 && plan.waiting.length === 0;
@@ -115,12 +120,19 @@ function judge(report: PassReport): Verdict {
     return notReady('HeldByTrial', `held by ${owners}: ${listFindings(report.heldDifferences)}`);
   }
   const services = desired.stacks.reduce((sum, stack) => sum + stack.services.length, 0);
-  const message = `${desired.nodes.length} machines and ${services} services are as the manifest asks`;
+  const unkept = plan.notes.filter(({ reason }) => reason === 'FieldNotKept');
+  const but = unkept.length > 0 ? `, but ${listFindings(unkept)}` : '';
+  const message = `${desired.nodes.length} machines and ${services} services are as the manifest asks${but}`;
   return { ready: true, reason: 'Converged', message, stalled: false };
 }
 
 /** What an edit, an annotation or a person's hand must mend. */
-const needsHelp: ReadonlySet<ConditionReason> = new Set(['StackRefused', 'PruneRefused']);
+const needsHelp: ReadonlySet<ConditionReason> = new Set([
+  'StackRefused',
+  'PruneRefused',
+  'RolloutFailed',
+  'ReplacementNeeded',
+]);
 
 function notReady(reason: ConditionReason, message: string): Verdict {
   return { ready: false, reason, message, stalled: false };
@@ -148,10 +160,33 @@ function summary({ steps }: ClusterPlan, results: readonly StepResult[]): string
 
 const stepList = ({ steps }: ClusterPlan): string => `left as it is: ${steps.map(({ id }) => id).join(', ')}`;
 
+function whatWaits({ deleting, plan }: PassReport): string {
+  if (deleting)
+    return 'the manifest is gone, but it was suspended: nothing is removed; give it back without `suspend`, then remove it';
+  return plan.steps.length === 0 ? 'nothing is to be done, and nothing would be' : stepList(plan);
+}
+
 function listFindings(findings: readonly Finding[]): string {
   const shown = findings.slice(0, 5).map(({ target, message }) => `${target}: ${message}`);
   const more = findings.length - shown.length;
   return `${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
+}
+
+/** The most entries that a status lists, of a cluster that was changed through and through. */
+const maxDrift = 100;
+
+/** What the steps of a plan would change, field by field where they say so; for when they are not carried out. */
+export function listDrift({ steps }: ClusterPlan): Drift[] {
+  const all = steps.flatMap((step): Drift[] => {
+    const { target, kind, reason } = step;
+    if (step.kind !== 'update-service') return [{ target, step: `${kind}: ${reason}` }];
+    return step.differences.map((difference) => {
+      const { want, have } = tellDifference(difference);
+      const sides = { ...(want !== undefined && { want }), ...(have !== undefined && { have }) };
+      return { target, field: difference.path, ...sides, step: kind };
+    });
+  });
+  return all.slice(0, maxDrift);
 }
 
 /** How many machines are asked for, and what became of them. */

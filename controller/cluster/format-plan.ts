@@ -1,3 +1,5 @@
+import type { Difference } from '../swarm/diff-trees.ts';
+import { tellDifference } from '../swarm/tell-difference.ts';
 import type { ClusterPlan, Finding, Step } from './cluster-plan.ts';
 
 /** A plan for people and for golden files: one line a step, in order, then what stands in the way. */
@@ -18,10 +20,7 @@ export function formatPlan(cluster: string, plan: ClusterPlan): string {
 function formatStep(step: Step, width: number): readonly string[] {
   const line = `  ${signOf(step)} ${step.kind.padEnd(width)}  ${step.target}: ${reasonOf(step)}`;
   if (step.kind !== 'update-service') return [line];
-  const changes = step.differences.map(
-    ({ path, want, have }) => `      ${path}: ${json(have)} -> ${json(want)}`,
-  );
-  return [line, ...changes];
+  return [line, ...step.differences.map(formatDifference)];
 }
 
 function reasonOf(step: Step): string {
@@ -57,5 +56,7 @@ function formatFindings(sign: string, findings: readonly Finding[]): readonly st
 
 const countOf = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
-/** A secret's data never gets here: services name their secrets, and secrets have no update. */
-const json = (value: unknown): string => JSON.stringify(value) ?? 'nothing';
+function formatDifference(difference: Difference): string {
+  const { want = 'nothing', have = 'nothing' } = tellDifference(difference);
+  return `      ${difference.path}: ${have} -> ${want}`;
+}

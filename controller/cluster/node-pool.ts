@@ -122,8 +122,13 @@ export class NodePool {
     if (references.length === this.#images.length && references.every((name) => this.#images.includes(name)))
       return false;
     this.#images = references;
-    for (const entry of this.#entries.values()) entry.doubted = true;
+    this.doubtAll();
     return true;
+  }
+
+  /** What is believed of every machine is asked anew. */
+  doubtAll(): void {
+    for (const entry of this.#entries.values()) entry.doubted = true;
   }
 
   /** Something suggests that what is known of a machine is no longer so: the next look asks it. */

@@ -26,6 +26,10 @@ export function objectsOf(swarm: ObservedSwarm | undefined, kind: ObjectKind): r
   });
 }
 
+/** Whether it carries the label of this cluster; what may be *removed* needs more (`ownObjects`). */
+export const isOwned = (labels: Labels | undefined, { desired }: PlanContext): boolean =>
+  labels?.[CLUSTER_LABEL] === desired.name;
+
 /** Those that carry this cluster's labels. */
 function labelledObjects(swarm: ObservedSwarm | undefined, kind: ObjectKind, cluster: string) {
   return objectsOf(swarm, kind).filter(

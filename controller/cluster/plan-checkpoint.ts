@@ -20,7 +20,10 @@ export function planCheckpoint({ desired, observed, madeAnewFor }: PlanContext, 
     const use = checkpointUse(checkpoint, service);
     return use ? [{ service, use }] : [];
   });
-  const others = plan.waiting.filter(({ target }) => !job.some(({ service }) => service.Name === target));
+  // What runs already, and is only watched for a while, is in order.
+  const others = plan.waiting.filter(
+    ({ target, againMs }) => againMs === undefined && !job.some(({ service }) => service.Name === target),
+  );
   if (plan.steps.length + plan.problems.length + others.length > 0) return {};
   const isTrialOn = plan.held.length > 0 || nodes.some(({ name }) => madeAnewFor?.(name) !== undefined);
   const tryNode = ({ name, role, labels }: DesiredNode): PlanPart => {

@@ -1,9 +1,10 @@
-import type { Inventory } from '../../crds/status.ts';
+import type { Inventory, Rollouts } from '../../crds/status.ts';
 import type { Machine, Role } from '../../provisioners/contract.ts';
 import type { CheckpointStore } from '../stack/checkpoint.ts';
 import type { DesiredStack } from '../stack/convert-stack.ts';
 import type { SourcedImage } from '../stack/deliver-images.ts';
 import type { DiffLive } from '../swarm/diff-service.ts';
+import type { Difference } from '../swarm/diff-trees.ts';
 import type {
   EngineInfo,
   Labels,
@@ -12,6 +13,7 @@ import type {
   LiveNode,
   LiveSecret,
   LiveService,
+  ServiceSpec,
 } from '../swarm/swarm-types.ts';
 
 /** All that a plan is made from. */
@@ -26,6 +28,10 @@ export interface PlanContext {
   readonly inventory: Inventory | undefined;
   /** How services are compared; a remembering one gives the same answers sooner. */
   readonly diff?: DiffLive;
+  /** Rollouts that are not known to have gone well, by service. */
+  readonly rollouts?: Rollouts;
+  /** Whether writing these fields was tried, and they were found as before. */
+  readonly notKept?: (spec: ServiceSpec, differences: readonly Difference[]) => boolean;
   /** The worker that is replaced in this pass, if any. */
   readonly replaced?: string | undefined;
 }
@@ -59,7 +65,7 @@ export interface DesiredCluster {
   readonly prune: boolean;
   /** The annotation that lets a prune remove more than half of the services. */
   readonly allowLargePrune: boolean;
-  /** Workers that were made with other settings are replaced, one at a time. */
+  /** Workers that were made with other settings are replaced, one at a time; so is what the swarm cannot change in place. */
   readonly mayReplace: boolean;
 }
 
@@ -97,11 +103,23 @@ export interface ObservedSwarm {
   readonly services: readonly LiveService[];
 }
 
+/** The tasks of a service that is being rolled out, as far as they are of its spec as it is now. */
+export interface TaskLook {
+  /** Those that run, on nodes that are not down. */
+  readonly running: number;
+  /** For how long these same tasks have run. */
+  readonly steadyMs: number;
+  /** What the newest task that does not run says of it. */
+  readonly error?: string;
+}
+
 /** Everything that a plan is made from, read anew in each pass; plain data. */
 export interface ObservedCluster {
   readonly machines: readonly ObservedMachine[];
   /** Absent when no manager of ours answers for a swarm. */
   readonly swarm?: ObservedSwarm;
+  /** By the id of the service; only of those of which counts do not tell enough. */
+  readonly tasks?: ReadonlyMap<string, TaskLook>;
   /** Why no manager answered, when one should have. */
   readonly swarmError?: string;
   /** In words, what of that which machines share is not as it should be; absent when nothing is to be done. */

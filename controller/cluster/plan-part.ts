@@ -1,4 +1,5 @@
 import type { ConditionReason } from '../status/condition-vocabulary.ts';
+import type { LiveService } from '../swarm/swarm-types.ts';
 import type { ClusterPlan, RemovalKind, Step, StepAction } from './cluster-plan.ts';
 
 /** The plan of a part of the cluster: what it lacks is empty. */
@@ -23,6 +24,19 @@ export function removal(
   after: readonly (Step | undefined)[],
 ): Step {
   return step(name, reason, after, { kind, objectId: id });
+}
+
+/** Takes a service off the swarm, its tasks too: in this order. */
+export function removeService({ ID, Spec }: LiveService, reason: string): readonly [Step, Step] {
+  const remove = removal('remove-service', { id: ID, name: Spec.Name }, reason, []);
+  const wait = { kind: 'await-tasks-gone', services: [ID] } as const;
+  return [remove, step(Spec.Name, 'its tasks still use what they were given', [remove], wait)];
+}
+
+/** A plan of nothing but the problem that somebody else has taken a name. */
+export function foreign(name: string, kind: 'service' | 'network'): PlanPart {
+  const message = `a ${kind} of this name exists that this cluster's manifest did not make`;
+  return problem(name, 'StackRefused', message);
 }
 
 /** A plan of nothing but one problem. */

@@ -19,7 +19,7 @@ export function planPrune(context: PlanContext, present: readonly Step[]): PlanP
     const message = `would remove ${services.steps.length} of ${owned} services; the annotation spark-failures.io/allow-prune permits it`;
     return problem(desired.name, 'PruneRefused', message);
   }
-  const users = [...services.steps, ...present.filter(({ kind }) => kind === 'update-service')];
+  const users = [...services.steps, ...present.filter(({ kind }) => letsGo.has(kind))];
   const steps = [
     ...surplus('networks', context).map((each) => removal('remove-network', each, reason, users)),
     ...beyondRetention('configs', context).map((each) => removal('remove-config', each, reason, users)),
@@ -27,6 +27,9 @@ export function planPrune(context: PlanContext, present: readonly Step[]): PlanP
   ];
   return joinParts([services, { steps }]);
 }
+
+/** Steps after which a service does not use any more what it used. */
+const letsGo: ReadonlySet<Step['kind']> = new Set(['update-service', 'remove-service']);
 
 type OwnObject = ReturnType<typeof ownObjects>[number];
 
@@ -46,19 +49,35 @@ function surplus(kind: ObjectKind, context: PlanContext): readonly OwnObject[] {
 }
 
 /**
- * One revision before the wanted one stays: a service's previous spec refers to it, and the engine does not protect
- * what only a previous spec needs.
+ * One revision before the wanted one stays, that to which the engine would go back: the one that a service uses, else the
+ * newest, which only a previous spec may refer to, and the engine does not protect what only that needs.
  */
 function beyondRetention(kind: 'configs' | 'secrets', context: PlanContext): readonly OwnObject[] {
-  const kept = new Set<string>();
-  const bases = new Set(wantedNames(kind, context).map(baseName));
-  const newestFirst = [...surplus(kind, context)].sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
+  const used = usedFiles(kind, context);
+  const wanted = new Set(wantedNames(kind, context).map(baseName));
+  const all = surplus(kind, context);
+  const kept = new Set(all.filter(({ name }) => used.has(name)).map(({ name }) => baseName(name)));
+  const newestFirst = [...all].sort((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
   return newestFirst.filter(({ name }) => {
     const base = baseName(name);
-    if (!bases.has(base) || kept.has(base)) return true;
+    if (!wanted.has(base)) return true;
+    if (used.has(name)) return false;
+    if (kept.has(base)) return true;
     kept.add(base);
     return false;
   });
+}
+
+/** What the services of the stacks have in their specs as they are now: also of one that the engine has rolled back. */
+function usedFiles(kind: 'configs' | 'secrets', { desired, observed }: PlanContext): ReadonlySet<string> {
+  const stays = new Set(desired.stacks.flatMap(({ services }) => services.map(({ Name }) => Name)));
+  const services = (observed.swarm?.services ?? []).filter(({ Spec }) => stays.has(Spec.Name));
+  const containers = services.map(({ Spec }) => Spec.TaskTemplate.ContainerSpec);
+  return new Set(
+    kind === 'configs'
+      ? containers.flatMap(({ Configs }) => (Configs ?? []).map(({ ConfigName }) => ConfigName))
+      : containers.flatMap(({ Secrets }) => (Secrets ?? []).map(({ SecretName }) => SecretName)),
+  );
 }
 
 /** `streaming_job-1a2b3c4d` -> `streaming_job`. */

@@ -1,13 +1,11 @@
 import type { DesiredStack } from '../stack/convert-stack.ts';
-import { diffNetwork } from '../swarm/diff-network.ts';
-import { diffService, needsReplacement } from '../swarm/diff-service.ts';
-import { CLUSTER_LABEL } from '../swarm/labels.ts';
-import type { Labels, LiveService, ServiceSpec } from '../swarm/swarm-types.ts';
 import type { Step } from './cluster-plan.ts';
 import { objectsOf } from './ownership.ts';
 import type { PlanContext } from './plan-context.ts';
-import { joinParts, type PlanPart, problem, step, waiting } from './plan-part.ts';
+import { planNetwork, type ReplacedNetworks, replacedNetworks } from './plan-network.ts';
+import { joinParts, type PlanPart, problem, step } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
+import { planService } from './plan-service.ts';
 
 /** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
 export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPart {
@@ -17,11 +15,15 @@ export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPa
   );
   if (!observed.swarm && !nodes.some(({ kind }) => kind === 'init-swarm')) return joinParts(broken);
   const init = nodes.filter(({ kind }) => kind === 'init-swarm');
+  const replaced = replacedNetworks(context);
   const objects = joinParts(
-    desired.stacks.flatMap((stack) => [planNetworks(stack, init, context), planFiles(stack, init, context)]),
+    desired.stacks.flatMap((stack) => [
+      ...stack.networks.map((spec) => planNetwork(spec, init, replaced, context)),
+      planFiles(stack, init, context),
+    ]),
   );
   const before = [...nodes.filter(({ kind }) => preparesPlacement.has(kind)), ...objects.steps];
-  const services = desired.stacks.map((stack) => planServices(stack, before, context));
+  const services = desired.stacks.map((stack) => planServices(stack, before, replaced, context));
   const present = joinParts([...broken, objects, ...services]);
   return joinParts([present, planPrune(context, present.steps)]);
 }
@@ -35,13 +37,20 @@ const preparesPlacement = new Set<Step['kind']>([
   'deliver-images',
 ]);
 
-function planServices(stack: DesiredStack, before: readonly Step[], context: PlanContext): PlanPart {
+function planServices(
+  stack: DesiredStack,
+  before: readonly Step[],
+  replaced: ReplacedNetworks,
+  context: PlanContext,
+): PlanPart {
   const missing = missingExternals(stack, context);
   if (missing.length > 0)
     return problem(stack.name, 'StackRefused', `needs ${missing.join(', ')}, which the swarm lacks`);
   const used = usedObjects(stack);
   const first = before.filter(({ kind, target }) => preparesPlacement.has(kind) || used.has(target));
-  return joinParts(stack.services.map((service) => planService(service, first, context)));
+  return joinParts(
+    stack.services.map((service) => planService(service, { before: first, replaced }, context)),
+  );
 }
 
 function usedObjects({ networks, configs, secrets, externals }: DesiredStack): ReadonlySet<string> {
@@ -63,28 +72,6 @@ function missingExternals(
   return [...absent('networks', 'network'), ...absent('configs', 'config'), ...absent('secrets', 'secret')];
 }
 
-function planNetworks(
-  stack: DesiredStack,
-  init: readonly Step[],
-  { desired, observed }: PlanContext,
-): PlanPart {
-  return joinParts(
-    stack.networks.map((spec) => {
-      const live = observed.swarm?.networks.find(({ Name }) => Name === spec.Name);
-      if (!live) {
-        return {
-          steps: [step(spec.Name, 'the network does not exist', init, { kind: 'create-network', spec })],
-        };
-      }
-      if (!isOwned(live.Labels, desired.name)) return foreign(spec.Name, 'network');
-      const paths = diffNetwork(spec, live).map(({ path }) => path);
-      if (paths.length === 0) return {};
-      const message = `differs in ${paths.join(', ')}, and a network cannot be changed: remove it by hand to have it made anew`;
-      return problem(spec.Name, 'StackRefused', message);
-    }),
-  );
-}
-
 /** Configs and secrets carry the hash of their content in their names: one that exists is right. */
 function planFiles(stack: DesiredStack, init: readonly Step[], { observed }: PlanContext): PlanPart {
   const create = (kind: 'create-config' | 'create-secret', objects: 'configs' | 'secrets') => {
@@ -94,49 +81,4 @@ function planFiles(stack: DesiredStack, init: readonly Step[], { observed }: Pla
       .map((spec) => step(spec.Name, 'no revision with this content exists', init, { kind, spec }));
   };
   return { steps: [...create('create-config', 'configs'), ...create('create-secret', 'secrets')] };
-}
-
-function planService(spec: ServiceSpec, before: readonly Step[], context: PlanContext): PlanPart {
-  const owner = context.heldBy(spec.Name);
-  if (owner !== undefined) return { held: [{ target: spec.Name, owner }] };
-  const live = context.observed.swarm?.services.find(({ Spec }) => Spec.Name === spec.Name);
-  if (!live) {
-    return {
-      steps: [step(spec.Name, 'the service does not exist', before, { kind: 'create-service', spec })],
-    };
-  }
-  if (!isOwned(live.Spec.Labels, context.desired.name)) return foreign(spec.Name, 'service');
-  if (needsReplacement(spec, live.Spec)) {
-    const message =
-      'cannot change between replicated and global: remove the service by hand to have it made anew';
-    return problem(spec.Name, 'StackRefused', message);
-  }
-  const networks = context.observed.swarm?.networks ?? [];
-  const names = new Map(networks.map(({ Id, Name }) => [Id, Name]));
-  const differences = context.diff?.(spec, live, names) ?? diffService(spec, live.Spec, names);
-  if (differences.length === 0) return convergence(live);
-  const reason = `differs in ${differences.map(({ path }) => path).join(', ')}`;
-  return { steps: [step(spec.Name, reason, before, { kind: 'update-service', live, spec, differences })] };
-}
-
-function convergence({ Spec, ServiceStatus, UpdateStatus }: LiveService): PlanPart {
-  const state = UpdateStatus?.State ?? '';
-  if (state === 'paused' || state.startsWith('rollback')) {
-    return problem(Spec.Name, 'TasksNotRunning', `its update ended ${state}: ${UpdateStatus?.Message ?? ''}`);
-  }
-  const { RunningTasks = 0, DesiredTasks = 0 } = ServiceStatus ?? {};
-  if (RunningTasks >= DesiredTasks && state !== 'updating') return {};
-  return waiting(Spec.Name, 'TasksNotRunning', `${RunningTasks} of ${DesiredTasks} tasks run`);
-}
-
-function foreign(name: string, kind: string): PlanPart {
-  return problem(
-    name,
-    'StackRefused',
-    `a ${kind} of this name exists that this cluster's manifest did not make`,
-  );
-}
-
-function isOwned(labels: Labels | undefined, cluster: string): boolean {
-  return labels?.[CLUSTER_LABEL] === cluster;
 }

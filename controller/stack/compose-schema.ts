@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { textLike } from '../../crds/fields.ts';
+import { IMAGE_REFERENCE } from '../swarm/image-reference.ts';
 import { isMapping } from './compose-document.ts';
 import {
   boolean,
@@ -19,7 +20,6 @@ import {
   textList,
   wholeNumber,
 } from './compose-fields.ts';
-import { IMAGE_REFERENCE } from './image-reference.ts';
 import { type Port, readPorts } from './read-ports.ts';
 import { PROPAGATIONS, readTmpfs, readVolume, type VolumeMount } from './read-volume.ts';
 import { splitCommand } from './split-command.ts';

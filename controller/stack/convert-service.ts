@@ -1,3 +1,4 @@
+import { familiarImage } from '../swarm/image-reference.ts';
 import type {
   ContainerSpec,
   HealthConfig,
@@ -22,7 +23,6 @@ import type {
   MountedComposeFile,
 } from './compose-schema.ts';
 import { defined } from './defined.ts';
-import { familiarImage } from './image-reference.ts';
 import type { VolumeMount } from './read-volume.ts';
 
 /** How names of a compose file become names of the swarm. */

@@ -30,10 +30,14 @@ const CONDITION_REASONS = [
   'ImagesMissing', // not on a node yet, and not to be had from where we looked
   'StackRefused', // the compose file asks for what we do not support, or cannot be read
   'TasksNotRunning',
+  'RolloutFailed', // the engine paused or undid a service's update: this revision is not applied again
+  'ReplacementNeeded', // differs where nothing can be changed in place, and may not be made anew
+  'FieldNotKept', // written, and found as before: an engine that is too old for it, or somebody who insists
   'CheckpointUnreachable', // a node on which the job may run cannot write, read and remove there
   'DriftReported', // `drift: report`: the world differs and is left so
   'HeldByTrial', // differs where a trial holds it; left alone until the trial ends
   'PruneRefused', // what would be removed looks like a mistake in a file
+  'Suspended', // `suspend: true`: looked at, and left as it is
   'Deleting',
   // Stalled
   'StateDirectoryFull',

@@ -19,8 +19,11 @@ export function diffService(
 
 /** True when an update cannot bridge the difference: the engine refuses to change a service's mode. */
 export function needsReplacement(want: ServiceSpec, have: ServiceSpec): boolean {
-  return 'Global' in want.Mode !== 'Global' in have.Mode;
+  return modeOf(want) !== modeOf(have);
 }
+
+/** `Replicated`, `Global`, `ReplicatedJob` or `GlobalJob`. */
+const modeOf = ({ Mode }: ServiceSpec): string => Object.keys(Mode).join();
 
 function withoutDigest(spec: ServiceSpec): ServiceSpec {
   const { ContainerSpec } = spec.TaskTemplate;
@@ -40,6 +43,35 @@ export type DiffLive = (
   live: LiveService,
   networkNames: ReadonlyMap<string, string>,
 ) => readonly Difference[];
+
+/** How often the same fields are written before it is taken that they cannot be. */
+const maxWrites = 2;
+
+/**
+ * Fields that were written and found as before: an engine drops in silence what it is too old for, and writing it over and
+ * over would cost each service its way back.
+ */
+export class UnkeptFields {
+  readonly #tried = new Map<string, { readonly said: string; readonly count: number }>();
+
+  /** To be told of each write that was done. */
+  wrote({ Name }: ServiceSpec, differences: readonly Difference[]): void {
+    const said = JSON.stringify(differences);
+    const before = this.#tried.get(Name);
+    this.#tried.set(Name, { said, count: before?.said === said ? before.count + 1 : 1 });
+  }
+
+  /** Whether writing these was tried often enough. */
+  has({ Name }: ServiceSpec, differences: readonly Difference[]): boolean {
+    const tried = this.#tried.get(Name);
+    return tried?.said === JSON.stringify(differences) && tried.count >= maxWrites;
+  }
+
+  /** Forgets the services that did not differ when they were last looked at: in them the write has held. */
+  forgetOthers(differing: ReadonlySet<string>): void {
+    for (const name of this.#tried.keys()) if (!differing.has(name)) this.#tried.delete(name);
+  }
+}
 
 /**
  * Compares only when either side is another than last time: with a hundred services, comparing is most of what a pass

@@ -43,16 +43,24 @@ function collect(want: Tree, have: Tree, path: string, found: Difference[]): voi
     if (!Object.hasOwn(want, key)) found.push({ path: join(path, key), want: undefined, have: have[key] });
 }
 
+/** Maps whose keys people choose: there an empty value is a value. */
+const CHOSEN_KEYS = new Set(['Labels', 'Sysctls', 'Options', 'DriverOpts']);
+
 /** Drops what says nothing (null, '', false, 0, empty lists and maps), as Go's omitempty may or may not have done. */
 export function compact(tree: Tree, zeroMeansSomething: ReadonlySet<string> = new Set()): Tree {
   const kept: Record<string, unknown> = {};
   for (const key in tree) {
     const value = tree[key];
-    const inner = isTree(value) ? compact(value, zeroMeansSomething) : value;
+    const inner = CHOSEN_KEYS.has(key) ? value : compactValue(value, zeroMeansSomething);
     const wish = inner !== undefined && inner !== null && zeroMeansSomething.has(key);
     if (wish || !saysNothing(inner)) kept[key] = inner;
   }
   return kept;
+}
+
+function compactValue(value: unknown, zeroMeansSomething: ReadonlySet<string>): unknown {
+  if (Array.isArray(value)) return value.map((member) => compactValue(member, zeroMeansSomething));
+  return isTree(value) ? compact(value, zeroMeansSomething) : value;
 }
 
 function saysNothing(value: unknown): boolean {

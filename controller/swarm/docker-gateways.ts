@@ -180,11 +180,13 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     updateService: (live, spec, signal) => update(live, withForceUpdate(spec, forcedSoFar(live)), signal),
     restartService: (live, signal) => update(live, withForceUpdate(live.Spec, forcedSoFar(live) + 1), signal),
     removeService: (id, signal) => remove(`/services/${id}`, signal),
-    listTasks: ({ service, node, desired }, signal) => {
+    listTasks: ({ services, node, desired, upToDate }, signal) => {
       const filters = {
-        ...(service && { service: [service] }),
+        ...(services && { service: services }),
         ...(node && { node: [node] }),
         ...(desired && { 'desired-state': [desired] }),
+        // As the docker CLI asks it: no document tells of this filter.
+        ...(upToDate && { '_up-to-date': ['true'] }),
       };
       return list('/tasks', { filters: JSON.stringify(filters) }, signal);
     },

@@ -1,5 +1,6 @@
 import { stableHash } from '../stable-hash.ts';
 import { compact, type Tree } from './diff-trees.ts';
+import { familiarImage } from './image-reference.ts';
 import { SPEC_HASH_LABEL } from './labels.ts';
 import type {
   ContainerSpec,
@@ -24,7 +25,15 @@ const UPDATE: UpdateConfig = {
   Order: 'stop-first',
 };
 /** Fields in which zero (or false) is another wish than "as the engine does it". */
-const ZERO_MEANS_SOMETHING = new Set(['Replicas', 'Parallelism', 'StopGracePeriod', 'Delay', 'Init']);
+const ZERO_MEANS_SOMETHING = new Set([
+  'Replicas',
+  'Parallelism',
+  'StopGracePeriod',
+  'Delay',
+  'Init',
+  'SwapBytes',
+  'MemorySwappiness',
+]);
 
 /**
  * A service in the one form in which wanted and live can be compared: engine defaults filled in, lists without
@@ -43,7 +52,7 @@ export function normalService(spec: ServiceSpec, networkNames: ReadonlyMap<strin
         ...spec.EndpointSpec,
         Mode: spec.EndpointSpec?.Mode || 'vip',
         Ports: keyed(
-          spec.EndpointSpec?.Ports?.map(normalPort),
+          spec.EndpointSpec?.Ports?.map(normalPort).sort(byPublished),
           (port) => `${port.TargetPort}/${port.Protocol}`,
         ),
       },
@@ -85,6 +94,7 @@ function normalTask(task: TaskSpec, networkNames: ReadonlyMap<string, string>): 
 function normalContainer(container: ContainerSpec): Tree {
   return {
     ...container,
+    Image: familiarImage(container.Image),
     Env: keyed(container.Env, (line) => line.split('=', 1)[0] ?? line),
     Mounts: keyed(container.Mounts, (mount) => mount.Target),
     Configs: keyed(container.Configs?.map(withoutId), fileName),
@@ -130,6 +140,9 @@ const normalPort = (port: PublishedPort) => ({
   Protocol: port.Protocol || 'tcp',
   PublishMode: port.PublishMode || 'ingress',
 });
+
+const byPublished = (a: PublishedPort, b: PublishedPort): number =>
+  (a.PublishedPort ?? 0) - (b.PublishedPort ?? 0) || a.PublishMode.localeCompare(b.PublishMode);
 
 function normalUpdate(update: UpdateConfig | undefined): Tree {
   if (update === undefined || update === null) return { ...UPDATE, Delay: 0 };

@@ -54,6 +54,15 @@ export interface EngineGateway {
   events(types: readonly string[], signal: AbortSignal): AsyncIterable<EngineEvent>;
 }
 
+/** All tasks, or those of services or a node (ids), in any state; or those that are meant to run. */
+export interface TaskFilter {
+  readonly services?: readonly string[];
+  readonly node?: string;
+  readonly desired?: 'running';
+  /** Only those that their service's spec, as it is now, would not replace. */
+  readonly upToDate?: true;
+}
+
 /** The swarm's API, as a manager answers it. Every write is one method, so that a fake can count them. */
 export interface SwarmGateway {
   inspectSwarm(signal: AbortSignal): Promise<SwarmInspect>;
@@ -88,9 +97,5 @@ export interface SwarmGateway {
   restartService(live: Pick<LiveService, 'ID' | 'Version' | 'Spec'>, signal: AbortSignal): Promise<void>;
   removeService(id: string, signal: AbortSignal): Promise<void>;
 
-  /** All tasks, or those of one service or node (ids), in any state; or those that are meant to run. */
-  listTasks(
-    filter: { readonly service?: string; readonly node?: string; readonly desired?: 'running' },
-    signal: AbortSignal,
-  ): Promise<readonly LiveTask[]>;
+  listTasks(filter: TaskFilter, signal: AbortSignal): Promise<readonly LiveTask[]>;
 }

@@ -198,8 +198,20 @@ export interface LiveService {
   readonly Version: ObjectVersion;
   readonly CreatedAt: string;
   readonly Spec: ServiceSpec;
-  readonly ServiceStatus?: { readonly RunningTasks: number; readonly DesiredTasks: number };
-  readonly UpdateStatus?: { readonly State: string; readonly Message?: string };
+  /** What an update replaced, for a rollback. */
+  readonly PreviousSpec?: ServiceSpec;
+  readonly ServiceStatus?: {
+    readonly RunningTasks: number;
+    readonly DesiredTasks: number;
+    /** Of jobs. */
+    readonly CompletedTasks?: number;
+  };
+  readonly UpdateStatus?: {
+    /** updating, paused, completed, rollback_started, rollback_paused, rollback_completed. */
+    readonly State: string;
+    readonly StartedAt?: string;
+    readonly Message?: string;
+  };
   readonly Endpoint?: {
     readonly VirtualIPs?: readonly { readonly Addr?: string }[] | null;
     /** With the ports that the swarm has chosen itself. */
@@ -213,6 +225,7 @@ export interface NetworkSpec {
   readonly Labels: Labels;
   readonly Attachable: boolean;
   readonly Internal: boolean;
+  readonly EnableIPv6?: boolean;
   readonly Options?: Labels;
   readonly IPAM?: {
     readonly Driver?: string;
@@ -293,6 +306,10 @@ export interface LiveTask {
   readonly Status: {
     /** new, pending, assigned, accepted, preparing, starting, running, complete, shutdown, failed, rejected, orphaned, remove. */
     readonly State: string;
+    /** By its node's clock. */
+    readonly Timestamp?: string;
+    /** Why it does not run. */
+    readonly Err?: string;
     readonly ContainerStatus?: { readonly ContainerID?: string };
   };
   readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] | null }[] | null;

@@ -1,8 +1,10 @@
 import type { Readable } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import { mayRunOn } from '../../controller/stack/needed-images.ts';
 import { ConflictError, EngineError } from '../../controller/swarm/engine-error.ts';
 import type { EngineGateway, SwarmGateway } from '../../controller/swarm/swarm-gateway.ts';
 import type {
+  ContainerSpec,
   EngineEvent,
   LiveConfig,
   LiveNetwork,
@@ -10,6 +12,7 @@ import type {
   LiveSecret,
   LiveService,
   LiveTask,
+  ServiceMode,
   ServiceSpec,
 } from '../../controller/swarm/swarm-types.ts';
 
@@ -40,6 +43,14 @@ export class FakeSwarm {
   beforeCall: (call: string) => void = () => {};
   /** Overrides the state of tasks; by default all run at once. */
   taskState: (task: { service: string; node: string; slot: number }) => string = () => 'running';
+  /** What a task that does not run says of itself. */
+  taskError: (service: string) => string = () => '';
+  /** Services whose tasks are still those of the spec before. */
+  readonly outdated = new Set<string>();
+  /** Fields of a container that this engine is too old for: it drops them and says nothing. */
+  readonly drops = new Set<string>();
+  /** Tasks that ended. */
+  readonly #history: LiveTask[] = [];
   readonly gateway: SwarmGateway;
   #restarts = new Map<string, number>();
   #engines = new Map<string, Engine>();
@@ -102,6 +113,23 @@ export class FakeSwarm {
     this.services.set(live.ID, { ...live, Spec: edit(live.Spec), Version: this.nextVersion() });
   }
 
+  /** What the engine does when a task of an update fails while it is watched. */
+  failUpdate(name: string, action: 'pause' | 'rollback', Err: string): void {
+    const live = [...this.services.values()].find((service) => service.Spec.Name === name);
+    if (live === undefined) throw new Error(`no service ${name}`);
+    const ID = this.nextId('task');
+    const ended = { DesiredState: 'shutdown', CreatedAt: this.nextTime(), Status: { State: 'failed', Err } };
+    this.#history.push({ ID, ServiceID: live.ID, Spec: live.Spec.TaskTemplate, ...ended });
+    const Message = `update ${action === 'pause' ? 'paused' : 'rolled back'} due to failure or early termination of task ${ID}`;
+    const State = action === 'pause' ? 'paused' : 'rollback_completed';
+    const { PreviousSpec, ...rest } = live;
+    this.services.set(live.ID, {
+      ...(action === 'pause' ? live : { ...rest, Spec: PreviousSpec ?? live.Spec }),
+      UpdateStatus: { State, StartedAt: this.nextTime(), Message },
+      Version: this.nextVersion(),
+    });
+  }
+
   emit(event: Partial<EngineEvent>): void {
     for (const listener of this.#listeners)
       listener({ type: '', action: '', actor: '', timeNano: 0, ...event });
@@ -115,6 +143,11 @@ export class FakeSwarm {
   nextId(kind: string): string {
     this.#counter += 1;
     return `${kind}-id-${this.#counter}`;
+  }
+
+  nextTime(): string {
+    this.#counter += 1;
+    return new Date(Date.parse(CREATED_AT) + this.#counter * 1000).toISOString();
   }
 
   nextVersion(): { readonly Index: number } {
@@ -147,17 +180,20 @@ export class FakeSwarm {
         ForceUpdate: 0,
         ...TaskTemplate,
         ...{ Runtime: 'container' },
-        ContainerSpec: { ...TaskTemplate.ContainerSpec, ...{ Isolation: 'default' } },
+        ContainerSpec: this.#kept({ ...TaskTemplate.ContainerSpec, ...{ Isolation: 'default' } }),
         Networks: (TaskTemplate.Networks ?? []).map((it) => ({
           ...it,
           Target: byName.get(it.Target) ?? it.Target,
         })),
       },
-      Mode:
-        'Replicated' in spec.Mode
-          ? { Replicated: { Replicas: spec.Mode.Replicated.Replicas ?? 1 } }
-          : spec.Mode,
+      Mode: storedMode(spec.Mode),
     };
+  }
+
+  #kept(container: ContainerSpec): ContainerSpec {
+    return Object.fromEntries(
+      Object.entries(container).filter(([key]) => !this.drops.has(key)),
+    ) as unknown as ContainerSpec;
   }
 
   /** Every task of the service is another one, with another container, on the same node. */
@@ -175,6 +211,17 @@ export class FakeSwarm {
     return [...this.services.values()].flatMap((service) => this.#tasksOf(service));
   }
 
+  /** With those that ended. */
+  allTasks(): readonly LiveTask[] {
+    return [...this.tasks(), ...this.#history];
+  }
+
+  isUpToDate({ ServiceID, Spec }: LiveTask): boolean {
+    const service = this.services.get(ServiceID);
+    if (service === undefined || this.outdated.has(service.Spec.Name)) return false;
+    return isDeepStrictEqual(Spec.ContainerSpec, service.Spec.TaskTemplate.ContainerSpec);
+  }
+
   #tasksOf({ ID, Spec }: LiveService): readonly LiveTask[] {
     const able = [...this.nodes.values()].filter(
       ({ Description, Spec: node, Status }) =>
@@ -182,7 +229,7 @@ export class FakeSwarm {
         node.Availability === 'active' &&
         mayRunOn({ hostname: Description.Hostname, role: node.Role, labels: node.Labels }, Spec),
     );
-    const count = 'Replicated' in Spec.Mode ? (Spec.Mode.Replicated.Replicas ?? 1) : able.length;
+    const count = countOf(Spec.Mode, able.length);
     return Array.from({ length: count }, (_, index) => {
       const node = able[index % Math.max(able.length, 1)];
       const slot = index + 1;
@@ -200,7 +247,11 @@ export class FakeSwarm {
         DesiredState: 'running',
         CreatedAt: CREATED_AT,
         Spec: { ContainerSpec: Spec.TaskTemplate.ContainerSpec },
-        Status: { State, ContainerStatus: { ContainerID: `container-${id}` } },
+        Status: {
+          State,
+          ...(State !== 'running' && { Err: this.taskError(Spec.Name) }),
+          ContainerStatus: { ContainerID: `container-${id}` },
+        },
         // All on one network.
         NetworksAttachments: [
           { Addresses: [`10.99.${[...this.services.keys()].indexOf(ID) + 1}.${slot}/16`] },
@@ -208,6 +259,18 @@ export class FakeSwarm {
       };
     });
   }
+}
+
+function storedMode(mode: ServiceMode): ServiceMode {
+  if ('Replicated' in mode) return { Replicated: { Replicas: mode.Replicated.Replicas ?? 1 } };
+  if (!('ReplicatedJob' in mode)) return mode;
+  const { MaxConcurrent = 1, TotalCompletions = MaxConcurrent } = mode.ReplicatedJob;
+  return { ReplicatedJob: { MaxConcurrent, TotalCompletions } };
+}
+
+function countOf(mode: ServiceMode, nodes: number): number {
+  if ('Replicated' in mode) return mode.Replicated.Replicas ?? 1;
+  return 'ReplicatedJob' in mode ? (mode.ReplicatedJob.MaxConcurrent ?? 1) : nodes;
 }
 
 function makeGateway(swarm: FakeSwarm): SwarmGateway {
@@ -297,7 +360,7 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
       return addFile('config', swarm.configs, (ID) => ({
         ID,
         Version: swarm.nextVersion(),
-        CreatedAt: CREATED_AT,
+        CreatedAt: swarm.nextTime(),
         Spec,
       }));
     },
@@ -315,7 +378,7 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
       return addFile('secret', swarm.secrets, (ID) => ({
         ID,
         Version: swarm.nextVersion(),
-        CreatedAt: CREATED_AT,
+        CreatedAt: swarm.nextTime(),
         Spec: { Name, Labels },
       }));
     },
@@ -355,11 +418,13 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
       swarm.write(`updateService ${spec.Name}`);
       const live = swarm.must(swarm.services, given.ID);
       checkVersion(live, given);
-      if ('Global' in spec.Mode !== 'Global' in live.Spec.Mode)
+      if (Object.keys(spec.Mode).join() !== Object.keys(live.Spec.Mode).join())
         throw new EngineError('REFUSED', 'service mode change is not allowed');
       const ForceUpdate = live.Spec.TaskTemplate.ForceUpdate ?? 0;
       const Spec = swarm.stored({ ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } });
-      swarm.services.set(live.ID, { ...live, Spec, Version: swarm.nextVersion() });
+      const { UpdateStatus: _, ...rest } = live;
+      swarm.services.set(live.ID, { ...rest, Spec, PreviousSpec: live.Spec, Version: swarm.nextVersion() });
+      if (!isDeepStrictEqual(Spec.TaskTemplate, live.Spec.TaskTemplate)) swarm.restartTasks(spec.Name);
     },
     async restartService(given) {
       const live = swarm.must(swarm.services, given.ID);
@@ -377,11 +442,12 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
       swarm.services.delete(id);
     },
 
-    listTasks: ({ service, node, desired }) =>
+    listTasks: ({ services, node, desired, upToDate }) =>
       read('listTasks', () =>
         swarm
-          .tasks()
-          .filter((task) => service === undefined || task.ServiceID === service)
+          .allTasks()
+          .filter((task) => services === undefined || services.includes(task.ServiceID))
+          .filter((task) => upToDate === undefined || swarm.isUpToDate(task))
           .filter((task) => node === undefined || task.NodeID === node)
           .filter((task) => desired === undefined || task.DesiredState === desired),
       ),
