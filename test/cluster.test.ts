@@ -1074,6 +1074,59 @@ t.test('the reconciler', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('makes and changes a service once the tasks of those before it run', async (t) => {
+    const ordered = (image: string): DesiredStack => ({
+      ...stack('app', [
+        service('app', 'web', { ContainerSpec: { Image: image } }),
+        service('app', 'db', { ContainerSpec: { Image: image } }),
+      ]),
+      dependencies: { app_web: ['app_db', 'app_optional'] },
+    });
+    const world = new World(threeNodes, [ordered('lab/app:1')]);
+    let state = 'starting';
+    world.swarm.taskState = () => state;
+    for (let pass = 0; pass < 5; pass++) await world.pass();
+    t.ok(world.service('app_db'), 'the first is there');
+    t.notOk(world.service('app_web'), 'the second is not, while the first is not healthy');
+    t.match(await world.plan(), {
+      waiting: [
+        { target: 'app_web', reason: 'DependencyNotReady', message: 'waits for app_db' },
+        { target: 'app_db' },
+      ],
+    });
+    state = 'running';
+    await world.pass();
+    t.ok(world.service('app_web'), 'as soon as its tasks run, not once they have for long');
+    await world.converge();
+
+    world.stacks.set('app', ordered('lab/app:2'));
+    world.generation += 1;
+    t.same(ids(await world.plan()), ['update-service/app_db'], 'where both change, in order');
+    await world.converge();
+    t.equal(world.service('app_web')?.Spec.TaskTemplate.ContainerSpec.Image, 'lab/app:2');
+
+    state = 'failed';
+    world.swarm.editService('app_web', (spec) => ({ ...spec, Mode: { Replicated: { Replicas: 3 } } }));
+    t.same(ids(await world.plan()), [], 'it waits when the first does not run');
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    t.same(ids(await world.plan()), ['create-service/app_db']);
+    world.reconciler.close();
+  });
+
+  t.test('tells what compose files say in vain, and is Ready', async (t) => {
+    const warnings = [
+      'stack.yaml:4:5: services.web.build: ignored: nodes run images that were built beforehand',
+    ];
+    const world = new World(threeNodes, [{ ...app, warnings }]);
+    await world.converge();
+    t.match(world.condition('Ready'), {
+      status: 'True',
+      message: /, but app: stack\.yaml:4:5: services\.web\.build/,
+    });
+    t.match((await world.plan()).notes, [{ target: 'app', reason: 'ComposeWarning', message: warnings[0] }]);
+    world.reconciler.close();
+  });
+
   t.test('tells in its metrics what runs, and nothing of a cluster that is gone', async (t) => {
     const world = new World();
     let state = 'starting';
@@ -1990,6 +2043,8 @@ t.test('a cluster that is suspended', async (t) => {
       { field: 'TaskTemplate.ContainerSpec.Image', want: '"lab/web:2"', have: '"lab/web:1"' },
     );
     t.equal(world.prepared, prepared, 'nor is anything made ready for it');
+    t.same(await world.pass(), { requeueAfterMs: 2500 });
+    t.match(formatPlan('small', await world.plan()), /i note Suspended small: nothing of this is done/);
     world.spec = {};
     world.generation++;
     await world.converge();

@@ -596,7 +596,7 @@ t.test('what is refused, and where', async (t) => {
     [
       'a service name with a space',
       'services:\n  "a b": { image: i }',
-      'stack.yaml:2:3: services["a b"]: expected a service name of letters, digits, dots and dashes, got "a b"',
+      'stack.yaml:2:3: services["a b"]: expected a service name of letters, digits, - and _, got "a b"',
     ],
     [
       'a misspelt key',

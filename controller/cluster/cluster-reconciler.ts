@@ -85,7 +85,11 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     await session.begin(stored.generation);
     const engineHere = await this.#deps.isEngineHere(signal);
     const plan = planFor(stored, cluster, await this.#look(stored, cluster, session, signal, engineHere));
-    return engineHere ? plan : { ...plan, notes: [...plan.notes, noEngineHere] };
+    const notes = [
+      ...(engineHere ? [] : [noEngineHere]),
+      ...(cluster.spec.suspend ? [suspended(stored.name)] : []),
+    ];
+    return { ...plan, notes: [...plan.notes, ...notes] };
   }
 
   /** The connections to a cluster's machines, shared with those who run faults; opened when first asked for. */
@@ -257,9 +261,10 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
 
   #requeueMs(
     session: ClusterSession,
-    { plan, observed }: PassReport,
+    { plan, observed, leftAlone }: PassReport,
     results: readonly StepResult[],
   ): number {
+    if (leftAlone) return resyncMs; // for what others do
     const states = new Set(results.map(({ outcome }) => outcome.state));
     if (states.has('done') || plan.waiting.length === 0) session.waitingSinceMs = undefined;
     if (states.has('done') || (!observed.swarm && states.size > 0)) return soonMs;
@@ -401,6 +406,12 @@ const noEngineHere: Finding = {
   message:
     'no Docker engine answers: one will be installed or started first; machines of a lab, and images for nodes, are planned as if it held none',
 };
+
+const suspended = (target: string): Finding => ({
+  target,
+  reason: 'Suspended',
+  message: 'nothing of this is done for as long as the manifest says `suspend: true`',
+});
 
 /** Not those that failed a moment ago. */
 function stepsToDo(

@@ -120,11 +120,14 @@ function judge(report: PassReport): Verdict {
     return notReady('HeldByTrial', `held by ${owners}: ${listFindings(report.heldDifferences)}`);
   }
   const services = desired.stacks.reduce((sum, stack) => sum + stack.services.length, 0);
-  const unkept = plan.notes.filter(({ reason }) => reason === 'FieldNotKept');
-  const but = unkept.length > 0 ? `, but ${listFindings(unkept)}` : '';
+  const without = plan.notes.filter(({ reason }) => hasNoEffect.has(reason));
+  const but = without.length > 0 ? `, but ${listFindings(without)}` : '';
   const message = `${desired.nodes.length} machines and ${services} services are as the manifest asks${but}`;
   return { ready: true, reason: 'Converged', message, stalled: false };
 }
+
+/** What the manifest says in vain. */
+const hasNoEffect: ReadonlySet<ConditionReason> = new Set(['FieldNotKept', 'ComposeWarning']);
 
 /** What an edit, an annotation or a person's hand must mend. */
 const needsHelp: ReadonlySet<ConditionReason> = new Set([

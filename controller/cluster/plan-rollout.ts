@@ -34,6 +34,10 @@ function missingTasks({ ServiceStatus }: LiveService): number {
   return DesiredTasks - RunningTasks - CompletedTasks;
 }
 
+/** All tasks run, of those with a health check as healthy ones, or have done their work; for how long does not matter. */
+export const tasksRun = (live: LiveService): boolean =>
+  missingTasks(live) <= 0 && !/^(updating|rollback_started)$/.test(live.UpdateStatus?.State ?? '');
+
 /**
  * What is to be said of a service's rollout, if anything: that it failed and is not tried again, or, where nothing differs,
  * that it still goes on. Undefined when it may be updated, or nothing is left to be awaited.
@@ -105,18 +109,17 @@ export function nextRollouts(
   steps: readonly Step[],
 ): Rollouts {
   const begun = new Set(steps.filter(isPut).map(({ target }) => target));
-  const failures = new Map(problems.map(({ target, reason, message }) => [target, { reason, message }]));
+  const failures = problems.filter(({ reason }) => reason === 'RolloutFailed');
   const open = new Set([...waiting, ...held].map(({ target }) => target));
   // What could not be looked at is as it was.
   const unseen = !observed.swarm || problems.some(({ reason }) => reason === 'StackRefused');
   const entries = specsOf(desired).map((spec): readonly [string, Rollouts[string] | undefined] => {
     const { Name } = spec;
-    const { reason, message } = failures.get(Name) ?? {};
-    if (reason === 'RolloutFailed')
-      return [
-        Name,
-        { ...rollouts[Name], revision: revisionOf(spec), state: 'Failed', message: message ?? '' },
-      ];
+    const failure = failures.find(({ target }) => target === Name);
+    if (failure) {
+      const { message } = failure;
+      return [Name, { ...rollouts[Name], revision: revisionOf(spec), state: 'Failed', message }];
+    }
     if (begun.has(Name)) return [Name, begin(spec, observed.swarm?.services)];
     return [Name, open.has(Name) ? rollouts[Name] : undefined];
   });

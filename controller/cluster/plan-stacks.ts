@@ -3,8 +3,9 @@ import type { Step } from './cluster-plan.ts';
 import { objectsOf } from './ownership.ts';
 import type { PlanContext } from './plan-context.ts';
 import { planNetwork, type ReplacedNetworks, replacedNetworks } from './plan-network.ts';
-import { joinParts, type PlanPart, problem, step } from './plan-part.ts';
+import { joinParts, note, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
+import { tasksRun } from './plan-rollout.ts';
 import { planService } from './plan-service.ts';
 
 /** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
@@ -24,7 +25,10 @@ export function planStacks(context: PlanContext, nodes: readonly Step[]): PlanPa
   );
   const before = [...nodes.filter(({ kind }) => preparesPlacement.has(kind)), ...objects.steps];
   const services = desired.stacks.map((stack) => planServices(stack, before, replaced, context));
-  const present = joinParts([...broken, objects, ...services]);
+  const warnings = desired.stacks.flatMap(({ name, warnings }) =>
+    warnings.map((warning) => note(name, 'ComposeWarning', warning)),
+  );
+  const present = joinParts([...broken, ...warnings, objects, ...services]);
   return joinParts([present, planPrune(context, present.steps)]);
 }
 
@@ -48,9 +52,32 @@ function planServices(
     return problem(stack.name, 'StackRefused', `needs ${missing.join(', ')}, which the swarm lacks`);
   const used = usedObjects(stack);
   const first = before.filter(({ kind, target }) => preparesPlacement.has(kind) || used.has(target));
-  return joinParts(
-    stack.services.map((service) => planService(service, { before: first, replaced }, context)),
+  const parts = new Map(
+    stack.services.map((service) => [
+      service.Name,
+      planService(service, { before: first, replaced }, context),
+    ]),
   );
+  return joinParts([...parts.keys()].map((name) => afterOthers(name, parts, stack, context)));
+}
+
+/** A rollout waits until the tasks of the services before it run: of those with a health check, until they are healthy. */
+function afterOthers(
+  name: string,
+  parts: ReadonlyMap<string, PlanPart>,
+  { dependencies }: DesiredStack,
+  { observed }: PlanContext,
+): PlanPart {
+  const part = parts.get(name)!;
+  if (!part.steps?.length) return part;
+  const open = (dependencies[name] ?? []).filter((other) => {
+    const live = observed.swarm?.services.find(({ Spec }) => Spec.Name === other);
+    const { steps = [], problems = [], held = [] } = parts.get(other) ?? {};
+    const settled = steps.length + problems.length + held.length === 0;
+    return parts.has(other) && !(settled && live !== undefined && tasksRun(live));
+  });
+  if (open.length === 0) return part;
+  return waiting(name, 'DependencyNotReady', `waits for ${open.join(', ')}`);
 }
 
 function usedObjects({ networks, configs, secrets, externals }: DesiredStack): ReadonlySet<string> {

@@ -30,8 +30,10 @@ const CONDITION_REASONS = [
   'ImagesMissing', // not on a node yet, and not to be had from where we looked
   'StackRefused', // the compose file asks for what we do not support, or cannot be read
   'TasksNotRunning',
+  'DependencyNotReady', // `depends_on`: the tasks of a service before it do not all run yet
   'RolloutFailed', // the engine paused or undid a service's update: this revision is not applied again
   'ReplacementNeeded', // differs where nothing can be changed in place, and may not be made anew
+  'ComposeWarning', // a compose file says what has no effect in a swarm
   'FieldNotKept', // written, and found as before: an engine that is too old for it, or somebody who insists
   'CheckpointUnreachable', // a node on which the job may run cannot write, read and remove there
   'DriftReported', // `drift: report`: the world differs and is left so

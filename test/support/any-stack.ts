@@ -251,6 +251,7 @@ export function stackOf(
 ): DesiredStack {
   return {
     ...{ name: 's', networks, services, externals: { networks: [], configs: [], secrets: [] } },
+    ...{ warnings: [], dependencies: {} },
     configs: ['c1', 'c2'].map((Name) => ({ Name, Labels, Data: 'eA==' })),
     secrets: ['s1', 's2'].map((Name) => ({ Name, Labels, Data: 'eA==' })),
   };
