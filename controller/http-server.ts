@@ -11,6 +11,8 @@ export interface HttpServerOptions {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** What is missing before the process does its work; undefined when nothing is. */
   readonly notReady: () => string | undefined;
+  /** What a process that does its work is in it, a line each: of several operators one leads. */
+  readonly roles?: () => readonly string[];
   /** More GET routes by exact path. */
   readonly routes?: ReadonlyMap<string, JsonRoute>;
   readonly failed: (error: unknown, path: string) => void;
@@ -63,7 +65,9 @@ async function route(url: URL, options: HttpServerOptions): Promise<Reply> {
   if (url.pathname === '/healthz') return plain(200, 'ok');
   if (url.pathname === '/readyz') {
     const missing = options.notReady();
-    return missing === undefined ? plain(200, 'ok') : plain(503, missing);
+    return missing === undefined
+      ? plain(200, ['ok', ...(options.roles?.() ?? [])].join('\n'))
+      : plain(503, missing);
   }
   if (url.pathname === '/metrics') return { status: 200, ...(await options.metrics()) };
   const value = await options.routes?.get(url.pathname)?.(url);

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../crds/parse-duration.ts';
 import { ManifestError } from '../crds/problem.ts';
 import { messageOf } from '../provisioners/contract.ts';
 import { apply, remove } from './cli/apply.ts';
@@ -19,6 +20,7 @@ import type { FileOptions } from './cli/read-files.ts';
 import { REPORT_FORMATS, report } from './cli/report.ts';
 import { SCHEMA_TOPICS, type SchemaTopic, schema, writeGenerated } from './cli/schema.ts';
 import { type ServeOptions, watch } from './cli/watch.ts';
+import type { LeaseTimes } from './lease/lease-elector.ts';
 import { createLog, type LogLevel } from './log.ts';
 
 interface Flags {
@@ -29,6 +31,10 @@ interface Flags {
   readonly logLevel: LogLevel;
   readonly watch?: string | true;
   readonly recursive: boolean;
+  readonly leaderElect: boolean;
+  readonly leaseDuration: number;
+  readonly renewDeadline: number;
+  readonly retryPeriod: number;
 }
 
 interface FileFlags {
@@ -62,6 +68,32 @@ function parseListen(text: string): Flags['listen'] {
   return { host, port: Number(port) };
 }
 
+function parseTime(text: string): number {
+  try {
+    return parseDuration(text);
+  } catch {
+    throw new InvalidArgumentError('expected a duration, such as 10s');
+  }
+}
+
+const leaseTime = (flag: string, description: string, usual: string) =>
+  new Option(`${flag} <time>`, description).default(parseDuration(usual), usual).argParser(parseTime);
+
+/** client-go's rule: who holds it stops in time, and has tried more than once before. */
+function electionOf({
+  leaderElect,
+  leaseDuration,
+  renewDeadline,
+  retryPeriod,
+}: Flags): LeaseTimes | undefined {
+  if (!leaderElect) return undefined;
+  if (!(leaseDuration > renewDeadline && renewDeadline >= 2 * retryPeriod && retryPeriod >= 100))
+    program.error(
+      'error: --lease-duration must be longer than --renew-deadline, and that at least twice --retry-period (100ms or more)',
+    );
+  return { leaseMs: leaseDuration, renewMs: renewDeadline, retryMs: retryPeriod };
+}
+
 const noFiles: FileFlags = { filename: [], recursive: false };
 const collect = (value: string, all: readonly string[] = []) => [...all, value];
 
@@ -88,6 +120,10 @@ const program = new Command('controller')
       'how answers are printed: table, json or yaml; a report: html, md, csv or json',
     ).choices([...new Set([...OUTPUT_FORMATS, ...REPORT_FORMATS])]),
   )
+  .option('--leader-elect', 'with --watch: of several operators with these manifests one acts', false)
+  .addOption(leaseTime('--lease-duration', 'who waits takes a lease that nobody renews for so long', '10s'))
+  .addOption(leaseTime('--renew-deadline', 'who leads and cannot renew its lease stops after so long', '6s'))
+  .addOption(leaseTime('--retry-period', 'between tries to take or renew it', '2s'))
   .addOption(
     new Option('--log-level <level>', 'what is logged to standard error')
       .choices(['debug', 'info', 'warn', 'error', 'silent'])
@@ -164,7 +200,9 @@ program.action(async () => {
   const flags = program.opts<Flags>();
   if (flags.watch === undefined) return program.help({ error: true });
   const root = flags.watch === true ? 'manifests' : flags.watch;
-  process.exitCode = await watch(answering(flags), serveOf(flags), { root, recursive: flags.recursive });
+  const election = electionOf(flags);
+  const folder = { root, recursive: flags.recursive, ...(election && { election }) };
+  process.exitCode = await watch(answering(flags), serveOf(flags), folder);
 });
 
 onFiles('plan', 'print what would change; change nothing', plan);

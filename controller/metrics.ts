@@ -48,11 +48,18 @@ export interface ClusterMetrics {
   clusterGone(cluster: string): void;
 }
 
+/** Which of several operators leads; no series without an election. */
+export interface LeadershipMetrics {
+  leading(cluster: string, leads: boolean): void;
+  gone(cluster: string): void;
+}
+
 /** The process's metrics, in a registry of their own. Each part gets the narrow port that it needs. */
 export interface Metrics {
   readonly trials: TrialMetrics;
   readonly workload: WorkloadMetrics;
   readonly clusters: ClusterMetrics;
+  readonly leadership: LeadershipMetrics;
   /** `kind` is the label: one queue and one loop per kind. Starts its counters at zero. */
   loop(
     kind: string,
@@ -83,6 +90,7 @@ export function createMetrics(): Metrics {
     trials: trialMetrics(registry),
     workload: workloadMetrics(registry),
     clusters: clusterMetrics(registry),
+    leadership: leadershipMetrics(registry),
     loop: loopMetrics(registry),
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };
@@ -364,6 +372,19 @@ function clusterMetrics(registry: Registry): ClusterMetrics {
       isReady.remove({ cluster });
       counted.delete(cluster);
     },
+  };
+}
+
+function leadershipMetrics(registry: Registry): LeadershipMetrics {
+  const status = new Gauge({
+    registers: [registry],
+    labelNames: ['name'] as const,
+    name: 'leader_election_master_status',
+    help: '1 while this process holds the lease of the cluster, 0 while it waits for it',
+  });
+  return {
+    leading: (name, leads) => status.set({ name }, leads ? 1 : 0),
+    gone: (name) => status.remove({ name }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
+import { hostname, uptime } from 'node:os';
 import { join } from 'node:path';
 import { resolveImageNames } from '../compose/images/resolve-images.ts';
 import { type ClusterSpec, provisionerOf } from '../crds/cluster-spec.ts';
@@ -12,6 +13,8 @@ import { systemClock } from './clock.ts';
 import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
 import type { OpenEngine } from './cluster/node-pool.ts';
 import { imagePreparer, imageVariables, stackImages } from './cluster-images.ts';
+import { Leadership } from './lease/leadership.ts';
+import type { LeaseTimes } from './lease/lease-elector.ts';
 import type { Log } from './log.ts';
 import { ControlLoop } from './loop/control-loop.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
@@ -48,6 +51,8 @@ export interface OperatorOptions {
   readonly log: Log;
   /** One line for people: long work, what is awaited. */
   readonly progress: (line: string) => void;
+  /** With others of the same manifests, of which one acts; only for who writes. */
+  readonly election?: LeaseTimes;
   /** Opened by the one writer of the state directory; absent for those who only look: these save nothing. */
   readonly journal?: FileRunJournal;
 }
@@ -63,6 +68,8 @@ export interface Operator {
   readonly clusterLoop: ControlLoop<StoredResource>;
   readonly scheduleLoop: ControlLoop<StoredResource>;
   readonly runs: ActiveRuns;
+  /** Absent without an election. */
+  readonly leadership?: Leadership;
   /** The access to a cluster whose manifest is known; throws when it is not. */
   access(cluster: string): ClusterAccess;
   /** What is done to a cluster, by whomever. */
@@ -110,6 +117,39 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     },
   };
 
+  const clusterNamed = (name: string): ClusterSpec => {
+    const { resource: cluster } = store.get(resourceKey('ClusterSpec', name)) ?? {};
+    if (cluster?.kind !== 'ClusterSpec') throw new Error(`there is no ClusterSpec ${name}`);
+    return cluster;
+  };
+  const leadership: Leadership | undefined =
+    options.election &&
+    new Leadership({
+      ...{ clock, log, times: options.election, metrics: metrics.leadership },
+      identity: `${hostname()}_${randomUUID()}`,
+      // Goes on while the machine sleeps, and nobody can set it.
+      monotonicMs: () => uptime() * 1000,
+      clusters: () =>
+        store
+          .list()
+          .flatMap(({ resource }) => (resource?.kind === 'ClusterSpec' ? [resource.metadata.name] : [])),
+      managers: (name, signal) => clusters.managers(clusterNamed(name), signal),
+      wake(name) {
+        clusterLoop.add(resourceKey('ClusterSpec', name));
+        for (const key of schedulesOf(name)) scheduleLoop.add(key);
+      },
+      lost(name, reason) {
+        for (const key of schedulesOf(name)) runs.abort(key, reason);
+      },
+    });
+  const schedulesOf = (cluster: string) =>
+    store
+      .list()
+      .filter(
+        ({ resource }) => resource?.kind === 'FaultSchedule' && resource.spec.clusterRef.name === cluster,
+      )
+      .map(({ key }) => key);
+
   const claims = new Map<string, TargetClaims>();
   const claimsOf = (cluster: string): TargetClaims => {
     const existing = claims.get(cluster);
@@ -130,6 +170,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const imageSource = dockerImageSource(localDocker());
   const clusters = new ClusterReconciler({
     ...{ clock, log, claimsOf, openEngine, imageSource },
+    ...(leadership && { leadership }),
     statuses: statuses.clusters,
     prepare: imagePreparer({ ...options, names: imageNames }),
     isEngineHere: isEngineAnswering,
@@ -149,8 +190,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   });
 
   const access = (name: string): ClusterAccess => {
-    const { resource: cluster } = store.get(resourceKey('ClusterSpec', name)) ?? {};
-    if (cluster?.kind !== 'ClusterSpec') throw new Error(`there is no ClusterSpec ${name}`);
+    const cluster = clusterNamed(name);
     const swarm = (signal: AbortSignal) => clusters.swarm(cluster, signal);
     const nodes = clusters.nodes(cluster);
     const { power, zone, spot } = clusters.provisioner(cluster);
@@ -158,7 +198,8 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     const machineOf = (node: string) => clusters.machine(cluster, node);
     const shortcomings = async () => ((await isClusterReady(name)) ? [] : [`cluster ${name} is not Ready`]);
     const told = { claims: claimsOf(name), interventions: interventionsIn(name), shortcomings };
-    return clusterAccess({ cluster, clock, swarm, nodes, switches, machineOf, ...told });
+    const mandate = leadership && { mandate: () => leadership.mandate(name) };
+    return clusterAccess({ cluster, clock, swarm, nodes, switches, machineOf, ...told, ...mandate });
   };
   const isClusterReady = async (name: string): Promise<boolean> => {
     const stored = store.get(resourceKey('ClusterSpec', name));
@@ -172,6 +213,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   });
   const schedules = new ScheduleReconciler({
     ...{ clock, runs, metrics: metrics.trials, status: statuses.schedules },
+    ...(leadership && { leadership }),
     drawSeed: () => randomInt(2 ** 32),
     runsOf: async (name) => ((await journal?.runs()) ?? []).filter(({ schedule }) => schedule === name),
     isClusterReady,
@@ -218,6 +260,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
       clusterLoop,
       scheduleLoop,
       runs,
+      ...(leadership && { leadership }),
       access,
       interventionsIn,
       enqueueAll,

@@ -35,21 +35,36 @@ export async function runOperator(
     const http = await startHttpServer({
       ...{ host: options.host, port: options.port, metrics: operator.metrics.render },
       notReady: () => (ready ? undefined : 'healing what an earlier process left'),
+      ...(operator.leadership && { roles: () => operator.leadership!.roles() }),
       failed: (err, path) => log.warn({ err, path }, 'request failed'),
     });
+    const watch = watchOrphans(operator, journal, log);
+    const endElection = stand(operator, watch);
     try {
-      const watch = watchOrphans(operator, journal, log);
-      await watch.healUnfinished();
+      // Of several operators each heals what it finds when it has become the leader.
+      if (!operator.leadership) await watch.healUnfinished();
       ready = true;
       await runGroup([...loopsOf(operator), ...orphanActors(watch), ...actorsOf(operator), ender(signal)]);
     } finally {
       await operator.runs.stop('the controller was asked to end');
+      await endElection();
       operator.clusters.close();
       await http.close();
     }
   } finally {
     lock.release();
   }
+}
+
+/** Stands for the leases until the returned function lets them go: after the last act, so that the next may act at once. */
+function stand({ leadership }: Operator, watch: OrphanWatch): () => Promise<void> {
+  const end = new AbortController();
+  const running = leadership?.run((cluster, signal) => watch.takeOver(cluster, signal), end.signal);
+  return async () => {
+    end.abort(new Error('the controller was asked to end'));
+    await running;
+    await leadership?.release();
+  };
 }
 
 function loopsOf(operator: Operator): readonly Actor[] {
@@ -108,7 +123,7 @@ function orphanActors(watch: OrphanWatch): readonly Actor[] {
 }
 
 function watchOrphans(
-  { runs, store, statuses, access, interventionsIn, metrics, scripts }: Operator,
+  { runs, store, statuses, access, leadership, interventionsIn, metrics, scripts }: Operator,
   journal: FileRunJournal,
   log: OperatorOptions['log'],
 ): OrphanWatch {
@@ -116,6 +131,7 @@ function watchOrphans(
     ...{ clock: systemClock, scripts, journal, metrics: metrics.trials, log },
     isActive: (schedule) => runs.generationOf(`FaultSchedule/${schedule}`) !== undefined,
     clusterOf: access,
+    ...(leadership && { mandate: (cluster) => leadership.mandateToHeal(cluster) }),
     healed: (cluster, what) => interventionsIn(cluster).note('the look for orphans', `healed ${what}`),
     async machines() {
       const clusters = store.list().filter(({ kind, deleting }) => kind === 'ClusterSpec' && !deleting);

@@ -75,6 +75,13 @@ const driftSchema = z.object({
 export const clusterStatusSchema = z.object({
   ...common,
   inventory: inventorySchema,
+  leader: z
+    .object({
+      holder: z.string().describe('Host and process of the operator that holds the lease of the cluster.'),
+      term: count.describe('How often the lease was taken.'),
+    })
+    .exactOptional()
+    .describe('Which of several operators acts on it, as last seen; absent when there is no election.'),
   nodes: z
     .object({
       ...{ desired: count, ready: count, managers: count, unreachable: names },

@@ -24,6 +24,8 @@ export interface Scripts {
 
 /** These call the function that offers.sh defines: it is put before them. */
 const usesOffers = ['arm.sh', 'lacks.sh'];
+/** These ask whether another operator has taken over. */
+const usesOutdated = ['arm.sh', 'fence.sh', 'inject.sh', 'scan.sh'];
 /** And these call every mechanism's sweep, which may use what the mechanisms share. */
 const usesSweeps = ['heal-all.sh', 'scan.sh', 'sweep.sh'];
 
@@ -37,6 +39,7 @@ export async function loadScripts(dir: string): Promise<Scripts> {
   ]);
   const sweeps = shared + functions(mechanisms, 'sweep', 'sweeps');
   const offers = functions(mechanisms, 'offers', 'offering') + found(deadMan, 'offers.sh');
+  for (const name of usesOutdated) deadMan.set(name, found(deadMan, 'outdated.sh') + found(deadMan, name));
   for (const name of usesOffers) deadMan.set(name, offers + found(deadMan, name));
   for (const name of usesSweeps) deadMan.set(name, sweeps + found(deadMan, name));
   return {

@@ -33,6 +33,17 @@ export async function scanOrphans(
     .map((line) => toRemnant(node.name, line.split(' '), stderr.trim()));
 }
 
+/** From here on the node takes nothing of an operator with an older term; what such a one has armed is an orphan. */
+export async function fenceNode(
+  node: NodeHandle,
+  scripts: Scripts,
+  mandate: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { stdout } = await run(node, scripts.deadMan('fence.sh'), [mandate], signal);
+  if (stdout.startsWith('refused')) throw new ExecError(node.name, stdout.trim());
+}
+
 /** Undoes everything of ours on a node, journal or not; resolves with what is still there afterwards. */
 export async function healNode(
   node: NodeHandle,
@@ -146,7 +157,7 @@ function ignoreFailure(error: unknown): void {
 }
 
 /** `<runId>.<n>`, as a run's directory is called. */
-function runIdOf(name: string): string {
+export function runIdOf(name: string): string {
   return name.replace(/\.\d+$/, '');
 }
 

@@ -125,6 +125,8 @@ t.test('arguments that are wrong end with 2, and say what is right', async (t) =
     [['get', 'clusters', '--all'], /unknown option '--all'/],
     [['get', 'clusters', '-o', 'xml'], /'xml' is invalid.*table, json, yaml/],
     [['get', 'clusters', '--listen', 'here'], /'here' is invalid.*host:port/],
+    [['--watch', '.', '--leader-elect', '--renew-deadline', '10s'], /--lease-duration must be longer/],
+    [['--watch', '.', '--leader-elect', '--retry-period', '2'], /'2' is invalid.*such as 10s/],
     [['plan'], /required option '-f, --filename <path>'/],
     [['schema', 'Pod'], /'Pod' is invalid.*ClusterSpec, FaultSchedule, faults/],
     [['plan', '-f', 'no-such-file.yaml'], /no-such-file\.yaml: there is no such file/],

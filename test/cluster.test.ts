@@ -101,6 +101,13 @@ class World {
   readonly swarm = new FakeSwarm();
   readonly provisioner = new FakeProvisioner(this.swarm);
   readonly claims = createClaims();
+  /** What is known of other operators. */
+  readonly lease = {
+    elsewhere: undefined as string | undefined,
+    leader: undefined as ClusterStatus['leader'],
+    end: new AbortController(),
+    calls: [] as string[],
+  };
   readonly statuses = new Map<string, ClusterStatus>();
   readonly stacks = new Map<string, DesiredStack | Error>();
   readonly images = new Map<string, string>();
@@ -155,7 +162,17 @@ class World {
       log: { info: () => {}, warn: () => {}, debug: () => {} },
       statuses: store,
       claimsOf: () => this.claims,
-      prepare: async () => void this.prepared++,
+      leadership: {
+        hindrance: () => this.lease.elsewhere,
+        leader: () => this.lease.leader,
+        ended: () => this.lease.end.signal,
+        tearDown: () => void this.lease.calls.push('tearDown'),
+        forget: async () => void this.lease.calls.push('forget'),
+      },
+      prepare: async () => {
+        this.prepared++;
+        this.lease.calls.push('prepare');
+      },
       isEngineHere: async () => this.engineHere,
       bindProvisioner: ({ spec }) => {
         this.bound.push(spec.provisioner);
@@ -1380,6 +1397,9 @@ t.test('the reconciler', async (t) => {
     world.swarm.emit({ type: 'service', action: 'remove' });
     await settle();
     t.same(world.woken, ['ClusterSpec/small']);
+    world.swarm.emit({ type: 'config', action: 'update', actor: 'spark-failures-lease-small' });
+    await settle();
+    t.equal(world.woken.length, 1, 'a lease that is renewed is no news');
     world.reconciler.close();
   });
 
@@ -2143,5 +2163,69 @@ t.test('drift that is only reported', async (t) => {
     await world.converge();
     t.notOk(world.statuses.get('small')?.drift);
     world.reconciler.close();
+  });
+});
+
+t.test('one of several operators', async (t) => {
+  const waiting = async (): Promise<World> => {
+    const world = await convergedWorld();
+    world.lease.elsewhere = 'other, which leads';
+    world.lease.leader = { holder: 'other', term: 3 };
+    world.lease.calls.length = 0;
+    return world;
+  };
+
+  t.test('that does not lead observes and tells, and writes nothing', async (t) => {
+    const world = await waiting();
+    await world.swarm.gateway.removeService(world.service('app_web')!.ID, live);
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.same(world.lease.calls, [], 'nor does it build what only a leader needs');
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'NotLeading',
+      message: 'left to other, which leads: create-service/app_web',
+    });
+    const { leader, events } = world.statuses.get('small')!;
+    t.same(leader, { holder: 'other', term: 3 });
+    t.match(events!.at(-1), { reason: 'LeaderElection', message: 'other became leader, term 3', count: 1 });
+    const written = JSON.stringify(world.statuses.get('small'));
+    await world.pass();
+    t.equal(JSON.stringify(world.statuses.get('small')), written, 'said once');
+    world.lease.elsewhere = undefined;
+    await world.converge();
+    t.ok(world.service('app_web'), 'and acts as soon as it may');
+  });
+
+  t.test('that does not lead calls it Ready when it is', async (t) => {
+    const world = await waiting();
+    await world.pass();
+    t.match(world.condition('Ready'), { status: 'True' });
+  });
+
+  t.test('that loses the lease during a pass leaves the rest of its steps', async (t) => {
+    const world = await waiting();
+    world.lease.elsewhere = undefined;
+    for (const name of ['app_web', 'app_db'])
+      await world.swarm.gateway.removeService(world.service(name)!.ID, live);
+    world.swarm.beforeCall = (call) => {
+      if (call.startsWith('createService')) world.lease.elsewhere = 'other, which leads';
+    };
+    t.equal((await world.writesOf(() => world.pass())).length, 1, 'the one that was being made');
+    world.lease.elsewhere = undefined;
+    world.lease.end.abort(new Error('over'));
+    t.same(await world.pass(), { requeueAfterMs: 100 }, 'a pass that is cut short has not failed');
+  });
+
+  t.test('that does not lead forgets a cluster when it is gone, and takes nothing down', async (t) => {
+    const world = await waiting();
+    t.same(await world.writesOf(() => world.pass(true)), []);
+    t.match(world.condition('Ready'), { reason: 'Deleting' });
+    world.lease.elsewhere = undefined;
+    const leader = world.statuses.get('small')!;
+    while (!(await world.pass(true)).finalized) await world.clock.advance(1_000);
+    t.same([...new Set(world.lease.calls)], ['tearDown', 'prepare', 'forget']);
+    world.statuses.set('small', leader);
+    world.lease.elsewhere = 'other, which leads';
+    t.match(await world.pass(true), { finalized: true });
   });
 });

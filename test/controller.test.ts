@@ -269,6 +269,7 @@ t.test('http server', async (t) => {
       ['/false', async () => false],
       ['/broken', () => Promise.reject(new Error('no'))],
     ]),
+    roles: () => ['leads lab'],
     failed: (error, path) => failures.push([(error as Error).message, path]),
   });
   t.teardown(() => server.close());
@@ -281,7 +282,7 @@ t.test('http server', async (t) => {
     t.match(await get('/healthz'), [200, 'ok\n']);
     t.match(await get('/readyz'), [503, 'the first listing of manifests\n']);
     missing = undefined;
-    t.match(await get('/readyz'), [200, 'ok\n']);
+    t.match(await get('/readyz'), [200, 'ok\nleads lab\n']);
     t.same(await get('/metrics'), [200, 'up 1\n', 'text/plain; version=0.0.4']);
     t.match(await get('/healthz', { method: 'HEAD' }), [200, '']);
   });

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
@@ -113,6 +113,37 @@ t.test('dead-man scripts', async (t) => {
       t,
       files.map((name) => `state-machines/dead-man/${name}`),
     );
+  });
+
+  t.test('refuse an operator of an older term, once a newer one was heard of', async (t) => {
+    const runs = { old: { armed: '', lock: '', mandate: 'lease 3\n', target: 'node1\n' } };
+    const root = t.testdir({ bin: {}, runs, locks: {} });
+    await symlink('old', join(root, 'locks/node1'));
+    const scripts = await loadScripts('state-machines');
+    const call = async (name: string, ...args: string[]) => {
+      const text = scripts.deadMan(name).replaceAll('/var/lib/spark-failures', root).replaceAll('/etc', root);
+      // This machine may lack what a node needs.
+      const willing = text.replace(/^offers\(\) \{$/m, 'offers() {\n return 0');
+      const { stdout } = await run('sh', ['-c', willing, 'sh', ...args]);
+      return stdout.trim();
+    };
+    const arm = (mandate: string) => call('arm.sh', 'new', 'node1', '60000', 'v', '', mandate, 'systemd');
+    const fence = () => readFile(join(root, 'fence'), 'utf8');
+    t.match(await call('scan.sh'), 'run old armed over node1');
+    await writeFile(join(root, 'runs/old/armed'), '');
+    t.match(
+      await call('inject.sh', 'old'),
+      'refused the switch is not armed',
+      'so far nobody has taken over',
+    );
+    t.equal(await call('fence.sh', 'lease 4'), '');
+    t.equal(await fence(), 'lease 4\n');
+    t.match(await call('inject.sh', 'old'), 'refused another operator leads by now');
+    t.match(await arm('lease 3'), 'refused another operator leads by now');
+    t.match(await call('fence.sh', 'lease 3'), 'refused lease 4 leads here');
+    t.match(await arm('lease 4'), 'refused node1 is held by', 'as far as that goes it may');
+    t.equal(await call('fence.sh', 'other 1'), '', 'the term of another swarm says nothing');
+    t.equal(await fence(), 'other 1\n');
   });
 
   t.test('heal also what was still being armed when they began', async (t) => {

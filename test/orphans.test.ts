@@ -1,8 +1,8 @@
 import t from 'tap';
 import { createMetrics } from '../controller/metrics.ts';
 import { closeGone } from '../controller/schedule/close-books.ts';
-import { orphanWatch } from '../controller/schedule/watch-orphans.ts';
-import type { FaultRun, RunRecord } from '../state-machines/contract.ts';
+import { type OrphanWatchPorts, orphanWatch } from '../controller/schedule/watch-orphans.ts';
+import { type FaultRun, RefusedError, type RunRecord } from '../state-machines/contract.ts';
 import { runFault } from '../state-machines/fault-runner.ts';
 import { loadScripts } from '../state-machines/load-scripts.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
@@ -36,16 +36,17 @@ class World {
     nodes: async (name: string) => this.nodes.find((node) => node.name === name)!,
   };
   readonly healed: string[] = [];
-  readonly watch = orphanWatch({
+  readonly watchPorts: OrphanWatchPorts = {
     healed: (_cluster, what) => void this.healed.push(what),
     ...{ ...this.ports, metrics: this.metrics.trials, log: this.log },
     isActive: (schedule) => this.active.includes(schedule),
     machines: async () => [{ cluster: 'c', nodes: this.nodes.map(({ name }) => name) }],
     clusterOf: () => {
       if (!this.isKnown) throw new Error('there is no ClusterSpec c');
-      return { ...this.ports, switches: {} };
+      return { ...this.ports, nodeNames: this.nodes.map(({ name }) => name), switches: {} };
     },
-  });
+  };
+  readonly watch = orphanWatch(this.watchPorts);
 
   scan = () => this.drive(this.watch.scan(never));
   healUnfinished = () => this.drive(this.watch.healUnfinished());
@@ -70,11 +71,11 @@ class World {
     node: number,
     run: string,
     fuseMs: number,
-    more: { injected?: boolean; healed?: boolean } = {},
+    more: { injected?: boolean; healed?: boolean; mandate?: string } = {},
   ): void {
-    const { injected = true, healed = false } = more;
+    const { injected = true, healed = false, mandate = '' } = more;
     const deadlineMs = this.clock.now() + fuseMs;
-    this.nodes[node]!.runs.set(`${run}.0`, { lock: run, deadlineMs, tombstone: healed, healed });
+    this.nodes[node]!.runs.set(`${run}.0`, { lock: run, deadlineMs, tombstone: healed, healed, mandate });
     if (injected) this.nodes[node]!.broken.set(`${run}.0`, this.clock.now());
   }
 
@@ -395,5 +396,118 @@ t.test('the search for orphaned faults', async (t) => {
     await world.healUnfinished();
     await world.healUnfinished();
     t.equal(world.messages().filter((line) => /^error/.test(line)).length, 2, 'each look says it once');
+  });
+});
+
+t.test('of several operators', async (t) => {
+  const led = (world: World, mandate: () => string | undefined) =>
+    orphanWatch({ ...world.watchPorts, mandate: () => mandate() });
+  const scripted = (calls: readonly string[]) => calls.filter((call) => call !== 'scan.sh');
+
+  t.test(
+    'who takes over fences every node and heals what the one before left, its switch armed or not',
+    async (t) => {
+      const world = new World();
+      world.leave(0, 'old-1-f-1-abc', 300_000, { mandate: 'lease 3' });
+      world.leave(1, 'old-1-f-1-abc', 300_000, { mandate: 'lease 3', injected: false });
+      await world.drive(led(world, () => 'lease 4').takeOver('c', never));
+      t.same(world.left, []);
+      t.same(
+        world.nodes.map(({ fence }) => fence),
+        Array(3).fill('lease 4'),
+      );
+      t.same(world.healed, ['old-1-f-1-abc', 'old-1-f-1-abc']);
+    },
+  );
+
+  t.test('what is armed by one that nobody elected, or by a newer one, is left to its switch', async (t) => {
+    const world = new World();
+    world.leave(0, 'unled-1-f-1-abc', 300_000);
+    world.leave(1, 'new-1-f-1-abc', 300_000, { mandate: 'lease 5' });
+    world.nodes[1]!.fence = 'lease 5';
+    await world.drive(led(world, () => 'lease 4').takeOver('c', never));
+    t.same(world.left, ['unled-1-f-1-abc.0', 'new-1-f-1-abc.0']);
+    t.match(world.said, [
+      ['warn', 'node not searched for faults', { reason: /lease 5 leads here/ }],
+      ['warn', 'orphaned faults in force', { left: ['unled-1-f-1-abc'] }],
+    ]);
+  });
+
+  t.test('a node that does not answer does not hold a takeover up', async (t) => {
+    const world = new World();
+    const nodes = world.ports.nodes;
+    const ports = {
+      ...world.watchPorts,
+      clusterOf: () => ({
+        ...world.ports,
+        nodeNames: ['node1', 'node2'],
+        switches: {},
+        nodes: (name: string) => (name === 'node1' ? new Promise<never>(() => {}) : nodes(name)),
+      }),
+      mandate: () => 'lease 4',
+    };
+    await world.drive(orphanWatch(ports).takeOver('c', never));
+    t.equal(world.nodes[1]!.fence, 'lease 4');
+  });
+
+  t.test(
+    'one that was paused between arming and injecting injects nothing once another one leads',
+    async (t) => {
+      const world = new World();
+      const [node] = world.nodes;
+      let goOn = () => {};
+      node!.mood.before = (script) =>
+        script === 'inject.sh' ? new Promise((resolve) => (goOn = resolve)) : Promise.resolve();
+      const old = runFault(makeRun(), { ...world.ports, mandate: () => 'lease 3' }, never);
+      await world.clock.advance(500);
+      t.same(node!.calls, ['arm.sh', 'inject.sh']);
+      await world.drive(led(world, () => 'lease 4').takeOver('c', never));
+      // What it has armed is gone; in the worst case it is there still.
+      world.leave(0, 's-1-f-1-abc', 30_000, { mandate: 'lease 3', injected: false });
+      goOn();
+      t.match(await world.drive(old), { outcome: 'Refused', message: /another operator leads by now/ });
+      t.equal(node!.broken.size, 0);
+      const again = runFault(makeRun(), { ...world.ports, mandate: () => 'lease 3' }, never);
+      t.match(await world.drive(again), { outcome: 'Refused', message: /another operator leads by now/ });
+    },
+  );
+
+  t.test('one whose right ends breaks nothing more, and heals what it has broken', async (t) => {
+    const world = new World();
+    const [node] = world.nodes;
+    let isOver = false;
+    const mandate = () => {
+      if (isOver) throw new RefusedError('c is left to another one');
+      return 'lease 3';
+    };
+    node!.mood.after = async (script) => {
+      if (script === 'arm.sh') isOver = true;
+    };
+    const result = await world.drive(runFault(makeRun(), { ...world.ports, mandate }, never));
+    t.match(result, { outcome: 'Refused', message: /left to another one/ });
+    t.notOk(node!.calls.includes('inject.sh'));
+    t.same(world.left, []);
+  });
+
+  t.test('who waits heals nothing, and closes what the leader has left nothing of', async (t) => {
+    const world = new World();
+    world.leave(1, 'theirs-1-f-1-xyz', -1);
+    world.records.push(record());
+    world.leave(0, 's-1-f-1-abc', 60_000, { mandate: 'lease 3' });
+    const watch = led(world, () => undefined);
+    await world.drive(watch.scan(never));
+    await world.drive(watch.healUnfinished());
+    t.same(
+      world.nodes.flatMap(({ calls }) => scripted(calls)),
+      [],
+    );
+    t.equal((await world.journal.unfinished()).length, 1, 'its node knows of it');
+    world.nodes[0]!.runs.clear();
+    await world.drive(watch.healUnfinished());
+    t.match(world.records.at(-1), { outcome: 'Aborted', phase: 'healed', message: /operator that leads/ });
+    t.same(
+      world.nodes.flatMap(({ calls }) => scripted(calls)),
+      [],
+    );
   });
 });

@@ -67,8 +67,17 @@ t.test('active runs start once, hand their key back when settled, and stop only 
 });
 
 function stored(change: Partial<StoredResource> = {}): StoredResource {
-  const identity = { key, kind: 'FaultSchedule', name, uid: 'uid-1', generation: 1, specHash: 'hash' };
-  return { ...identity, deleting: false, resource: makeSchedule(), file: 'a.yaml', problems: [], ...change };
+  const identity = { key, kind: 'FaultSchedule', name, uid: 'uid-1', generation: 1 };
+  const specHash = `hash-${change.generation ?? 1}`;
+  return {
+    ...identity,
+    specHash,
+    deleting: false,
+    resource: makeSchedule(),
+    file: 'a.yaml',
+    problems: [],
+    ...change,
+  };
 }
 
 /** The reconciler over runs that go on until a test ends them. */
@@ -84,6 +93,10 @@ class Schedules {
   journal: RunRecord[] = [];
   isReady = true;
   isKnown = true;
+  /** Who acts on the cluster instead. */
+  elsewhere: string | undefined;
+  /** Runs that any operator has begun. */
+  readonly begun = new Map<string, string>();
   finish: (outcome: Outcome) => void = () => {};
   fail: (error: Error) => void = () => {};
   runs!: ActiveRuns;
@@ -101,6 +114,15 @@ class Schedules {
       metrics: {
         scheduleFaults: (_schedule, faults) => this.faults.push(faults),
         threshold: (...theta) => this.thresholds.push(theta),
+      },
+      leadership: {
+        hindrance: () => this.elsewhere,
+        beginRun: async (_cluster, schedule, run) => {
+          const isNew = this.begun.get(schedule) !== run;
+          this.begun.set(schedule, run);
+          return isNew;
+        },
+        forgetRun: async (_cluster, schedule) => void this.begun.delete(schedule),
       },
       isClusterReady: async () => this.isReady,
       isClusterKnown: () => this.isKnown,
@@ -166,9 +188,36 @@ t.test('a schedule', async (t) => {
       t.equal(await again(annotated('2')), 1, 'another value');
       t.equal(await again(stored()), 0, 'an annotation taken away is no new value');
       t.equal(await again(stored({ generation: 2 })), 1, 'an edit');
+      await world.pass(stored({ deleting: true }));
       t.equal(await again(stored({ uid: 'uid-2' })), 1, 'another schedule of that name');
     },
   );
+
+  t.test('of a cluster that another operator acts on waits until it may, and says for whom', async (t) => {
+    const world = new Schedules();
+    world.elsewhere = 'other, which leads';
+    t.match(await world.pass(), { requeueAfterMs: 500 });
+    t.match(world.condition('Active'), {
+      reason: 'WaitingForLease',
+      message: 'its cluster is left to other, which leads',
+    });
+    t.equal(world.started.length, 0);
+    world.elsewhere = undefined;
+    await world.pass();
+    t.equal(world.started.length, 1);
+  });
+
+  t.test('that another operator has begun is not begun again by who leads next', async (t) => {
+    const world = new Schedules();
+    world.begun.set(name, 'hash-1/');
+    await world.pass();
+    t.equal(world.started.length, 0);
+    t.match(world.condition('Complete'), { status: 'True', reason: 'RunElsewhere', message: /run-at/ });
+    await world.pass();
+    t.equal(world.started.length, 0);
+    await world.pass(stored({ resource: makeSchedule({}, { [RUN_AT_ANNOTATION]: 'again' }) }));
+    t.equal(world.started.length, 1, 'another value of the annotation asks for it');
+  });
 
   t.test('is on the disk as running, with its seed, before anything is hurt', async (t) => {
     const world = new Schedules();

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { formatProblem } from '../../crds/problem.ts';
 import { systemClock } from '../clock.ts';
+import type { LeaseTimes } from '../lease/lease-elector.ts';
 import type { Log } from '../log.ts';
 import type { Actor } from '../loop/run-group.ts';
 import type { Operator } from '../operator.ts';
@@ -48,11 +49,11 @@ function operatorOptions(
 export async function watch(
   context: CliContext,
   serve: ServeOptions,
-  folder: { readonly root: string; readonly recursive: boolean },
+  folder: { readonly root: string; readonly recursive: boolean; readonly election?: LeaseTimes },
 ): Promise<ExitCode> {
   const root = resolve(folder.root);
   await runOperator(
-    operatorOptions(context, serve, 'watch'),
+    { ...operatorOptions(context, serve, 'watch'), ...(folder.election && { election: folder.election }) },
     ({ store, load }) => [
       {
         name: 'source',

@@ -15,6 +15,7 @@ import { applyStep } from './apply-step.ts';
 import type { ClusterPlan, Finding, Step, StepKind } from './cluster-plan.ts';
 import { type ClusterDeps, ClusterSession } from './cluster-session.ts';
 import {
+  addLeaderEvent,
   addStepEvents,
   clusterConditions,
   countNodes,
@@ -60,12 +61,20 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     session.use(cluster);
     await session.begin(stored.generation);
     if (isNewlyAsked(cluster, session)) session.startAfresh();
+    const { suspend } = cluster.spec;
+    const { leadership } = this.#deps;
+    if (stored.deleting && !suspend) leadership?.tearDown(stored.name);
+    const hindrance = leadership?.hindrance(stored.name);
+    // What was begun with the right to act ends with it.
+    const ours = hindrance === undefined ? leadership?.ended(stored.name) : undefined;
+    const bounded = ours ? AbortSignal.any([signal, ours]) : signal;
     try {
-      if (!cluster.spec.suspend) await this.#deps.prepare(cluster, stored.deleting, signal);
-      const result = await this.#pass(stored, cluster, session, signal);
+      if (hindrance === undefined && !suspend) await this.#deps.prepare(cluster, stored.deleting, bounded);
+      const result = await this.#pass(stored, cluster, session, { signal: bounded, hindrance });
       this.#passed.set(stored.name, stored.generation);
       return result;
     } catch (error) {
+      if (bounded.aborted && !signal.aborted) return { requeueAfterMs: soonMs };
       if (!signal.aborted && !(error instanceof StepsFailed)) await this.#tellFailure(stored, session, error);
       throw error;
     }
@@ -103,12 +112,20 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
 
   /** The swarm's API, through whichever manager answers. */
   async swarm(cluster: ClusterSpec, signal: AbortSignal): Promise<SwarmGateway> {
+    const [manager] = await this.managers(cluster, signal);
+    if (manager === undefined) throw new Error(`no manager of ${cluster.metadata.name} answers`);
+    return manager();
+  }
+
+  /** Ways to the swarm's API, through each manager that answered when it was last asked. */
+  async managers(
+    cluster: ClusterSpec,
+    signal: AbortSignal,
+  ): Promise<readonly (() => Promise<SwarmGateway>)[]> {
     const { pool, provisioner } = this.#session(cluster);
     if (pool.managers().length === 0) await observeCluster({ pool, provisioner }, signal);
     if (pool.managers().length === 0) await pool.settled(signal);
-    const [manager] = pool.managers();
-    if (manager === undefined) throw new Error(`no manager of ${cluster.metadata.name} answers`);
-    return (await pool.connection(manager, signal)).swarm;
+    return pool.managers().map((name) => async () => (await pool.connection(name, signal)).swarm);
   }
 
   /** What the provisioner last told of a machine; undefined when it did not, or there is none. */
@@ -139,17 +156,17 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     stored: StoredResource,
     cluster: ClusterSpec,
     session: ClusterSession,
-    signal: AbortSignal,
+    { signal, hindrance }: { readonly signal: AbortSignal; readonly hindrance: string | undefined },
   ): Promise<ReconcileResult> {
     const context = await this.#look(stored, cluster, session, signal);
     const { desired, observed } = context;
     const plan = planFor(stored, cluster, context);
     session.unkept.forgetOthers(differingServices(plan));
     const { generation, deleting } = stored;
-    const leftAlone = whyLeftAlone(cluster, deleting, plan, session);
+    const leftAlone = hindrance === undefined ? whyLeftAlone(cluster, deleting, plan, session) : 'NotLeading';
     const steps = leftAlone ? [] : stepsToDo(plan, context, session);
     const report: PassReport = {
-      ...{ generation, deleting, desired, observed, plan, leftAlone, results: [] },
+      ...{ generation, deleting, desired, observed, plan, leftAlone, leftTo: hindrance, results: [] },
       heldDifferences: deleting ? [] : heldDifferences(context, plan),
       failures: leftAlone ? [] : session.backoff.failuresOf(plan.steps),
     };
@@ -158,16 +175,21 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     await this.#save(stored, session, report, {
       nodes,
       inventory: nextInventory(context.inventory, observed, leftAlone ? [] : plan.steps, desired),
-      rollouts: deleting ? undefined : someOf(nextRollouts(context, plan, steps)),
-      drift: leftAlone ? someOf(listDrift(plan)) : undefined,
-      ...(leftAlone !== 'Suspended' && { lastHandledReconcileAt: reconcileAt(cluster) }),
+      drift: leftAlone && hindrance === undefined ? someOf(listDrift(plan)) : undefined,
+      // What the leader does is not ours to remember.
+      ...(hindrance === undefined && {
+        rollouts: deleting ? undefined : someOf(nextRollouts(context, plan, steps)),
+        ...(leftAlone !== 'Suspended' && { lastHandledReconcileAt: reconcileAt(cluster) }),
+      }),
     });
     const results = await this.#apply(steps, session, context, signal);
     if (results.length > 0) {
       const failures = session.backoff.failuresOf(plan.steps);
       await this.#save(stored, session, { ...report, failures, results });
     }
-    if (deleting && !leftAlone && isFinished(plan, results)) {
+    // Who only looks on forgets a cluster that is gone.
+    const isOver = hindrance === undefined ? !leftAlone && isFinished(plan, results) : isGone(observed);
+    if (deleting && isOver) {
       await this.#deps.removed(cluster.metadata.name, machinesLeft(plan, observed));
       return this.#finalize(session, cluster.metadata.name);
     }
@@ -229,7 +251,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const tools = { provisioner, pool, images, tryCheckpoint, clock, references: new References() };
     const results = await applyPlan(
       { steps },
-      (step) => applyStep(step, tools, ({ target }) => context.heldBy(target), signal),
+      (step) => applyStep(step, tools, ({ target }) => this.#holderOf(context, target), signal),
       (result) => this.#log(context.desired.name, result),
       signal,
     );
@@ -238,6 +260,11 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       if (step.kind === 'update-service' && outcome.state === 'done')
         session.unkept.wrote(step.spec, step.differences);
     return results;
+  }
+
+  /** A trial, or the operator that acts instead of this one. */
+  #holderOf({ desired, heldBy }: Context, target: string): string | undefined {
+    return this.#deps.leadership?.hindrance(desired.name) ?? heldBy(target);
   }
 
   #log(cluster: string, { step, outcome }: StepResult): void {
@@ -285,11 +312,13 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     parts: StatusParts = {},
   ): Promise<void> {
     const nowMs = this.#deps.clock.now();
+    const leader = this.#deps.leadership?.leader(stored.name);
     const before = told(stored, session.status.current, nowMs);
     const conditions = clusterConditions(before.conditions, report, nowMs);
     this.#deps.metrics.clusterReady(stored.name, isTrue(conditions, 'Ready', stored.generation));
-    const events = addStepEvents(before.events ?? [], report.results, nowMs);
-    await session.status.save(defined({ ...before, ...parts, conditions, events }) as ClusterStatus);
+    const led = addLeaderEvent(before, leader, nowMs);
+    const events = addStepEvents(led, report.results, nowMs);
+    await session.status.save(defined({ ...before, ...parts, leader, conditions, events }) as ClusterStatus);
   }
 
   /** A pass that could not even look, or act. */
@@ -310,6 +339,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
   }
 
   async #finalize(session: ClusterSession, name: string): Promise<ReconcileResult> {
+    await this.#deps.leadership?.forget(name);
     session.close();
     this.#sessions.delete(name);
     await session.status.remove();
@@ -430,6 +460,14 @@ function isFinished(plan: ClusterPlan, results: readonly StepResult[]): boolean 
     results.length === plan.steps.length &&
     results.every(({ outcome }) => outcome.state === 'done')
   );
+}
+
+/** Nothing is left of it: no machine, or none in a swarm, as each of them says. */
+function isGone({ machines, swarm }: Context['observed']): boolean {
+  const isOut = machines.every(
+    ({ look }) => look.state === 'up' && look.info.Swarm.LocalNodeState === 'inactive',
+  );
+  return !swarm && isOut;
 }
 
 /** Once all steps are done. */

@@ -4,6 +4,8 @@ import { resourceKey } from '../../crds/group.ts';
 import type { ClusterStatus, Rollouts } from '../../crds/status.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
+import type { Leadership } from '../lease/leadership.ts';
+import { leaseName } from '../lease/lease-record.ts';
 import type { ClusterMetrics } from '../metrics.ts';
 import {
   type ImageDelivery,
@@ -38,6 +40,8 @@ export interface ClusterDeps {
   readonly statuses: StatusStore<ClusterStatus>;
   /** The claims of one cluster, by its name. */
   readonly claimsOf: (cluster: string) => Pick<TargetClaims, 'heldBy' | 'madeAnewFor'>;
+  /** Absent: there is only this operator. */
+  readonly leadership?: Pick<Leadership, 'hindrance' | 'ended' | 'leader' | 'tearDown' | 'forget'>;
   /** Binds the provisioner that a cluster names to its settings; called again when these change. */
   readonly bindProvisioner: (cluster: ClusterSpec) => Provisioner;
   /**
@@ -185,14 +189,14 @@ export class ClusterSession {
     this.pool.close();
   }
 
-  /** Wakes up for every event of the swarm. Events get lost: the periodic pass finds what they would have told. */
+  /** Wakes up for every event of the swarm, but for a lease that is renewed. Events get lost: the periodic pass finds what they would have told. */
   async #watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const [manager] = this.pool.managers();
       try {
         const connection = manager === undefined ? undefined : await this.pool.connection(manager, signal);
-        for await (const _ of connection?.engine.events(eventTypes, signal) ?? [])
-          this.#deps.wake(this.key, settleMs);
+        for await (const { actor } of connection?.engine.events(eventTypes, signal) ?? [])
+          if (actor !== leaseName(this.#cluster.metadata.name)) this.#deps.wake(this.key, settleMs);
       } catch {
         // A lost connection, or the end: the next round tells which.
       }

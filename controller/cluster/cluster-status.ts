@@ -23,7 +23,9 @@ export interface PassReport {
   /** Steps of the plan that failed when they were last tried. */
   readonly failures: readonly StepFailure[];
   /** Why the steps are not carried out, if they are not. */
-  readonly leftAlone?: 'DriftReported' | 'Suspended' | undefined;
+  readonly leftAlone?: 'DriftReported' | 'Suspended' | 'NotLeading' | undefined;
+  /** Who acts instead of this operator, which only looks on. */
+  readonly leftTo?: string | undefined;
   /** Not Ready because of what a trial holds: what a plan without claims would have done there. */
   readonly heldDifferences: readonly Finding[];
   /** How the steps ended; none before they were carried out. */
@@ -107,7 +109,14 @@ function judge(report: PassReport): Verdict {
   if (report.leftAlone === 'Suspended') return { ...notReady('Suspended', whatWaits(report)), paused: true };
   if (report.deleting) return notReady('Deleting', leftToDo(plan, results));
   if (report.leftAlone === 'DriftReported')
-    return { ...notReady('DriftReported', stepList(plan)), stalled: true };
+    return { ...notReady('DriftReported', `left as it is: ${stepList(plan)}`), stalled: true };
+  if (report.leftTo !== undefined && plan.steps.length > 0) {
+    const isFirst = plan.steps.some(({ kind }) => kind === 'init-swarm');
+    const whom = isFirst
+      ? '`controller apply`: a lease is kept in a swarm, and there is none'
+      : report.leftTo;
+    return notReady('NotLeading', `left to ${whom}: ${stepList(plan)}`);
+  }
   const [problem] = plan.problems;
   if (problem) {
     const stalled = needsHelp.has(problem.reason) && plan.steps.length === 0 && plan.waiting.length === 0;
@@ -161,12 +170,14 @@ function summary({ steps }: ClusterPlan, results: readonly StepResult[]): string
   return `${done} of ${steps.length} steps done`;
 }
 
-const stepList = ({ steps }: ClusterPlan): string => `left as it is: ${steps.map(({ id }) => id).join(', ')}`;
+const stepList = ({ steps }: ClusterPlan): string => steps.map(({ id }) => id).join(', ');
 
 function whatWaits({ deleting, plan }: PassReport): string {
   if (deleting)
     return 'the manifest is gone, but it was suspended: nothing is removed; give it back without `suspend`, then remove it';
-  return plan.steps.length === 0 ? 'nothing is to be done, and nothing would be' : stepList(plan);
+  return plan.steps.length === 0
+    ? 'nothing is to be done, and nothing would be'
+    : `left as it is: ${stepList(plan)}`;
 }
 
 function listFindings(findings: readonly Finding[]): string {
@@ -218,6 +229,17 @@ export function countTasks({ name }: DesiredCluster, { swarm }: ObservedCluster)
     desired: ServiceStatus?.DesiredTasks ?? 0,
     running: ServiceStatus?.RunningTasks ?? 0,
   }));
+}
+
+/** An event when another operator leads than the status said. */
+export function addLeaderEvent(
+  { leader: before, events = [] }: Pick<ClusterStatus, 'leader' | 'events'>,
+  leader: ClusterStatus['leader'],
+  nowMs: number,
+): readonly ObjectEvent[] {
+  if (!leader || (leader.holder === before?.holder && leader.term === before.term)) return events;
+  const message = `${leader.holder} became leader, term ${leader.term}`;
+  return addEvent(events, { type: 'Normal', reason: 'LeaderElection', message }, nowMs);
 }
 
 /** An event for each step that changed something or failed to. */

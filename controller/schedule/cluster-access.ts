@@ -23,6 +23,8 @@ export interface ClusterAccess {
   /** What that last told of a machine; undefined where it tells of none. */
   readonly machineOf: (name: string) => Machine | undefined;
   readonly claims: TargetClaims;
+  /** Lease and term, where several operators might act; throws when we may not. */
+  readonly mandate?: () => string;
   /** Where the job keeps its state; absent when the manifest does not say. */
   readonly checkpoint?: CheckpointKind;
   readonly workload: Workload;
@@ -47,6 +49,7 @@ export interface ClusterAccessOptions {
   readonly switches: Switches;
   readonly machineOf: (name: string) => Machine | undefined;
   readonly claims: TargetClaims;
+  readonly mandate?: () => string;
   readonly clock: Clock;
   readonly swarm: (signal: AbortSignal) => Promise<SwarmGateway>;
   readonly interventions: Interventions;
@@ -64,6 +67,7 @@ export function clusterAccess({
   switches,
   machineOf,
   claims,
+  mandate,
   clock,
   swarm,
   interventions,
@@ -106,6 +110,7 @@ export function clusterAccess({
       ...settings,
     }),
     ...{ nodes, switches, machineOf, claims, swarm, interventions, shortcomings },
+    ...(mandate && { mandate }),
     ...checkpointKind(spec),
   };
 }

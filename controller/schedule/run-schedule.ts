@@ -190,7 +190,7 @@ async function runOne(
   const isMeasured = run.schedule.spec.preset !== 'none';
   const samples = isMeasured ? deps.openSamples(identity.runId) : undefined;
   const started = { ...identity, samples: samples?.path };
-  const { nodes, switches, claims, workload, shortcomings } = cluster;
+  const { nodes, switches, claims, workload, shortcomings, mandate } = cluster;
   const witness = witnessTrial({
     ...{ cluster, campaignSettings, owner: ownerOf(run.schedule) },
     ...{ wallMs: () => clock.now(), monotonicMs: deps.monotonicMs },
@@ -198,6 +198,7 @@ async function runOne(
   const ports: TrialPorts = {
     ...{ clock, scripts, journal, nodes, claims, shortcomings },
     ...switches,
+    ...(mandate && { mandate }),
     ...(onCalibrated && { onCalibrated }),
     workload: {
       samples: (from) => workload.samples(from),
@@ -281,7 +282,7 @@ function toTrial(
   const deaths = plannings.map(({ faultKind }) => faultKind.death);
   const death = (['silence', 'slowness'] as const).find((one) => deaths.includes(one)) ?? 'crash';
   const through = plannings.map(({ faultKind }) => faultKind.through).find((plane) => plane !== undefined);
-  const { swarm, claims, triggerMs, interventions } = cluster;
+  const { swarm, claims, mandate, triggerMs, interventions } = cluster;
   return {
     ...{ owner, runId, kind: { death, ...(through && { through }) } },
     ...(isControl && {
@@ -294,7 +295,9 @@ function toTrial(
       !isFirst && {
         async prepare(signal) {
           const over = interventions.begin(owner, 'reset of the job');
-          await restartJob({ swarm, claims, owner, clock }, signal).finally(over);
+          await restartJob({ swarm, claims, owner, clock, ...(mandate && { mandate }) }, signal).finally(
+            over,
+          );
         },
       }),
   };

@@ -40,6 +40,14 @@ export function waitingFor(cluster: string): Statement {
   return { type: 'Active', status: 'False', reason: 'WaitingForCluster', message };
 }
 
+/** Another operator acts on its cluster. */
+export function leftTo(whom: string): Statement {
+  return {
+    ...{ type: 'Active', status: 'False', reason: 'WaitingForLease' },
+    message: `its cluster is left to ${whom}`,
+  };
+}
+
 /** A run has been started. */
 export const running: Statement = {
   type: 'Active',
@@ -55,7 +63,10 @@ export function healing(targets: readonly string[]): readonly Statement[] {
 }
 
 /** The run is over, and how it ended. */
-export function ended(reason: 'Finished' | 'Aborted' | 'Refused', message: string): readonly Statement[] {
+export function ended(
+  reason: 'Finished' | 'Aborted' | 'Refused' | 'RunElsewhere',
+  message: string,
+): readonly Statement[] {
   return [
     { type: 'Active', status: 'False', reason: 'Idle', message: 'no run is in progress' },
     { type: 'Complete', status: 'True', reason, message },

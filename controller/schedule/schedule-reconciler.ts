@@ -2,6 +2,7 @@ import { CONTROL, type FaultSchedule, faultGroups } from '../../crds/fault-sched
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
+import type { Leadership } from '../lease/leadership.ts';
 import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
@@ -13,8 +14,10 @@ import { closeInterrupted, hasTrialsLeft, recordInterrupted, settleStuck } from 
 import type { RunSchedule } from './run-schedule.ts';
 import {
   acceptance,
+  ended,
   healing,
   isClosed,
+  leftTo,
   running,
   stateUnusable,
   waitingFor,
@@ -36,6 +39,8 @@ export interface ScheduleReconcilerDeps {
   readonly isClusterReady: (cluster: string) => Promise<boolean>;
   /** Whether the cluster of that name is there still, or being taken down. */
   readonly isClusterKnown: (cluster: string) => boolean;
+  /** Absent: there is only this operator. */
+  readonly leadership?: Pick<Leadership, 'hindrance' | 'beginRun' | 'forgetRun'>;
   readonly runSchedule: RunSchedule;
   readonly metrics: Pick<TrialMetrics, 'scheduleFaults' | 'threshold'>;
   readonly clock: Clock;
@@ -54,6 +59,8 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
   readonly #deps: ScheduleReconcilerDeps;
   /** Keys of the runs that this process began: one that ended without closing its books would do so again. */
   readonly #begun = new Set<string>();
+  /** Keys of the runs that other operators were told of: one that could not be begun yet is ours all the same. */
+  readonly #told = new Set<string>();
 
   constructor(deps: ScheduleReconcilerDeps) {
     this.#deps = deps;
@@ -70,7 +77,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
       return {};
     }
     try {
-      if (resource.deleting) return await this.#forget(resource);
+      if (resource.deleting) return await this.#forget(resource, signal);
       return await this.#advance(resource, signal);
     } catch (error) {
       if (error instanceof StateError) await this.#tellState(resource, error);
@@ -89,9 +96,9 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
   }
 
   /** Not before what it left in force is healed, or gone with its cluster: it would be out of sight. */
-  async #forget(resource: StoredResource): Promise<ReconcileResult> {
-    const { name, generation } = resource;
-    const { runsOf, isClusterKnown, clock } = this.#deps;
+  async #forget(resource: StoredResource, signal: AbortSignal): Promise<ReconcileResult> {
+    const { name, generation, resource: schedule } = resource;
+    const { runsOf, isClusterKnown, leadership, clock } = this.#deps;
     const open = (await runsOf(name)).filter(
       ({ outcome, cluster }) => outcome === undefined && isClusterKnown(cluster),
     );
@@ -103,6 +110,8 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
       );
       return { requeueAfterMs: healPollMs };
     }
+    if (schedule?.kind === 'FaultSchedule')
+      await leadership?.forgetRun(schedule.spec.clusterRef.name, name, signal);
     await this.#deps.status.remove(name);
     this.#deps.metrics.scheduleFaults(name, []);
     return { finalized: true };
@@ -149,7 +158,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     before: ScheduleStatus,
     signal: AbortSignal,
   ): Promise<ReconcileResult> {
-    const { isClusterReady, clock } = this.#deps;
+    const { isClusterReady, leadership, clock } = this.#deps;
     const { name, generation, specHash = '', problems, file } = resource;
     // A fault needs a manifest that this process has read: what is remembered may have been removed meanwhile.
     if (problems.length > 0 || file === undefined) {
@@ -158,13 +167,40 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     }
     const inForce = { ...before, observedGeneration: generation, specHash };
     const cluster = schedule.spec.clusterRef.name;
+    const hindrance = leadership?.hindrance(cluster);
+    if (hindrance !== undefined) {
+      await this.#save(name, withConditions(inForce, generation, [leftTo(hindrance)], clock.now()));
+      return { requeueAfterMs: clusterPollMs };
+    }
     if (!(await isClusterReady(cluster))) {
       await this.#save(name, withConditions(inForce, generation, [waitingFor(cluster)], clock.now()));
       return { requeueAfterMs: clusterPollMs };
     }
     signal.throwIfAborted(); // removed or edited since this pass began
+    if (!(await this.#isOurs(resource, schedule, before, signal))) {
+      const closed = { ...inForce, runKey: runKeyOf(resource, schedule) };
+      await this.#save(name, withConditions(closed, generation, runElsewhere, clock.now()));
+      return {};
+    }
     await this.#start(resource, schedule, inForce);
     return {};
+  }
+
+  /** A run that another operator has begun is not begun again: what came of it is in that one's state directory. */
+  async #isOurs(
+    resource: StoredResource,
+    schedule: FaultSchedule,
+    before: ScheduleStatus,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { leadership } = this.#deps;
+    const runKey = runKeyOf(resource, schedule);
+    if (!leadership || this.#told.has(runKey) || isRunOf(before.runKey, resource, schedule)) return true;
+    const { name, specHash = '' } = resource;
+    const run = `${specHash}/${runAtOf(schedule)}`;
+    const isNew = await leadership.beginRun(schedule.spec.clusterRef.name, name, run, signal);
+    if (isNew) this.#told.add(runKey);
+    return isNew;
   }
 
   async #start(resource: StoredResource, schedule: FaultSchedule, before: ScheduleStatus): Promise<void> {
@@ -212,9 +248,18 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
   }
 }
 
+const runElsewhere = ended(
+  'RunElsewhere',
+  `another operator has begun it, and keeps its records; another value of ${RUN_AT_ANNOTATION} runs it again`,
+);
+
+function runAtOf({ metadata }: FaultSchedule): string {
+  return metadata.annotations?.[RUN_AT_ANNOTATION] ?? '';
+}
+
 /** `now` runs once per uid, generation and value of the annotation. */
-function runKeyOf({ uid, generation }: StoredResource, { metadata }: FaultSchedule): string {
-  return `${uid}/${generation}/${metadata.annotations?.[RUN_AT_ANNOTATION] ?? ''}`;
+function runKeyOf({ uid, generation }: StoredResource, schedule: FaultSchedule): string {
+  return `${uid}/${generation}/${runAtOf(schedule)}`;
 }
 
 /** Whether the run of that key is the one that the schedule asks for; an annotation taken away is no new value. */

@@ -1,13 +1,16 @@
 import { messageOf } from '../../provisioners/contract.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
-import type { StepPorts, StepSwitches } from '../../state-machines/dead-man/step-actions.ts';
+import { type StepPorts, type StepSwitches, within } from '../../state-machines/dead-man/step-actions.ts';
 import { healUnfinished } from '../../state-machines/fault-runner.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 import {
+  fenceNode,
   healOrphans,
   type OrphanReport,
   type Remnant,
+  runIdOf,
   type Standing,
+  scanOrphans,
 } from '../../state-machines/scan-orphans.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { FileRunJournal } from '../status/run-journal.ts';
@@ -22,8 +25,13 @@ export interface OrphanWatchPorts {
   readonly machines: () => Promise<
     readonly { readonly cluster: string; readonly nodes: readonly string[] }[]
   >;
+  /** Lease and term of a cluster that we lead; undefined: another one does. Absent: there is only one operator. */
+  readonly mandate?: (cluster: string) => string | undefined;
   /** Throws when the cluster is not known. */
-  readonly clusterOf: (cluster: string) => Pick<StepPorts, 'nodes'> & { readonly switches: StepSwitches };
+  readonly clusterOf: (cluster: string) => Pick<StepPorts, 'nodes'> & {
+    readonly nodeNames: readonly string[];
+    readonly switches: StepSwitches;
+  };
   readonly metrics: Pick<TrialMetrics, 'orphaned' | 'faultActive'>;
   /** Told of what was healed in a cluster: a trial there is measured no more. */
   readonly healed: (cluster: string, what: string) => void;
@@ -32,17 +40,25 @@ export interface OrphanWatchPorts {
 
 /** Looks after faults that no run in progress will heal; neither look rejects, and the two may overlap. */
 export interface OrphanWatch {
-  /** By the journal: heals, verifies and closes as aborted every unfinished run that is not in progress. */
+  /**
+   * By the journal: heals, verifies and closes as aborted every unfinished run that is not in progress. Of a cluster that
+   * another operator leads, those are closed that it has left nothing of.
+   */
   healUnfinished(): Promise<void>;
   /** By the marks on the nodes: heals what no journal tells of. */
   scan(signal: AbortSignal): Promise<void>;
+  /** Of a cluster that we lead from now on: no node takes anything of the one before, and what it has left is healed. */
+  takeOver(cluster: string, signal: AbortSignal): Promise<void>;
 }
 
 /** A node that has not answered by then is looked at again the next time; an undo may take a minute. */
 const nodeLimitMs = 150_000;
+/** So long a takeover waits for a node to answer: what is out of our reach, no fault of ours can hit either. */
+const takeOverPatienceMs = 2_000;
 
 export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
   const { journal, isActive, metrics, log } = ports;
+  const isOurs = (cluster: string) => !ports.mandate || ports.mandate(cluster) !== undefined;
   /** What was found on each node when it last answered. */
   const reports = new Map<string, OrphanReport>();
   const say = onChange(log);
@@ -91,13 +107,37 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
     }
   };
 
-  const scanNode = async (cluster: string, node: string, signal: AbortSignal) => {
+  /** What another operator has healed, its node knows nothing of any more. */
+  const closeHealed = async (cluster: string, run: RunRecord) => {
+    const { runId, steps } = run;
+    const look = async (node: string) => {
+      const handle = await ports.clusterOf(cluster).nodes(node);
+      return scanOrphans(handle, ports.scripts, AbortSignal.timeout(nodeLimitMs));
+    };
+    try {
+      const found = await Promise.all([...new Set(steps.map(({ node }) => node))].map(look));
+      if (found.flat().some((each) => each.kind === 'run' && runIdOf(each.run) === runId)) return;
+      const message = 'healed by the operator that leads now';
+      const end = { phase: 'healed', atMs: ports.clock.now(), outcome: 'Aborted', message } as const;
+      await journal.write({ ...run, ...end });
+      log.info({ runId, outcome: end.outcome, message }, 'unfinished run closed');
+    } catch (err) {
+      log.warn({ runId, reason: messageOf(err) }, 'unfinished run not looked for');
+    }
+  };
+
+  const scanNode = async (cluster: string, node: string, signal: AbortSignal, patienceMs = nodeLimitMs) => {
     const key = `${cluster}/${node}`;
     try {
-      const handle = await ports.clusterOf(cluster).nodes(node);
+      const { scripts, clock } = ports;
+      const handle = await within(clock, patienceMs, signal, async (bounded) => {
+        const reached = await ports.clusterOf(cluster).nodes(node);
+        const mandate = ports.mandate?.(cluster);
+        if (mandate !== undefined) await fenceNode(reached, scripts, mandate, bounded);
+        return reached;
+      });
       const armedBefore = new Set(reports.get(key)?.arming);
       const limited = AbortSignal.any([signal, AbortSignal.timeout(nodeLimitMs)]);
-      const { scripts } = ports;
       const report = await healOrphans(handle, { scripts, standings, armedBefore }, limited);
       reports.set(key, report);
       say(key, undefined);
@@ -127,10 +167,16 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
     }
   };
 
+  const machinesOf = async (wanted: (cluster: string) => boolean) =>
+    (await ports.machines()).filter(({ cluster }) => wanted(cluster));
+
   return {
     healUnfinished: () =>
       saidOf('healing unfinished runs', async () => {
-        const left = await unfinished();
+        const all = await unfinished();
+        const left = all.filter(({ cluster }) => isOurs(cluster));
+        const others = all.filter(({ cluster }) => !isOurs(cluster));
+        await Promise.all(others.map((run) => closeHealed(run.cluster, run)));
         const clusters = [...new Set(left.map(({ cluster }) => cluster))];
         const healing = clusters.map((cluster) =>
           healCluster(
@@ -143,11 +189,20 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
       }),
     scan: (signal) =>
       saidOf('search for orphaned faults', async () => {
-        const machines = await ports.machines();
+        const machines = await machinesOf(isOurs);
         const names = machines.flatMap(({ cluster, nodes }) => nodes.map((node) => [cluster, node] as const));
         const made = new Set(names.map((each) => each.join('/')));
         for (const key of reports.keys()) if (!made.has(key)) reports.delete(key);
         await Promise.all(names.map(([cluster, node]) => scanNode(cluster, node, signal)));
+        await count();
+      }),
+    takeOver: (cluster, signal) =>
+      saidOf(`taking over ${cluster}`, async () => {
+        const made = (await machinesOf((each) => each === cluster)).flatMap(({ nodes }) => nodes);
+        const names = new Set([...made, ...ports.clusterOf(cluster).nodeNames]);
+        await Promise.all([...names].map((node) => scanNode(cluster, node, signal, takeOverPatienceMs)));
+        const left = (await unfinished()).filter((run) => run.cluster === cluster);
+        if (left.length > 0) await healCluster(cluster, left);
         await count();
       }),
   };

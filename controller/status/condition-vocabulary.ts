@@ -37,6 +37,7 @@ const CONDITION_REASONS = [
   'FieldNotKept', // written, and found as before: an engine that is too old for it, or somebody who insists
   'CheckpointUnreachable', // a node on which the job may run cannot write, read and remove there
   'DriftReported', // `drift: report`: the world differs and is left so
+  'NotLeading', // another operator acts on it
   'HeldByTrial', // differs where a trial holds it; left alone until the trial ends
   'PruneRefused', // what would be removed looks like a mistake in a file
   'Suspended', // `suspend: true`: looked at, and left as it is
@@ -50,11 +51,13 @@ const CONDITION_REASONS = [
   // Active, Complete
   'Waiting', // for its time, or for a quiet gap
   'WaitingForCluster',
+  'WaitingForLease', // another operator may act on its cluster
   'Running',
   'Healing',
   'Idle',
   'Finished',
   'Aborted',
+  'RunElsewhere', // another operator has begun it, and has its records
   'Refused', // a guard said no: nothing was injected
 ] as const;
 

@@ -5,7 +5,7 @@ import { EngineError } from './engine-error.ts';
 import { requestDone, requestList, requestObject, requestStream } from './engine-request.ts';
 import { readEvents } from './read-events.ts';
 import type { EngineGateway, SwarmGateway } from './swarm-gateway.ts';
-import type { LiveNetwork, LiveService, ServiceSpec } from './swarm-types.ts';
+import type { LiveConfig, LiveNetwork, LiveService, ServiceSpec } from './swarm-types.ts';
 
 interface ListedImage {
   readonly Id: string;
@@ -170,6 +170,20 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     createNetwork: (spec, signal) => create('/networks/create', { ...spec, CheckDuplicate: true }, signal),
     removeNetwork: (id, signal) => remove(`/networks/${id}`, signal),
     listConfigs: (signal) => list('/configs', {}, signal),
+    async findConfig(idOrName, signal) {
+      try {
+        const path = `/configs/${idOrName}`;
+        return await requestObject<LiveConfig>(docker, { method: 'GET', path }, signal);
+      } catch (error) {
+        if (error instanceof EngineError && error.code === 'NOT_FOUND') return undefined;
+        throw error;
+      }
+    },
+    labelConfig({ ID, Version, Spec }, Labels, signal) {
+      const query = { version: String(Version.Index) };
+      const body = { ...Spec, Labels };
+      return requestDone(docker, { method: 'POST', path: `/configs/${ID}/update`, query, body }, signal);
+    },
     createConfig: (spec, signal) => create('/configs/create', spec, signal),
     removeConfig: (id, signal) => remove(`/configs/${id}`, signal),
     listSecrets: (signal) => list('/secrets', {}, signal),

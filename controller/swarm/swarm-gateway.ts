@@ -3,6 +3,7 @@ import type {
   ConfigSpec,
   EngineEvent,
   EngineInfo,
+  Labels,
   LiveConfig,
   LiveNetwork,
   LiveNode,
@@ -77,7 +78,11 @@ export interface SwarmGateway {
   removeNetwork(id: string, signal: AbortSignal): Promise<void>;
 
   listConfigs(signal: AbortSignal): Promise<readonly LiveConfig[]>;
+  /** By id or name; undefined when there is none. */
+  findConfig(idOrName: string, signal: AbortSignal): Promise<LiveConfig | undefined>;
   createConfig(spec: ConfigSpec, signal: AbortSignal): Promise<string>;
+  /** Its labels: the engine lets nothing else of a config be changed. */
+  labelConfig(live: LiveConfig, labels: Labels, signal: AbortSignal): Promise<void>;
   removeConfig(id: string, signal: AbortSignal): Promise<void>;
 
   listSecrets(signal: AbortSignal): Promise<readonly LiveSecret[]>;

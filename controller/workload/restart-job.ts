@@ -14,6 +14,8 @@ export interface RestartJobOptions {
   readonly claims: Pick<Claims, 'hold' | 'release'>;
   /** Who holds the service meanwhile: the reconciler leaves it alone. */
   readonly owner: string;
+  /** Throws when another operator acts instead. */
+  readonly mandate?: () => string;
   readonly clock: Clock;
 }
 
@@ -24,7 +26,7 @@ export interface RestartJobOptions {
  * another trial holds it, or its tasks do not run within two minutes.
  */
 export async function restartJob(
-  { swarm, claims, owner, clock }: RestartJobOptions,
+  { swarm, claims, owner, clock, mandate }: RestartJobOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const gateway = await swarm(signal);
@@ -37,7 +39,10 @@ export async function restartJob(
   );
   try {
     const old = (await gateway.listTasks({}, signal)).map(({ ID }) => ID);
-    for (const live of drivers) await gateway.restartService(live, signal);
+    for (const live of drivers) {
+      mandate?.();
+      await gateway.restartService(live, signal);
+    }
     const startMs = clock.now();
     for (;;) {
       const tasks = await gateway.listTasks({}, signal);

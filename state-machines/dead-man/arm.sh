@@ -3,13 +3,14 @@
 # controller. Nothing is broken yet.
 #   $1 run directory's name   $2 lock name of the target   $3 ms until the switch fires   $4 version of the boot replay
 #   $5 how the names begin of the runs that it is composed with; empty: with none
-#   $6... what the fault needs of the node, as offers.sh (which is put before this) names it
+#   $6 lease and term of the operator, as outdated.sh (which is put before this) has them; empty: it is the only one
+#   $7... what the fault needs of the node, as offers.sh (which is put before this) names it
 #   stdin: the run directory's files, each after a line `#sf-file <name>`
 # Answers `refused <why>`, or `started`, `armed`, `check`, `ended` lines (uptimes in seconds).
 set -eu
 umask 077
-run=$1 target=$2 fuse_ms=$3 replay=$4 group=$5
-shift 5
+run=$1 target=$2 fuse_ms=$3 replay=$4 group=$5 mandate=$6
+shift 6
 root=/var/lib/spark-failures
 dir=$root/runs/$run lock=$root/locks/$target${group:+@$run}
 read -r started _ </proc/uptime
@@ -24,6 +25,7 @@ for need; do offers "$need" || refuse "the node lacks $need"; done
 [ -d "$root/locks" ] || mkdir -p "$root/runs" "$root/locks"
 exec 8>"$root/arming"
 flock -w 5 8 || refuse 'another run is being armed'
+! outdated "$mandate" || refuse 'another operator leads by now'
 
 # One fault per target, whoever sends it, but for those that belong together; a holder that is healed, gone, or died while
 # it armed, holds nothing.
@@ -38,6 +40,10 @@ mkdir "$dir" 2>/dev/null || refuse "$run is armed already"
 # Each of these, also when there is no timer yet to be stopped.
 trap 'set +e; systemctl --quiet stop "sf-$run.timer" 2>/dev/null; rm -f "$lock"; rm -rf "$dir"' EXIT
 ln -sfnT "$run" "$lock"
+if [ -n "$mandate" ]; then
+  hear_of "$mandate"
+  printf '%s\n' "$mandate" >"$dir/mandate"
+fi
 
 # Also a file of no line, as the arguments of a step that has none.
 awk -v dir="$dir" '/^#sf-file / { if (file) close(file); file = dir "/" $2; printf "" > file; next } { print > file }'

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs an armed step's inject.sh, then looks at once. Refuses whatever would break something that nobody would mend:
-# a paused controller or a slow connection must not inject after the heal.
+# a paused controller or a slow connection must not inject after the heal, nor once another one leads (outdated.sh is put
+# before this).
 #   $1 run directory's name
 # Answers `refused <why>`, or `started`, `due`, `notbefore`, `failed` or `check`, `ended` lines (uptimes in seconds):
 # the switch fires at `due`, and the effect began after `notbefore`.
@@ -19,6 +20,9 @@ cd "$dir"
 exec 9<lock
 flock -w 5 9 || refuse 'the run is being healed'
 [ ! -e tombstone ] || refuse 'the run is healed already'
+operator=
+[ ! -e mandate ] || read -r operator <mandate
+! outdated "$operator" || refuse 'another operator leads by now'
 # systemd keeps a transient timer's file exactly as long as the timer. It survives no reboot, so this also tells that
 # the deadline counts from the present boot.
 [ -e "/run/systemd/transient/sf-$run.timer" ] || refuse 'the switch is not armed'

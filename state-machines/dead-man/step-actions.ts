@@ -36,7 +36,15 @@ export interface StepPorts extends StepSwitches {
   readonly nodes: Nodes;
   readonly clock: Clock;
   readonly scripts: Scripts;
+  /**
+   * Lease and term of this operator, where several might act: nodes refuse an older one. Asked right before whatever breaks
+   * something; throws RefusedError when it may act no more. Absent: it is the only one.
+   */
+  readonly mandate?: () => string;
 }
+
+/** What breaks something, or prepares to. */
+const breaking: readonly string[] = ['arm.sh', 'inject.sh'];
 
 /** An answer later than this is none. The scripts' own limits are lower, a heal's undo (60 s) excepted. */
 const answerLimitMs = 25_000;
@@ -62,7 +70,9 @@ export async function armStep(
   const lacking = missingSwitch(run.step, ports);
   if (lacking !== undefined) throw new RefusedError(lacking);
   const lock = run.step.target.replaceAll(/[^\w.-]/g, '+');
-  const args = [run.name, lock, String(Math.ceil(fuseMs)), replayVersion(ports.scripts), together, ...needs];
+  const version = replayVersion(ports.scripts);
+  const mandate = ports.mandate?.() ?? '';
+  const args = [run.name, lock, String(Math.ceil(fuseMs)), version, together, mandate, ...needs];
   const answer = await call(
     ports,
     run.step.node,
@@ -102,6 +112,7 @@ export function throwSwitch(
   dueMs: number,
   signal: AbortSignal,
 ): Promise<void> {
+  ports.mandate?.();
   return useSwitch(ports, run, (its, node, bounded) => its.offUntil(node, dueMs, bounded), signal);
 }
 
@@ -203,7 +214,7 @@ interface Answer {
 
 /** Runs one of dead-man's scripts within its time limit and reads its `key value` lines. */
 async function call(
-  { nodes, clock, scripts }: StepPorts,
+  { nodes, clock, scripts, mandate }: StepPorts,
   nodeName: string,
   script: string,
   args: readonly string[],
@@ -213,6 +224,7 @@ async function call(
   const limitMs = options.lane === 'heal' ? healLimitMs : answerLimitMs;
   return within(clock, limitMs, signal, async (bounded) => {
     const node = await nodes(nodeName);
+    if (breaking.includes(script)) mandate?.();
     const sentMs = clock.now();
     const result = await node.exec(scripts.deadMan(script), args, options, bounded);
     const stderr = result.stderr.trim();
@@ -260,7 +272,7 @@ function toVerdict(word: string): Verdict3 {
 }
 
 /** Rejects when it takes longer, or is aborted, also where the work itself would not notice. */
-async function within<T>(
+export async function within<T>(
   clock: Clock,
   limitMs: number,
   signal: AbortSignal,

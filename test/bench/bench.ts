@@ -11,6 +11,7 @@ import { measureGeneratorRate } from './generator-rate.ts';
 import { measureHolds } from './holds.ts';
 import { measureIdlePass } from './idle-pass.ts';
 import { keepFigures } from './known-figures.ts';
+import { measureLeaseTakeover } from './lease-takeover.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
 import { measureOracleSpeed } from './oracle-speed.ts';
@@ -62,6 +63,7 @@ const measurements: readonly Measurement[] = [
   measurement(['ssh-adopt'], measureSshAdopt),
   measurement(['ssh-exec-median', 'ssh-held-memory'], measureSshExec),
   measurement(['ec2-create-time', 'ec2-create-calls'], measureEc2Create, bare),
+  measurement(['lease-takeover-median', 'lease-takeover-max'], measureLeaseTakeover, bare),
 ];
 
 const { values, positionals } = parseArgs({

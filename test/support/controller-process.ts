@@ -4,7 +4,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The built command line, as users run it. */
-const controllerBin = join(import.meta.dirname, '..', '..', 'controller', 'main.js');
+export const controllerBin = join(import.meta.dirname, '..', '..', 'controller', 'main.js');
 
 export interface CommandResult {
   readonly code: number | null;

@@ -13,6 +13,8 @@ interface FakeRun {
   readonly deadlineMs: number;
   tombstone: boolean;
   healed: boolean;
+  /** Lease and term of who armed it; empty when it said none. */
+  readonly mandate?: string;
 }
 
 /** What a fake node does otherwise than a good one; a test may change it at any time. */
@@ -81,6 +83,8 @@ export class FakeNode implements NodeHandle {
   readonly marks = new Set<string>();
   /** What its containers say at a port, to whatever they are asked. */
   readonly answers = new Map<number, string | Buffer>();
+  /** The newest lease and term that it has heard of. */
+  fence: string | undefined;
   readonly #happened = new Set<string>();
   readonly #clock: Clock;
   readonly #names: ReadonlyMap<string, string>;
@@ -91,6 +95,7 @@ export class FakeNode implements NodeHandle {
     this.#clock = clock;
     const files = [
       'arm.sh',
+      'fence.sh',
       'inject.sh',
       'look.sh',
       'gone.sh',
@@ -122,7 +127,7 @@ export class FakeNode implements NodeHandle {
     await this.mood.after?.(name);
     await this.#loseConnection(signal);
     if (stdout === undefined) return { code: 1, signal: null, stdout: '', stderr: `${name} failed` };
-    const started = ['scan.sh', 'ask.sh'].includes(name) ? '' : `started ${this.#uptime()}\n`;
+    const started = ['scan.sh', 'ask.sh', 'fence.sh'].includes(name) ? '' : `started ${this.#uptime()}\n`;
     const stderr = (name === 'scan.sh' && this.mood.sweepFails) || '';
     return { code: 0, signal: null, stdout: started + stdout, stderr };
   }
@@ -156,6 +161,10 @@ export class FakeNode implements NodeHandle {
     switch (script) {
       case 'arm.sh':
         return this.#arm(run, rest);
+      case 'fence.sh':
+        if (this.#isOutdated(run)) return `refused ${this.fence} leads here\n`;
+        this.fence = run;
+        return '';
       case 'inject.sh':
         return this.#inject(run);
       case 'look.sh':
@@ -184,22 +193,31 @@ export class FakeNode implements NodeHandle {
     }
   }
 
-  #arm(name: string, [lock = '', fuseMs, , group, ...needs]: readonly string[]): string {
+  #isOutdated(mandate = ''): boolean {
+    const [lease, term] = mandate.split(' ');
+    const [ofLease, newest] = this.fence?.split(' ') ?? [];
+    return mandate !== '' && lease === ofLease && Number(newest) > Number(term);
+  }
+
+  #arm(name: string, [lock = '', fuseMs, , group, mandate = '', ...needs]: readonly string[]): string {
     const lacking = this.mood.lacks.find((need) => needs.includes(need));
     if (lacking !== undefined) return `refused the node lacks ${lacking}\n`;
+    if (this.#isOutdated(mandate)) return 'refused another operator leads by now\n';
     const isOwn = (run: string) => group !== '' && run.startsWith(`${group}.`);
     const holder = [...this.runs].find(([one, run]) => run.lock === lock && !run.healed && !isOwn(one))?.[0];
     if (holder !== undefined) return `refused ${lock} is held by ${holder}\n`;
+    if (mandate !== '') this.fence = mandate;
     this.runs.set(name, {
-      ...{ lock, deadlineMs: this.#clock.now() + Number(fuseMs), tombstone: false, healed: false },
+      ...{ lock, deadlineMs: this.#clock.now() + Number(fuseMs), tombstone: false, healed: false, mandate },
     });
     return `armed ${this.#uptime()}\ncheck ${this.#verdict(name)}\nended ${this.#uptime()}\n`;
   }
 
   #scan(): string {
-    const runs = [...this.runs].map(([name, { healed, deadlineMs, lock }]) => {
+    const runs = [...this.runs].map(([name, { healed, deadlineMs, lock, mandate }]) => {
       const state = healed ? 'healed' : this.broken.has(name) ? 'injected' : 'armed';
-      return `run ${name} ${state} ${this.#clock.now() < deadlineMs ? 'pending' : 'over'} ${lock}\n`;
+      const isPending = this.#clock.now() < deadlineMs && !this.#isOutdated(mandate);
+      return `run ${name} ${state} ${isPending ? 'pending' : 'over'} ${lock}\n`;
     });
     const unlisted = this.mood.sweepFails === undefined ? [] : ['unlisted drop\n'];
     return [...runs, ...[...this.marks].map((mark) => `mark ${mark}\n`), ...unlisted].join('');
@@ -209,6 +227,7 @@ export class FakeNode implements NodeHandle {
     const run = this.runs.get(name);
     if (!run) return 'refused the run is not armed on this node\n';
     if (run.tombstone) return 'refused the run is healed already\n';
+    if (this.#isOutdated(run.mandate)) return 'refused another operator leads by now\n';
     this.broken.set(name, this.#clock.now());
     this.#happened.add(name);
     if (this.mood.injectFails) return `failed 1\nended ${this.#uptime()}\n`;

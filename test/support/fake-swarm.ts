@@ -355,6 +355,16 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
     },
 
     listConfigs: () => read('listConfigs', () => [...swarm.configs.values()]),
+    findConfig: (idOrName) =>
+      read('findConfig', () =>
+        [...swarm.configs.values()].find(({ ID, Spec }) => ID === idOrName || Spec.Name === idOrName),
+      ),
+    async labelConfig(given, Labels) {
+      const live = swarm.must(swarm.configs, given.ID);
+      swarm.write(`labelConfig ${live.Spec.Name}`);
+      checkVersion(live, given);
+      swarm.configs.set(live.ID, { ...live, Version: swarm.nextVersion(), Spec: { ...live.Spec, Labels } });
+    },
     async createConfig(Spec) {
       swarm.write(`createConfig ${Spec.Name}`);
       return addFile('config', swarm.configs, (ID) => ({
