@@ -46,6 +46,10 @@ export interface ClusterMetrics {
   /** Services that are not counted any more lose their series. */
   clusterSeen(cluster: string, nodes: ClusterStatus['nodes'], services: readonly TaskCount[]): void;
   clusterGone(cluster: string): void;
+  /** Nodes that do not resolve names of services as the swarm says, and how many; all others resolve all. */
+  namesUnheard(cluster: string, nodes: readonly { readonly node: string; readonly names: number }[]): void;
+  /** What came of the forced update of a service whose name was not resolved. */
+  forcedForNames(cluster: string, result: 'healed' | 'failed'): void;
 }
 
 /** Which of several operators leads; no series without an election. */
@@ -346,6 +350,28 @@ function clusterMetrics(registry: Registry): ClusterMetrics {
     name: 'sparkfailures_service_tasks',
     help: 'Tasks of a service that the swarm wants to run, and those that run',
   });
+  const unheard = new Gauge({
+    registers,
+    labelNames: ['cluster', 'node'] as const,
+    name: 'sparkfailures_unresolved_names',
+    help: 'Names of services that a node does not resolve as the swarm says; absent where it resolves all',
+  });
+  const forced = new Counter({
+    registers,
+    labelNames: ['cluster', 'result'] as const,
+    name: 'sparkfailures_forced_updates_total',
+    help: 'Services that were updated by force because a node did not resolve their names, by what came of it',
+  });
+  const forcedResults = ['healed', 'failed'] as const;
+  const deaf = new Map<string, readonly string[]>();
+  const namesUnheard: ClusterMetrics['namesUnheard'] = (cluster, nodes) => {
+    for (const node of deaf.get(cluster) ?? []) unheard.remove({ cluster, node });
+    for (const { node, names } of nodes) unheard.set({ cluster, node }, names);
+    deaf.set(
+      cluster,
+      nodes.map(({ node }) => node),
+    );
+  };
   const states = ['desired', 'ready', 'managers', 'unreachable'] as const;
   const counted = new Map<string, readonly string[]>();
   const clusterSeen: ClusterMetrics['clusterSeen'] = (cluster, nodes, services) => {
@@ -364,14 +390,21 @@ function clusterMetrics(registry: Registry): ClusterMetrics {
     }
   };
   return {
-    clusterReady: (cluster, ready) => isReady.set({ cluster }, ready ? 1 : 0),
+    clusterReady(cluster, ready) {
+      isReady.set({ cluster }, ready ? 1 : 0);
+      for (const result of forcedResults) forced.inc({ cluster, result }, 0);
+    },
     clusterSeen,
     clusterGone(cluster) {
       clusterSeen(cluster, { desired: 0, ready: 0, managers: 0, unreachable: [] }, []);
       for (const state of states) machines.remove({ cluster, state });
       isReady.remove({ cluster });
       counted.delete(cluster);
+      namesUnheard(cluster, []);
+      for (const result of forcedResults) forced.remove({ cluster, result });
     },
+    namesUnheard,
+    forcedForNames: (cluster, result) => forced.inc({ cluster, result }),
   };
 }
 

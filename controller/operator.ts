@@ -18,6 +18,7 @@ import type { LeaseTimes } from './lease/lease-elector.ts';
 import type { Log } from './log.ts';
 import { ControlLoop } from './loop/control-loop.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { type NameWatch, nameWatch } from './names/watch-names.ts';
 import { faultKindsByName, provisionersByName, resourceKinds } from './resource-kinds.ts';
 import { ActiveRuns } from './schedule/active-runs.ts';
 import { closeGone } from './schedule/close-books.ts';
@@ -70,6 +71,7 @@ export interface Operator {
   readonly runs: ActiveRuns;
   /** Absent without an election. */
   readonly leadership?: Leadership;
+  readonly names: NameWatch;
   /** The access to a cluster whose manifest is known; throws when it is not. */
   access(cluster: string): ClusterAccess;
   /** What is done to a cluster, by whomever. */
@@ -186,6 +188,8 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     // What is done for a trial is a part of it.
     changed: (cluster, what, target) =>
       interventionsIn(cluster).note(claimsOf(cluster).madeAnewFor(target) ?? 'the reconciler', what),
+    deafNodes: (cluster) => names.problems(cluster),
+    returned: () => names.hint(),
     wake: (key, delayMs) => clusterLoop.addAfter(key, delayMs),
   });
 
@@ -197,19 +201,47 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     const switches = { ...(power && { power }), ...(zone && { zone }), ...(spot && { spot }) };
     const machineOf = (node: string) => clusters.machine(cluster, node);
     const shortcomings = async () => ((await isClusterReady(name)) ? [] : [`cluster ${name} is not Ready`]);
-    const told = { claims: claimsOf(name), interventions: interventionsIn(name), shortcomings };
+    const namesSettled = (signal: AbortSignal) => names.settle(name, signal);
+    const told = {
+      claims: claimsOf(name),
+      interventions: interventionsIn(name),
+      ...{ shortcomings, namesSettled },
+    };
     const mandate = leadership && { mandate: () => leadership.mandate(name) };
     return clusterAccess({ cluster, clock, swarm, nodes, switches, machineOf, ...told, ...mandate });
   };
   const isClusterReady = async (name: string): Promise<boolean> => {
     const stored = store.get(resourceKey('ClusterSpec', name));
     if (!stored || stored.deleting || !clusters.hasPassed(name, stored.generation)) return false;
+    if (names.isHealing(name)) return false;
     const { status } = await statuses.clusters.read(name);
     return status !== undefined && isTrue(status.conditions, 'Ready', stored.generation);
   };
   const runs = new ActiveRuns((key, err) => {
     if (err !== undefined) log.error({ err, key }, 'run ended unrecorded');
     scheduleLoop.add(key);
+    names.hint(); // the last trial of a run leaves the look to us
+  });
+  const names = nameWatch({
+    ...{ clock, scripts, clusterOf: access, metrics: metrics.clusters, log },
+    clusters: () =>
+      store
+        .list()
+        .filter(({ kind, deleting, name, generation }) => {
+          return kind === 'ClusterSpec' && !deleting && clusters.hasPassed(name, generation);
+        })
+        .map(({ name }) => name),
+    isOnTrial: (cluster) =>
+      store.list().some(({ key, resource }) => {
+        const isOfCluster = resource?.kind === 'FaultSchedule' && resource.spec.clusterRef.name === cluster;
+        return isOfCluster && runs.generationOf(key) !== undefined;
+      }),
+    mayHeal: (cluster) => {
+      const { resource } = store.get(resourceKey('ClusterSpec', cluster)) ?? {};
+      if (resource?.kind !== 'ClusterSpec' || leadership?.hindrance(cluster) !== undefined) return false;
+      return resource.spec.drift === 'correct' && !resource.spec.suspend;
+    },
+    tell: (cluster, event) => clusters.tell(cluster, event),
   });
   const schedules = new ScheduleReconciler({
     ...{ clock, runs, metrics: metrics.trials, status: statuses.schedules },
@@ -261,6 +293,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
       scheduleLoop,
       runs,
       ...(leadership && { leadership }),
+      names,
       access,
       interventionsIn,
       enqueueAll,

@@ -71,6 +71,7 @@ function loopsOf(operator: Operator): readonly Actor[] {
   operator.enqueueAll();
   return [
     { name: 'clusters', execute: (signal) => operator.clusterLoop.run(signal) },
+    { name: 'names', execute: (signal) => operator.names.run(signal) },
     {
       name: 'schedules',
       async execute(signal) {

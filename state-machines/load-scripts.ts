@@ -20,6 +20,8 @@ export interface Scripts {
   deadMan(name: string): string;
   /** `leaders/ask.sh`. */
   readonly ask: string;
+  /** `names/resolve.sh`. */
+  readonly resolve: string;
 }
 
 /** These call the function that offers.sh defines: it is put before them. */
@@ -32,10 +34,11 @@ const usesSweeps = ['heal-all.sh', 'scan.sh', 'sweep.sh'];
 /** Reads the scripts below `dir`, the `state-machines` folder of the package. */
 export async function loadScripts(dir: string): Promise<Scripts> {
   const shared = await readFile(join(dir, 'faults', 'common.sh'), 'utf8');
-  const [mechanisms, deadMan, ask] = await Promise.all([
+  const [mechanisms, deadMan, ask, resolve] = await Promise.all([
     readMechanisms(join(dir, 'faults'), shared),
     readFolder(join(dir, 'dead-man')),
     readFile(join(dir, 'leaders', 'ask.sh'), 'utf8'),
+    readFile(join(dir, 'names', 'resolve.sh'), 'utf8'),
   ]);
   const sweeps = shared + functions(mechanisms, 'sweep', 'sweeps');
   const offers = functions(mechanisms, 'offers', 'offering') + found(deadMan, 'offers.sh');
@@ -46,6 +49,7 @@ export async function loadScripts(dir: string): Promise<Scripts> {
     mechanism: (name) => found(mechanisms, name),
     deadMan: (name) => found(deadMan, name),
     ask: shared + ask,
+    resolve: shared + resolve,
   };
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { applyPlan, type StepOutcome } from '../controller/cluster/apply-plan.ts';
-import type { ClusterPlan, Step } from '../controller/cluster/cluster-plan.ts';
+import type { ClusterPlan, Finding, Step } from '../controller/cluster/cluster-plan.ts';
 import { ClusterReconciler } from '../controller/cluster/cluster-reconciler.ts';
 import { formatPlan } from '../controller/cluster/format-plan.ts';
 import { planCluster } from '../controller/cluster/plan-cluster.ts';
@@ -115,6 +115,10 @@ class World {
   /** Removed clusters, each with the machines that are left of it. */
   readonly removed: (readonly [string, readonly string[]])[] = [];
   readonly changed: string[] = [];
+  /** What the look at names has found. */
+  deafNodes: readonly Finding[] = [];
+  /** How often a node came back. */
+  returns = 0;
   /** What provisioners were bound to, in order. */
   readonly bound: ClusterSpec['spec']['provisioner'][] = [];
   /** The disk of the state directory takes no more. */
@@ -208,6 +212,8 @@ class World {
         this.removed.push([name, left]);
       },
       changed: (_cluster, what) => void this.changed.push(what),
+      deafNodes: () => this.deafNodes,
+      returned: () => void this.returns++,
       wake: (key) => void this.woken.push(key),
     });
   }
@@ -1210,6 +1216,40 @@ t.test('the reconciler', async (t) => {
     }
     t.equal(world.condition('Ready')?.status, 'True');
     world.reconciler.close();
+  });
+
+  t.test('has the names looked at when a node comes back, and is not Ready while one is deaf', async (t) => {
+    const world = await convergedWorld();
+    world.returns = 0;
+    const setState = async (State: LiveNode['Status']['State']) => {
+      world.swarm.editNode(world.memberOf('node3')!.ID, (node) => ({ ...node, Status: { State } }));
+      await world.pass();
+    };
+    await setState('down');
+    t.equal(world.returns, 0);
+    await setState('ready');
+    await world.pass();
+    t.equal(world.returns, 1);
+
+    const message = 'web on app_default lacks 10.99.1.1: restart the engine of node3';
+    world.deafNodes = [{ target: 'node3', reason: 'NamesUnresolved', message }];
+    world.reconciler.tell('small', { type: 'Warning', reason: 'NameResolutionLost', message: 'node3: web' });
+    world.reconciler.tell('unknown', { type: 'Warning', reason: 'NameResolutionLost', message: 'nobody' });
+    t.same(world.woken.slice(-1), ['ClusterSpec/small']);
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'NamesUnresolved',
+      message: `node3: ${message}`,
+    });
+    t.match(world.condition('Stalled'), { status: 'True' });
+    await world.pass();
+    const events = world.statuses.get('small')?.events?.filter(({ reason }) => reason.startsWith('Name'));
+    t.match(events, [{ type: 'Warning', reason: 'NameResolutionLost', message: 'node3: web', count: 1 }]);
+
+    world.deafNodes = [];
+    await world.pass();
+    t.equal(world.condition('Ready')?.status, 'True');
   });
 
   t.test('waits only once for a machine that does not even refuse', async (t) => {

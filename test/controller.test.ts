@@ -229,8 +229,11 @@ t.test('metrics', async (t) => {
     }
     t.equal(seen.get('sparkfailures_service_tasks{cluster="c",service="app_db",state="desired"}'), 1);
     t.equal(seen.get('sparkfailures_service_tasks{cluster="c",service="app_db",state="running"}'), 0);
+    t.equal(seen.get('sparkfailures_forced_updates_total{cluster="c",result="healed"}'), 0);
+    clusters.namesUnheard('c', [{ node: 'node3', names: 2 }]);
     clusters.clusterSeen('c', nodes, [tasks('app_web', 1)]);
     seen = await scrape(metrics);
+    t.equal(seen.get('sparkfailures_unresolved_names{cluster="c",node="node3"}'), 2);
     t.same(
       [...seen.keys()].filter((name) => name.includes('app_db')),
       [],

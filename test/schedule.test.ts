@@ -595,7 +595,7 @@ t.test('the run of a schedule', async (t) => {
       const { claims, clock, interventions } = new ScheduleLab();
       const access = clusterAccess({
         ...{ cluster, nodes: unused, claims, clock, swarm: unused, interventions },
-        ...{ shortcomings: async () => [], switches: {}, machineOf: () => undefined },
+        ...{ shortcomings: async () => [], switches: {}, machineOf: () => undefined, namesSettled: unused },
       });
       return [access.checkpoint, access.settings];
     };
@@ -758,6 +758,8 @@ t.test('the run of a schedule', async (t) => {
       [90_000, 90_000],
     );
     t.equal(lab.clock.now(), ends.at(-1));
+    const runs = trials.map(({ runId }) => runId);
+    t.same(lab.nameLooks, runs.slice(0, 2), 'and looks after names at the beginning of each gap');
     t.equal(lab.said.filter((line) => line === 'quiet for 1m30s before the next trial').length, 2);
   });
 

@@ -6,6 +6,7 @@ import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { type MachineFacts, readMachineFacts } from '../../provisioners/shared/node-facts.ts';
 import type { Need } from '../../state-machines/contract.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { byNode, describeDeafness } from '../names/deafness.ts';
 import type { Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
 import { readRunJournal } from '../status/run-journal.ts';
@@ -37,7 +38,8 @@ export function doctor(context: CliContext, serve: ServeOptions, files: FileOpti
       checkLock(stateDir),
       checkJournal(stateDir),
     ]);
-    const findings = [...here, ...(await checkMachines(operator, signal))];
+    const there = await Promise.all([checkMachines(operator, signal), checkNames(operator, signal)]);
+    const findings = [...here, ...there.flat()];
     answer(context, findings, (all) =>
       formatTable(
         ['CHECK', 'STATE', 'MESSAGE'],
@@ -115,6 +117,28 @@ async function checkMachines(operator: Operator, signal: AbortSignal): Promise<r
         return { check, ...judge(facts, missing) };
       } catch (error) {
         return { check, state: 'problem', message: messageOf(error) };
+      }
+    }),
+  );
+}
+
+/** One look: a task that has just started or ended may seem lost in it. */
+async function checkNames(operator: Operator, signal: AbortSignal): Promise<readonly Finding[]> {
+  const clusters = [...new Set(clusterNodes(operator).map(({ cluster }) => cluster))];
+  return Promise.all(
+    clusters.map(async (cluster): Promise<Finding> => {
+      const check = `${cluster}/names`;
+      try {
+        const { judged, deaf } = await operator.names.look(cluster, signal);
+        const lost = [...byNode(deaf)].map(([node, own]) => `${node}: ${describeDeafness(own)}`);
+        if (lost.length > 0) return { check, state: 'problem', message: lost.join('; ') };
+        const silent = judged.filter(({ heard }) => heard === 'unknown').map(({ node }) => node);
+        const unasked = [...new Set(silent)].join(', ');
+        if (unasked !== '') return { check, state: 'note', message: `not all could be asked on ${unasked}` };
+        const nodes = new Set(judged.map(({ node }) => node)).size;
+        return { check, state: 'ok', message: `all service names are resolved on ${nodes} nodes` };
+      } catch (error) {
+        return { check, state: 'note', message: `not asked for: ${messageOf(error)}` };
       }
     }),
   );

@@ -7,6 +7,7 @@ import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/re
 import type { StoredResource } from '../source/resource-store.ts';
 import { defined } from '../stack/defined.ts';
 import { type ConditionUpdate, isTrue, setCondition } from '../status/conditions.ts';
+import { addEvent, type NewEvent } from '../status/events.ts';
 import { isStateFull } from '../status/state-error.ts';
 import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -23,6 +24,7 @@ import {
   failureConditions,
   listDrift,
   type PassReport,
+  readyNodes,
 } from './cluster-status.ts';
 import { loadDesired } from './load-desired.ts';
 import { observeCluster } from './observe-cluster.ts';
@@ -138,6 +140,14 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     return this.#session(cluster).provisioner;
   }
 
+  /** Something that the status of a cluster is to tell; one that nobody looks after any more has none. */
+  tell(cluster: string, event: NewEvent): void {
+    const session = this.#sessions.get(cluster);
+    if (!session) return;
+    session.told = [...session.told, event];
+    this.#deps.wake(session.key, soonMs);
+  }
+
   /** Closes all connections. */
   close(): void {
     for (const session of this.#sessions.values()) session.close();
@@ -171,6 +181,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       failures: leftAlone ? [] : session.backoff.failuresOf(plan.steps),
     };
     const nodes = countNodes(desired, observed);
+    const ready = readyNodes(desired, observed);
+    if (ready.some((node) => session.ready?.includes(node) === false)) this.#deps.returned(stored.name);
+    session.ready = ready;
     this.#deps.metrics.clusterSeen(stored.name, nodes, countTasks(desired, observed));
     await this.#save(stored, session, report, {
       nodes,
@@ -236,6 +249,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       madeAnewFor: (name) => claims.madeAnewFor(name),
       diff: session.diff,
       inventory: session.status.current?.inventory,
+      found: this.#deps.deafNodes(stored.name),
     };
   }
 
@@ -316,9 +330,12 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const before = told(stored, session.status.current, nowMs);
     const conditions = clusterConditions(before.conditions, report, nowMs);
     this.#deps.metrics.clusterReady(stored.name, isTrue(conditions, 'Ready', stored.generation));
+    const { told: fromOthers } = session;
     const led = addLeaderEvent(before, leader, nowMs);
-    const events = addStepEvents(led, report.results, nowMs);
+    const earlier = fromOthers.reduce((ring, event) => addEvent(ring, event, nowMs), led);
+    const events = addStepEvents(earlier, report.results, nowMs);
     await session.status.save(defined({ ...before, ...parts, leader, conditions, events }) as ClusterStatus);
+    session.told = session.told.slice(fromOthers.length);
   }
 
   /** A pass that could not even look, or act. */

@@ -17,9 +17,11 @@ import type { LoadStack } from '../stack/load-stack.ts';
 import type { TryCheckpoint } from '../stack/try-checkpoint.ts';
 import type { TargetClaims } from '../status/claims.ts';
 import { findCondition } from '../status/conditions.ts';
+import type { NewEvent } from '../status/events.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { rememberingDiff, UnkeptFields } from '../swarm/diff-service.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
+import type { Finding } from './cluster-plan.ts';
 import { NodePool, type OpenEngine } from './node-pool.ts';
 import type { ObservedSwarm } from './plan-context.ts';
 import { RolloutWatch } from './rollout-watch.ts';
@@ -65,6 +67,10 @@ export interface ClusterDeps {
   readonly removed: (cluster: string, left: readonly string[]) => Promise<void>;
   /** Told of each step that was done, and to what. */
   readonly changed: (cluster: string, what: string, target: string) => void;
+  /** Nodes on which names are not resolved, and nothing of ours helps: in the way of Ready. */
+  readonly deafNodes: (cluster: string) => readonly Finding[];
+  /** Told that the swarm calls a node ready that it did not. */
+  readonly returned: (cluster: string) => void;
   /** Asks the loop for a pass over a key, in `delayMs`. */
   readonly wake: (key: string, delayMs: number) => void;
 }
@@ -93,6 +99,10 @@ export class ClusterSession {
   readonly rollouts: RolloutWatch;
   /** Since when waiting is all there is to do. */
   waitingSinceMs: number | undefined;
+  /** The nodes that the swarm called ready in the last pass. */
+  ready: readonly string[] | undefined;
+  /** What others have to tell of the cluster, for its status. */
+  told: readonly NewEvent[] = [];
   readonly #deps: ClusterDeps;
   readonly #end = new AbortController();
   #cluster: ClusterSpec;

@@ -144,6 +144,7 @@ const needsHelp: ReadonlySet<ConditionReason> = new Set([
   'PruneRefused',
   'RolloutFailed',
   'ReplacementNeeded',
+  'NamesUnresolved',
 ]);
 
 function notReady(reason: ConditionReason, message: string): Verdict {
@@ -203,6 +204,15 @@ export function listDrift({ steps }: ClusterPlan): Drift[] {
   return all.slice(0, maxDrift);
 }
 
+/** The machines that the swarm calls ready. */
+export function readyNodes(desired: DesiredCluster, observed: ObservedCluster): readonly string[] {
+  const names = desired.nodes.map(({ name }) => name);
+  return names.filter((name) => {
+    const look = machineOf(observed, name)?.look;
+    return findSwarmNode(name, look, observed.swarm?.nodes)?.Status.State === 'ready';
+  });
+}
+
 /** How many machines are asked for, and what became of them. */
 export function countNodes(desired: DesiredCluster, observed: ObservedCluster): ClusterStatus['nodes'] {
   const looks = desired.nodes.map(({ name }) => ({ name, look: machineOf(observed, name)?.look }));
@@ -213,7 +223,7 @@ export function countNodes(desired: DesiredCluster, observed: ObservedCluster): 
   return {
     ...(trusted.length > 0 && { trustedOnFirstUse: Object.fromEntries(trusted) }),
     desired: desired.nodes.length,
-    ready: members.filter((node) => node?.Status.State === 'ready').length,
+    ready: readyNodes(desired, observed).length,
     managers: members.filter((node) => node?.ManagerStatus?.Reachability === 'reachable').length,
     unreachable: looks
       .filter(({ look }) => look?.state === 'unreachable' || look?.state === 'engine-down')

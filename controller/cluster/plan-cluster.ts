@@ -13,7 +13,7 @@ export function planCluster(input: Omit<PlanContext, 'replaced'>): ClusterPlan {
   const context = { ...input, replaced: chooseReplacement(input) };
   const nodes = joinParts([planNodes(context)]);
   const plan = joinParts([nodes, planStacks(context, nodes.steps)]);
-  return joinParts([plan, planCheckpoint(context, plan)]);
+  return joinParts([plan, planCheckpoint(context, plan), { problems: context.found ?? [] }]);
 }
 
 /**

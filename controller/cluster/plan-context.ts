@@ -15,6 +15,7 @@ import type {
   LiveService,
   ServiceSpec,
 } from '../swarm/swarm-types.ts';
+import type { Finding } from './cluster-plan.ts';
 
 /** All that a plan is made from. */
 export interface PlanContext {
@@ -26,6 +27,8 @@ export interface PlanContext {
   readonly madeAnewFor?: (target: string) => string | undefined;
   /** What the status says that we made; undefined when nothing was ever recorded: then labels alone decide. */
   readonly inventory: Inventory | undefined;
+  /** What was found by those who look after more than the manifest speaks of; in the way of Ready. */
+  readonly found?: readonly Finding[];
   /** How services are compared; a remembering one gives the same answers sooner. */
   readonly diff?: DiffLive;
   /** Rollouts that are not known to have gone well, by service. */

@@ -40,6 +40,8 @@ export interface ClusterAccess {
   clocks(signal: AbortSignal): Promise<readonly ClockBound[]>;
   /** What of it is not as its manifest says, one sentence each. */
   shortcomings(): Promise<readonly string[]>;
+  /** Resolves when every service's name is heard on every node, or no more can be done about it. */
+  namesSettled(signal: AbortSignal): Promise<void>;
   swarm(signal: AbortSignal): Promise<SwarmGateway>;
 }
 
@@ -54,6 +56,7 @@ export interface ClusterAccessOptions {
   readonly swarm: (signal: AbortSignal) => Promise<SwarmGateway>;
   readonly interventions: Interventions;
   readonly shortcomings: () => Promise<readonly string[]>;
+  readonly namesSettled: (signal: AbortSignal) => Promise<void>;
 }
 
 const defaultTriggerMs = 1_000;
@@ -72,6 +75,7 @@ export function clusterAccess({
   swarm,
   interventions,
   shortcomings,
+  namesSettled,
 }: ClusterAccessOptions): ClusterAccess {
   const { spec } = cluster;
   const observerNode = async () => {
@@ -109,7 +113,7 @@ export function clusterAccess({
       ...(await readSettings(await swarm(signal), signal)),
       ...settings,
     }),
-    ...{ nodes, switches, machineOf, claims, swarm, interventions, shortcomings },
+    ...{ nodes, switches, machineOf, claims, swarm, interventions, shortcomings, namesSettled },
     ...(mandate && { mandate }),
     ...checkpointKind(spec),
   };

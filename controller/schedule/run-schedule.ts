@@ -17,7 +17,7 @@ import {
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import { PATH_CHECKPOINT } from '../stack/checkpoint.ts';
 import type { StatusStore } from '../status/status-store.ts';
-import { restartJob } from '../workload/restart-job.ts';
+import { restartJob } from '../workload/restart-services.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import type { Settings } from './judge-contamination.ts';
@@ -88,9 +88,11 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
     const left = refused.length > 0 ? [] : campaign.filter(({ number }) => !ended.has(number));
     for (const planned of left) {
       const isTouched = status.trials.some(({ outcome }) => outcome !== 'Refused');
+      const cluster = deps.cluster(spec.clusterRef.name);
+      // Once all is measured: a fault may leave nodes that do not hear names any more, healthy as their tasks are.
+      if (isTouched) await cluster.namesSettled(signal).catch(() => undefined); // aborted: asked below
       if (isTouched) await keepQuiet(gapMs, run, deps, signal);
       if (signal.aborted) break;
-      const cluster = deps.cluster(spec.clusterRef.name);
       const one: OneTrial = { run, planned, cluster, baseline, isFirst: !isTouched };
       // On the disk before the first fault: whoever goes on after a crash judges by the same threshold.
       const onCalibrated = async (measured: Baseline) => {

@@ -35,6 +35,7 @@ const CONDITION_REASONS = [
   'ReplacementNeeded', // differs where nothing can be changed in place, and may not be made anew
   'ComposeWarning', // a compose file says what has no effect in a swarm
   'FieldNotKept', // written, and found as before: an engine that is too old for it, or somebody who insists
+  'NamesUnresolved', // a node does not resolve a service's name, and a forced update of it does not help
   'CheckpointUnreachable', // a node on which the job may run cannot write, read and remove there
   'DriftReported', // `drift: report`: the world differs and is left so
   'NotLeading', // another operator acts on it

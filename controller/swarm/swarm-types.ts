@@ -213,7 +213,7 @@ export interface LiveService {
     readonly Message?: string;
   };
   readonly Endpoint?: {
-    readonly VirtualIPs?: readonly { readonly Addr?: string }[] | null;
+    readonly VirtualIPs?: readonly { readonly NetworkID?: string; readonly Addr?: string }[] | null;
     /** With the ports that the swarm has chosen itself. */
     readonly Ports?: readonly PublishedPort[] | null;
   };
@@ -312,7 +312,12 @@ export interface LiveTask {
     readonly Err?: string;
     readonly ContainerStatus?: { readonly ContainerID?: string };
   };
-  readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] | null }[] | null;
+  readonly NetworksAttachments?:
+    | readonly {
+        readonly Network?: { readonly ID: string };
+        readonly Addresses?: readonly string[] | null;
+      }[]
+    | null;
 }
 
 export interface SwarmInspect {

@@ -81,6 +81,8 @@ export class FakeNode implements NodeHandle {
   readonly broken = new Map<string, number>();
   /** Marks in force that belong to no run, as `<mechanism> <name>`. */
   readonly marks = new Set<string>();
+  /** What its engine's name server says, `STATE ADDRESS...`, to a question of a container. */
+  resolves: (name: string, container: string) => string = () => 'none';
   /** What its containers say at a port, to whatever they are asked. */
   readonly answers = new Map<number, string | Buffer>();
   /** The newest lease and term that it has heard of. */
@@ -107,13 +109,13 @@ export class FakeNode implements NodeHandle {
       'sweep.sh',
     ];
     const named = files.map((file): [string, string] => [scripts.deadMan(file), file]);
-    this.#names = new Map([...named, [scripts.ask, 'ask.sh']]);
+    this.#names = new Map([...named, [scripts.ask, 'ask.sh'], [scripts.resolve, 'resolve.sh']]);
   }
 
   async exec(
     script: string,
     args: readonly string[],
-    _options: ExecOptions,
+    { stdin = '' }: ExecOptions,
     signal: AbortSignal,
   ): Promise<ExecResult> {
     const name = this.#names.get(script) ?? 'unknown script';
@@ -123,11 +125,12 @@ export class FakeNode implements NodeHandle {
     if (this.mood.unreachable) throw new ExecError(this.name, 'connection lost');
     await this.#loseConnection(signal);
     this.fireSwitches();
-    const stdout = this.#answer(name, args);
+    const stdout = this.#answer(name, args, String(stdin));
     await this.mood.after?.(name);
     await this.#loseConnection(signal);
     if (stdout === undefined) return { code: 1, signal: null, stdout: '', stderr: `${name} failed` };
-    const started = ['scan.sh', 'ask.sh', 'fence.sh'].includes(name) ? '' : `started ${this.#uptime()}\n`;
+    const silent = ['scan.sh', 'ask.sh', 'fence.sh', 'resolve.sh'].includes(name);
+    const started = silent ? '' : `started ${this.#uptime()}\n`;
     const stderr = (name === 'scan.sh' && this.mood.sweepFails) || '';
     return { code: 0, signal: null, stdout: started + stdout, stderr };
   }
@@ -157,7 +160,7 @@ export class FakeNode implements NodeHandle {
     throw new ExecError(this.name, 'keepalive timeout');
   }
 
-  #answer(script: string, [run = '', ...rest]: readonly string[]): string | undefined {
+  #answer(script: string, [run = '', ...rest]: readonly string[], stdin: string): string | undefined {
     switch (script) {
       case 'arm.sh':
         return this.#arm(run, rest);
@@ -180,6 +183,11 @@ export class FakeNode implements NodeHandle {
         const answer = this.answers.get(Number(rest[0]));
         return answer === undefined ? undefined : Buffer.from(answer).toString('base64');
       }
+      case 'resolve.sh':
+        return stdin.replace(
+          /^(\S+) (\S+)$/gm,
+          (asked, container: string, name: string) => `${asked} ${this.resolves(name, container)}`,
+        );
       case 'scan.sh':
         return this.#scan();
       case 'sweep.sh':

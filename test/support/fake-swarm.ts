@@ -254,7 +254,10 @@ export class FakeSwarm {
         },
         // All on one network.
         NetworksAttachments: [
-          { Addresses: [`10.99.${[...this.services.keys()].indexOf(ID) + 1}.${slot}/16`] },
+          {
+            ...(Spec.TaskTemplate.Networks?.[0] && { Network: { ID: Spec.TaskTemplate.Networks[0].Target } }),
+            Addresses: [`10.99.${[...this.services.keys()].indexOf(ID) + 1}.${slot}/16`],
+          },
         ],
       };
     });

@@ -112,6 +112,8 @@ export class ScheduleLab {
   readonly interventions = createInterventions(this.clock);
   /** What of the cluster is not as it should be. */
   shortcomings: readonly string[] = [];
+  /** When names were looked at: after which run. */
+  readonly nameLooks: (string | undefined)[] = [];
   /** How one node's clock stands to the world's; the others do not answer. */
   clockOffsetMs = 0;
   settings: Readonly<Record<string, string>> = { 'streaming.PROFILE': 'defaults' };
@@ -199,6 +201,7 @@ export class ScheduleLab {
     const cluster = (): ClusterAccess => ({
       ...{ claims, workload, triggerMs: 1_000, settings: this.settings, interventions: this.interventions },
       shortcomings: async () => this.shortcomings,
+      namesSettled: async () => void this.nameLooks.push(this.records.at(-1)?.runId),
       settingsInForce: async () => this.settings,
       clocks: async () => [{ node: 'node3', offsetMs: this.clockOffsetMs, boundMs: 3 }],
       ...(this.checkpoint && { checkpoint: this.checkpoint }),
