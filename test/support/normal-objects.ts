@@ -9,15 +9,23 @@ const chosenNumber = 'com.docker.network.driver.overlay.vxlanid_list';
 
 /**
  * The one list of what two deployments of a stack differ in by nature, and may: ids (each becomes the name it stands for),
- * our suffix of contents in the names of configs and secrets (which comes in `names`, too), and our own labels. Order,
- * empty values and defaults are as the API gives them.
+ * our suffix of contents in the names of configs and secrets (which comes in `names`, too), our own labels, and the order
+ * of ports that are published under one number or none, which CLIs of 28 leave as it was written and those of 29 sort. All
+ * other order, empty values and defaults are as the API gives them.
  */
 export function normalSpec(value: unknown, names: ReadonlyMap<string, string>): unknown {
   if (typeof value === 'string') return names.get(value) ?? value;
-  if (Array.isArray(value)) return value.map((each) => normalSpec(each, names));
+  if (Array.isArray(value)) return withPortsInOrder(value).map((each) => normalSpec(each, names));
   if (typeof value !== 'object' || value === null) return value;
   const entries = Object.entries(value).filter(([key]) => !ownLabel.test(key));
   return Object.fromEntries(entries.map(([key, each]) => [key, normalSpec(each, names)]));
+}
+
+function withPortsInOrder(list: readonly unknown[]): readonly unknown[] {
+  if (!list.every((each) => isTree(each) && 'TargetPort' in each)) return list;
+  const published = (port: unknown) => ((port as Tree).PublishedPort ?? 0) as number;
+  const rest = (port: unknown) => JSON.stringify(Object.entries(port as Tree).sort());
+  return [...list].sort((a, b) => published(a) - published(b) || (rest(a) < rest(b) ? -1 : 1));
 }
 
 /** A network has no spec: what the engine has chosen itself is left out of its state, a subnet only if none was asked for. */

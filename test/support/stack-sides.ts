@@ -6,9 +6,15 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Dockerode from 'dockerode';
+import type { Test } from 'tap';
+import type { DesiredStack } from '../../controller/stack/convert-stack.ts';
 import { stackLoader } from '../../controller/stack/load-stack.ts';
+import { diffNetwork } from '../../controller/swarm/diff-network.ts';
+import { diffService } from '../../controller/swarm/diff-service.ts';
+import type { Difference } from '../../controller/swarm/diff-trees.ts';
 import { swarmGateway } from '../../controller/swarm/docker-gateways.ts';
 import { References } from '../../controller/swarm/resolve-references.ts';
+import type { SwarmGateway } from '../../controller/swarm/swarm-gateway.ts';
 import { formatProblem, ManifestError } from '../../crds/problem.ts';
 import { dockerOver } from '../../provisioners/shared/docker-client.ts';
 import { findDockerCli } from './docker-cli.ts';
@@ -21,6 +27,8 @@ export interface Deployed {
   /** Why it was refused: the words of who refused it. */
   readonly refused?: string;
   readonly warned: string;
+  /** In which fields we would find it not to be as wanted. */
+  readonly left?: readonly Difference[];
   /** By kind and name, as the API gives it back; see `normal-objects.ts` for what is left out. */
   readonly objects: Tree;
 }
@@ -31,7 +39,6 @@ export interface StackSides {
   readonly cli: string;
   byCli(files: readonly string[], variables: Variables): Promise<Deployed>;
   byUs(files: readonly string[], variables: Variables): Promise<Deployed>;
-  stop(): Promise<void>;
 }
 
 type Variables = Readonly<Record<string, string>>;
@@ -41,14 +48,20 @@ const cluster = 'own';
 /** What the stack files call external. */
 const external = { network: 'shared', config: 'shared-config', secret: 'shared-secret' };
 
-export async function openStackSides(signal: AbortSignal): Promise<StackSides> {
+/** Open until the end of the test. */
+export async function openStackSides(t: Test, signal: AbortSignal): Promise<StackSides> {
   const cli = await findDockerCli(signal);
   const engine = await startOwnEngine(signal);
+  t.teardown(engine.stop);
   const proxy = await startRecordingProxy(engine.host.replace('unix://', ''));
+  t.teardown(proxy.stop);
   const throughProxy = { ...engine.node, dial: async () => connect(proxy.socket) };
   const ours = await dockerOver(throughProxy, undefined, signal);
+  t.teardown(ours.close);
   const config = await mkdtemp('/tmp/sf-cli-');
+  t.teardown(() => rm(config, { recursive: true }));
   const plugin = await offerSecrets(engine.pluginSocket);
+  t.teardown(() => plugin.close());
   await prepare(engine.docker);
   proxy.take();
 
@@ -78,13 +91,6 @@ export async function openStackSides(signal: AbortSignal): Promise<StackSides> {
           return { warned: '', refused: error.problems.map(formatProblem).join('\n') };
         }
       }),
-    async stop() {
-      ours.close();
-      plugin.close();
-      await proxy.stop();
-      await engine.stop();
-      await rm(config, { recursive: true });
-    },
   };
 }
 
@@ -123,7 +129,26 @@ async function deployByUs(
   const references = new References();
   for (const spec of desired.services)
     await swarm.createService(await references.resolve(spec, swarm, signal), signal);
-  return { warned: desired.warnings.join('\n') };
+  return { warned: desired.warnings.join('\n'), left: await leftToDo(desired, swarm, signal) };
+}
+
+/** In which fields another pass would find what was just made not to be as wanted. */
+async function leftToDo(
+  { services, networks }: DesiredStack,
+  swarm: SwarmGateway,
+  signal: AbortSignal,
+): Promise<readonly Difference[]> {
+  const [live, nets] = [await swarm.listServices(signal), await swarm.listNetworks(signal)];
+  const names = new Map(nets.map(({ Id, Name }) => [Id, Name]));
+  const wanted = services.flatMap((want) => {
+    const have = live.find(({ Spec }) => Spec.Name === want.Name);
+    return have ? diffService(want, have.Spec, names) : [];
+  });
+  const made = networks.flatMap((want) => {
+    const have = nets.find(({ Name }) => Name === want.Name);
+    return have ? diffNetwork(want, have) : [];
+  });
+  return [...wanted, ...made];
 }
 
 const filters = JSON.stringify({ label: [`com.docker.stack.namespace=${stack}`] });
