@@ -704,6 +704,23 @@ t.test('plan of a cluster', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('waits for every answer, where a pass goes on with what is known', async (t) => {
+    const world = await convergedWorld(threeNodes, [stack('app', [service('app', 'web')])]);
+    world.images.set('lab/web:1', 'sha256:web');
+    for (const name of ['node1', 'node2', 'node3'])
+      world.swarm.engineState(name).images.set('lab/web:1', 'sha256:web');
+    world.restart();
+    let answer = () => {};
+    world.swarm.lateImages = new Promise((resolve) => {
+      answer = resolve;
+    });
+    const plan = world.plan();
+    for (let second = 0; second < 5; second++) await world.clock.advance(1_000);
+    answer();
+    t.same((await plan).steps, []);
+    world.reconciler.close();
+  });
+
   t.test('lets a machine that outlives the cluster know of images before they come', async (t) => {
     const world = await convergedWorld(threeNodes, [stack('app', [service('app', 'web')])]);
     world.provisioner.noteImages = async ({ name }, references) =>

@@ -95,7 +95,11 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     session.use(cluster);
     await session.begin(stored.generation);
     const engineHere = await this.#deps.isEngineHere(signal);
-    const plan = planFor(stored, cluster, await this.#look(stored, cluster, session, signal, engineHere));
+    const look = () => this.#look(stored, cluster, session, signal, engineHere);
+    // Asks every engine for what the manifest names; people are told when all have answered, however long a pass would wait.
+    await look();
+    await session.pool.settled(signal);
+    const plan = planFor(stored, cluster, await look());
     const notes = [
       ...(engineHere ? [] : [noEngineHere]),
       ...(cluster.spec.suspend ? [suspended(stored.name)] : []),

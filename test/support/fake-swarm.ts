@@ -41,6 +41,8 @@ export class FakeSwarm {
   readonly services = new Map<string, LiveService>();
   /** May throw what the real engine would, by call: `createService streaming_kafka`. */
   beforeCall: (call: string) => void = () => {};
+  /** What engines wait for before they tell their images. */
+  lateImages: Promise<void> = Promise.resolve();
   /** Overrides the state of tasks; by default all run at once. */
   taskState: (task: { service: string; node: string; slot: number }) => string = () => 'running';
   /** What a task that does not run says of itself. */
@@ -512,6 +514,7 @@ function makeEngine(swarm: FakeSwarm, engine: ReturnType<FakeSwarm['engineState'
     },
     async imageIds(references) {
       swarm.beforeCall(`imageIds ${engine.name}`);
+      if (references.length > 0) await swarm.lateImages;
       return Object.fromEntries([...engine.images].filter(([reference]) => references.includes(reference)));
     },
     async loadImages(archive: Readable) {
