@@ -4,6 +4,18 @@ import type { AddressInfo } from 'node:net';
 /** The answer to `GET <path>`, sent as JSON; undefined is 404. */
 export type JsonRoute = (url: URL) => Promise<unknown>;
 
+/** What came with `POST <path>`. */
+export interface Posted {
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+/** Takes `POST <path>`; `mayCome` is asked before the body is read. */
+export interface PostRoute {
+  readonly mayCome: () => boolean;
+  readonly take: (posted: Posted) => { readonly status: number; readonly text: string };
+}
+
 export interface HttpServerOptions {
   readonly host: string;
   /** 0 takes a free one. */
@@ -15,6 +27,8 @@ export interface HttpServerOptions {
   readonly roles?: () => readonly string[];
   /** More GET routes by exact path. */
   readonly routes?: ReadonlyMap<string, JsonRoute>;
+  /** POST routes by exact path. */
+  readonly posts?: ReadonlyMap<string, PostRoute>;
   readonly failed: (error: unknown, path: string) => void;
 }
 
@@ -50,11 +64,12 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
 }
 
 async function answer(request: IncomingMessage, options: HttpServerOptions): Promise<Reply> {
-  if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'only GET');
   const url = parseUrl(request.url);
   if (!url) return plain(400, 'bad path');
+  const post = request.method === 'POST' ? options.posts?.get(url.pathname) : undefined;
+  if (!post && request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'only GET');
   try {
-    return await route(url, options);
+    return await (post ? takePost(request, post) : route(url, options));
   } catch (error) {
     options.failed(error, url.pathname);
     return plain(500, 'failed; see the log');
@@ -73,6 +88,30 @@ async function route(url: URL, options: HttpServerOptions): Promise<Reply> {
   const value = await options.routes?.get(url.pathname)?.(url);
   if (value === undefined) return plain(404, 'not found');
   return { status: 200, contentType: 'application/json', text: `${JSON.stringify(value)}\n` };
+}
+
+/** What a push to a repository with thousands of changed files brings, and not much more. */
+const mostBodyBytes = 1 << 20;
+const bodyLimitMs = 10_000;
+
+async function takePost(request: IncomingMessage, post: PostRoute): Promise<Reply> {
+  if (!post.mayCome()) return plain(429, 'too many requests');
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const tooSlow = setTimeout(() => request.destroy(), bodyLimitMs);
+  try {
+    // Kept open to its end: who sends too much is to read the answer.
+    const pieces = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+    for await (const piece of pieces) {
+      bytes += piece.length;
+      if (bytes > mostBodyBytes) return plain(413, `more than ${mostBodyBytes} bytes`);
+      chunks.push(piece);
+    }
+  } finally {
+    clearTimeout(tooSlow);
+  }
+  const { status, text } = post.take({ headers: request.headers, body: Buffer.concat(chunks) });
+  return plain(status, text);
 }
 
 function parseUrl(path = '/'): URL | undefined {

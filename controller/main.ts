@@ -13,6 +13,7 @@ import { demo, demoDown } from './cli/demo.ts';
 import { describe } from './cli/describe.ts';
 import { doctor } from './cli/doctor.ts';
 import { GET_KINDS, type GetKind, get } from './cli/get.ts';
+import type { GitOptions } from './cli/git-source.ts';
 import { heal } from './cli/heal.ts';
 import { images } from './cli/images.ts';
 import { plan } from './cli/plan.ts';
@@ -22,6 +23,7 @@ import { SCHEMA_TOPICS, type SchemaTopic, schema, writeGenerated } from './cli/s
 import { type ServeOptions, watch } from './cli/watch.ts';
 import type { LeaseTimes } from './lease/lease-elector.ts';
 import { createLog, type LogLevel } from './log.ts';
+import { GIT_HOOK_PATH } from './source/git/git-hook.ts';
 
 interface Flags {
   readonly state: string;
@@ -35,6 +37,16 @@ interface Flags {
   readonly leaseDuration: number;
   readonly renewDeadline: number;
   readonly retryPeriod: number;
+  readonly git?: string;
+  readonly ref?: string;
+  readonly path: string;
+  readonly interval: number;
+  readonly verify: readonly string[];
+  readonly gitKey?: string;
+  readonly gitKnownHosts?: string;
+  readonly gitToken?: string;
+  readonly gitHookSecret?: string;
+  readonly gitResults?: string;
 }
 
 interface FileFlags {
@@ -94,6 +106,40 @@ function electionOf({
   return { leaseMs: leaseDuration, renewMs: renewDeadline, retryMs: retryPeriod };
 }
 
+/** A name and a place, and nothing secret: what is in a URL is in lists of processes, too. */
+function parseGitUrl(text: string): string {
+  // As git writes an address over ssh.
+  const [, user, host, path] = /^(?:([\w.-]+)@)([\w.-]+):(?!\/\/)(.+)$/.exec(text) ?? [];
+  const url = host === undefined ? text : `ssh://${user}@${host}/${path}`;
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  const isHere =
+    parsed?.protocol === 'http:' && ['127.0.0.1', 'localhost', '[::1]'].includes(parsed.hostname);
+  if (!parsed || !(['ssh:', 'https:', 'file:'].includes(parsed.protocol) || isHere))
+    throw new InvalidArgumentError('expected an ssh, https or file URL');
+  if (parsed.password !== '')
+    throw new InvalidArgumentError('a password belongs into a file: see --git-token');
+  return url;
+}
+
+function parseRef(text: string): string {
+  if (!/^[A-Za-z0-9][\w./-]*$/.test(text) || text.includes('..'))
+    throw new InvalidArgumentError('expected a branch, a tag or a full ref');
+  return text;
+}
+
+function parseInnerPath(text: string): string {
+  const parts = text.split('/');
+  if (text.startsWith('/') || parts.includes('..') || parts.includes('.git'))
+    throw new InvalidArgumentError('expected a folder in the repository');
+  return text;
+}
+
+function parseInterval(text: string): number {
+  const intervalMs = parseTime(text);
+  if (intervalMs < 1_000) throw new InvalidArgumentError('expected a duration of at least 1s, such as 1m');
+  return intervalMs;
+}
+
 const noFiles: FileFlags = { filename: [], recursive: false };
 const collect = (value: string, all: readonly string[] = []) => [...all, value];
 
@@ -107,6 +153,28 @@ const program = new Command('controller')
   .description('Keeps a Docker Swarm as manifests say, breaks it on purpose, and measures how it recovers.')
   .option('--watch [dir]', 'run the operator over the manifests in a folder (default: manifests)')
   .option('-R, --recursive', 'look into subfolders, too', false)
+  .addOption(
+    new Option('--git <url>', 'with --watch: the manifests of a Git repository').argParser(parseGitUrl),
+  )
+  .addOption(new Option('--ref <ref>', 'branch or tag of it; HEAD when not given').argParser(parseRef))
+  .addOption(new Option('--path <dir>', 'folder in it').default('.').argParser(parseInnerPath))
+  .addOption(
+    new Option('--interval <duration>', 'between looks at it').default(60_000, '1m').argParser(parseInterval),
+  )
+  .addOption(
+    new Option('--verify <keys>', 'take only commits signed by these: PGP keys, or allowed signers of ssh')
+      .default([])
+      .argParser(collect),
+  )
+  .option('--git-key <file>', 'private key for ssh')
+  .option('--git-known-hosts <file>', 'host keys for ssh')
+  .option('--git-token <file>', 'token for https')
+  .option('--git-hook-secret <file>', `secret of POST ${GIT_HOOK_PATH}, which hastens the next look`)
+  .addOption(
+    new Option('--git-results <branch>', 'where results are pushed to when a schedule ends').argParser(
+      parseRef,
+    ),
+  )
   .option('--state <dir>', 'where status, journal and samples are kept', '.spark-failures')
   .option('--cache <dir>', 'where downloads and image seeds are kept', join(cacheHome, 'spark-failures'))
   .addOption(
@@ -158,6 +226,35 @@ function serveOf({ listen, logLevel }: Flags, quiet?: LogLevel): ServeOptions {
   return { ...listen, log: createLog({ level, format, destination: process.stderr }) };
 }
 
+/** What the options about Git say together; undefined when manifests are in a folder. */
+function gitOf(flags: Flags): GitOptions | undefined {
+  const { git: url, ref, watch: folder, gitKnownHosts, gitKey, gitToken, gitResults } = flags;
+  if (url === undefined) return undefined;
+  if (folder !== true) return program.error('error: --watch DIR and --git: manifests have one source');
+  if (url.startsWith('ssh:') && gitKnownHosts === undefined)
+    return program.error('error: --git over ssh needs --git-known-hosts: no host is believed unseen');
+  if (gitToken !== undefined && !url.startsWith('https:') && !url.startsWith('http:'))
+    return program.error('error: --git-token is for https');
+  if (gitResults !== undefined && (gitResults === ref || ref === undefined))
+    return program.error('error: --git-results needs --ref, and another branch than that');
+  const files = {
+    ...(gitKey !== undefined && { sshKeyFile: resolve(gitKey) }),
+    ...(gitKnownHosts !== undefined && { knownHostsFile: resolve(gitKnownHosts) }),
+    ...(gitToken !== undefined && { tokenFile: resolve(gitToken) }),
+  };
+  const passed = ['PATH', 'https_proxy', 'HTTPS_PROXY', 'no_proxy', 'NO_PROXY', 'SSL_CERT_FILE'];
+  const environment = Object.fromEntries(
+    passed.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
+  return {
+    ...{ access: { url, environment, ...files }, path: flags.path, intervalMs: flags.interval },
+    verify: flags.verify.map((file) => resolve(file)),
+    ...(ref !== undefined && { ref }),
+    ...(flags.gitHookSecret !== undefined && { hookSecretFile: resolve(flags.gitHookSecret) }),
+    ...(gitResults !== undefined && { resultsBranch: gitResults }),
+  };
+}
+
 /** The context of all verbs whose answers are tables. */
 const answering = (flags: Flags) => contextOf(flags, formatOf(flags, OUTPUT_FORMATS));
 
@@ -198,11 +295,16 @@ program.action(async () => {
   const [verb] = program.args;
   if (verb !== undefined) program.error(`error: unknown command '${verb}'`);
   const flags = program.opts<Flags>();
-  if (flags.watch === undefined) return program.help({ error: true });
-  const root = flags.watch === true ? 'manifests' : flags.watch;
+  const { watch: folder, recursive } = flags;
+  if (folder === undefined) return program.help({ error: true });
+  const git = gitOf(flags);
+  const root = folder === true ? 'manifests' : folder;
   const election = electionOf(flags);
-  const folder = { root, recursive: flags.recursive, ...(election && { election }) };
-  process.exitCode = await watch(answering(flags), serveOf(flags), folder);
+  process.exitCode = await watch(answering(flags), serveOf(flags), {
+    recursive,
+    ...(election && { election }),
+    ...(git ? { git } : { root }),
+  });
 });
 
 onFiles('plan', 'print what would change; change nothing', plan);

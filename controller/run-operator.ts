@@ -1,12 +1,14 @@
 import { systemClock } from './clock.ts';
-import { startHttpServer } from './http-server.ts';
+import { type HttpServerOptions, startHttpServer } from './http-server.ts';
 import { type Actor, runGroup } from './loop/run-group.ts';
 import { createOperator, type Operator, type OperatorOptions } from './operator.ts';
 import { type OrphanWatch, orphanWatch } from './schedule/watch-orphans.ts';
 import { type FileRunJournal, openRunJournal } from './status/run-journal.ts';
 import { lockState } from './status/state-lock.ts';
 
-export interface RunOperatorOptions extends Omit<OperatorOptions, 'journal'> {
+export interface RunOperatorOptions
+  extends Omit<OperatorOptions, 'journal'>,
+    Pick<HttpServerOptions, 'posts'> {
   /** Names us to a second writer of the state directory. */
   readonly verb: string;
   readonly host: string;
@@ -37,6 +39,7 @@ export async function runOperator(
       notReady: () => (ready ? undefined : 'healing what an earlier process left'),
       ...(operator.leadership && { roles: () => operator.leadership!.roles() }),
       failed: (err, path) => log.warn({ err, path }, 'request failed'),
+      ...(options.posts && { posts: options.posts }),
     });
     const watch = watchOrphans(operator, journal, log);
     const endElection = stand(operator, watch);

@@ -1,12 +1,12 @@
 import { z } from 'zod';
-import { trialRecordSchema } from './trial-record.ts';
+import { sourceSchema, trialRecordSchema } from './trial-record.ts';
 
 const instant = z.string().describe('RFC 3339, UTC.');
 const count = z.int().min(0);
 
 /** One statement about a resource, with Kubernetes semantics. */
 const conditionSchema = z.object({
-  type: z.string().describe('Accepted, Ready, Reconciling, Stalled, Active or Complete.'),
+  type: z.string().describe('Accepted, SourceReady, Ready, Reconciling, Stalled, Active or Complete.'),
   status: z.enum(['True', 'False', 'Unknown']),
   reason: z.string().describe('One CamelCase word of a fixed vocabulary.'),
   message: z.string().describe('For people.'),
@@ -43,6 +43,17 @@ const common = {
     .string()
     .exactOptional()
     .describe('Of the spec of that generation, so that a restart does not count as an edit.'),
+  source: sourceSchema
+    .extend({
+      lastAttemptedRevision: z.string().exactOptional().describe('The newest commit that was looked at.'),
+      lastAppliedRevision: z
+        .string()
+        .exactOptional()
+        .describe('The newest commit with which the cluster was Ready, or the schedule began to run.'),
+    })
+    .partial()
+    .exactOptional()
+    .describe('Of manifests from Git: the commit that the text in force was last seen in.'),
   conditions: z.array(conditionSchema),
   events: z.array(objectEventSchema).exactOptional(),
 };

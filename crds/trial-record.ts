@@ -47,6 +47,13 @@ const verdictSchema = z.object({
   correctness: z.enum(['Correct', 'Incorrect', 'Unknown']),
 });
 
+/** The commit that a manifest is from. */
+export const sourceSchema = z.object({
+  revision: z.string().describe('As Flux writes it: main@sha1:1f0c...'),
+  message: z.string().describe('First line.'),
+  author: z.string().exactOptional(),
+});
+
 /** One trial, complete enough for a sceptical reader to judge it without us. */
 export const trialRecordSchema = z.object({
   number: z.int().min(1).describe('Position in the schedule, from 1.'),
@@ -60,6 +67,7 @@ export const trialRecordSchema = z.object({
     .describe('Of a control: the fault whose hold and watch it has, while nothing is done.'),
   runId: z.string().describe('Of the journal; of several that are together, without the number at its end.'),
   seed: z.int().min(0).describe('Every random choice of this trial comes from it.'),
+  source: sourceSchema.exactOptional().describe('Of a schedule from Git: the commit that it ran with.'),
   targets: z.array(z.string()).describe('What was hurt: node4 or node4/streaming_spark-worker-1.'),
   outcome: z
     .enum(['Healed', 'Aborted', 'Refused', 'Stuck', 'Unknown'])

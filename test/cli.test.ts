@@ -129,6 +129,13 @@ t.test('arguments that are wrong end with 2, and say what is right', async (t) =
     [['--watch', '.', '--leader-elect', '--retry-period', '2'], /'2' is invalid.*such as 10s/],
     [['plan'], /required option '-f, --filename <path>'/],
     [['schema', 'Pod'], /'Pod' is invalid.*ClusterSpec, FaultSchedule, faults/],
+    [['--watch', '--git', 'https://me:hush@host/x'], /a password belongs into a file: see --git-token/],
+    [['--watch', '--git', 'ext::sh -c id'], /expected an ssh, https or file URL/],
+    [['--watch', '--git', 'git@host:x'], /--git over ssh needs --git-known-hosts/],
+    [['--watch', 'here', '--git', 'file:///x'], /manifests have one source/],
+    [['--watch', '--git', 'file:///x', '--path', '../up'], /expected a folder in the repository/],
+    [['--watch', '--git', 'file:///x', '--interval', 'soon'], /expected a duration of at least 1s/],
+    [['--watch', '--git', 'file:///x', '--ref', 'a', '--git-results', 'a'], /another branch than that/],
     [['plan', '-f', 'no-such-file.yaml'], /no-such-file\.yaml: there is no such file/],
   ];
   await inTwos(wrong, async ([args, expected]) => {

@@ -234,6 +234,17 @@ t.test('what was not in time has no number, for each figure is watched for anoth
   t.match(page, /<span class="tick late"[^>]*>not in time</);
 });
 
+t.test('the commit that a schedule ran with is told, once', async (t) => {
+  const source = { revision: 'main@sha1:1f0c', message: 'kill a worker' };
+  const trials = many.slice(0, 2).map((each) => ({ ...each, source }));
+  t.same(
+    notes(trials).filter((note) => note.startsWith('Run with')),
+    ['Run with main@sha1:1f0c: kill a worker'],
+  );
+  t.match(renderMarkdown(reportOf(trials)), /Run with main@sha1:1f0c: kill a worker/);
+  t.match(renderCsv(reportOf(trials)), /,revision,.*\r\n.*,main@sha1:1f0c,/);
+});
+
 t.test('below six valid trials there are points only', async (t) => {
   const arm = reportOf(many.slice(0, 5)).campaigns[0]!.arms[0]!;
   t.equal(arm.figures.recovery.median, undefined);

@@ -130,7 +130,7 @@ async function readCampaigns(
 }
 
 /** A report is shared: what it says of files tells nobody where it was made. */
-function shareable(cluster: ClusterSpec): ClusterSpec {
+export function shareable(cluster: ClusterSpec): ClusterSpec {
   const pathOf = (file: string) => {
     const path = relative(process.cwd(), file);
     return path.startsWith('..') || isAbsolute(path) ? basename(file) : path;

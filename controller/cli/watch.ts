@@ -1,5 +1,5 @@
-import { resolve } from 'node:path';
-import { formatProblem } from '../../crds/problem.ts';
+import { join, resolve } from 'node:path';
+import { formatProblem, type Problem } from '../../crds/problem.ts';
 import { systemClock } from '../clock.ts';
 import type { LeaseTimes } from '../lease/lease-elector.ts';
 import type { Log } from '../log.ts';
@@ -7,7 +7,12 @@ import type { Actor } from '../loop/run-group.ts';
 import type { Operator } from '../operator.ts';
 import { type RunOperatorOptions, runOperator } from '../run-operator.ts';
 import { followManifests } from '../source/follow-manifests.ts';
+import { followGit } from '../source/git/follow-git.ts';
+import { GIT_HOOK_PATH, gitHook } from '../source/git/git-hook.ts';
+import { type Commit, GitRepository } from '../source/git/git-repository.ts';
+import { Nudge } from '../source/git/nudge.ts';
 import type { CliContext, ExitCode } from './cli-context.ts';
+import { checkGit, type GitOptions, resultsActor } from './git-source.ts';
 
 /** Where the verbs that run the operator serve and log. */
 export interface ServeOptions {
@@ -45,24 +50,32 @@ function operatorOptions(
   return { packageRoot, stateDir, cacheDir, host, port, log, verb, progress };
 }
 
-/** `controller --watch DIR`: the operator; ends at SIGTERM or SIGINT, healed. */
+/** Where manifests are: a folder, or a repository. */
+export type WatchedSource = { readonly recursive: boolean; readonly election?: LeaseTimes } & (
+  | { readonly root: string }
+  | { readonly git: GitOptions }
+);
+
+/** `controller --watch`: the operator; ends at SIGTERM or SIGINT, healed. */
 export async function watch(
   context: CliContext,
   serve: ServeOptions,
-  folder: { readonly root: string; readonly recursive: boolean; readonly election?: LeaseTimes },
+  source: WatchedSource,
 ): Promise<ExitCode> {
-  const root = resolve(folder.root);
+  const { recursive, election } = source;
+  const options = { ...operatorOptions(context, serve, 'watch'), ...(election && { election }) };
+  if ('git' in source) return watchGit(context, serve, { options, git: source.git, recursive });
+  const root = resolve(source.root);
   await runOperator(
-    { ...operatorOptions(context, serve, 'watch'), ...(folder.election && { election: folder.election }) },
+    options,
     ({ store, load }) => [
       {
         name: 'source',
         execute: (signal) =>
           followManifests(
             {
-              ...{ root, recursive: folder.recursive, load, store, clock: systemClock },
-              onProblems: (problems) =>
-                serve.log.warn({ problems: problems.map(formatProblem) }, 'manifests have problems'),
+              ...{ root, recursive, load, store, clock: systemClock },
+              onProblems: problemTeller(serve),
               onWatchError: (err) => serve.log.warn({ err }, 'file events are lost: listing goes on'),
             },
             signal,
@@ -72,4 +85,60 @@ export async function watch(
     context.signal,
   );
   return 0;
+}
+
+const problemTeller =
+  ({ log }: ServeOptions) =>
+  (problems: readonly Problem[]) =>
+    log.warn({ problems: problems.map(formatProblem) }, 'manifests have problems');
+
+interface WatchedGit {
+  readonly options: RunOperatorOptions;
+  readonly git: GitOptions;
+  readonly recursive: boolean;
+}
+
+async function watchGit(
+  context: CliContext,
+  serve: ServeOptions,
+  { options, git, recursive }: WatchedGit,
+): Promise<ExitCode> {
+  const { log } = serve;
+  const secret = await checkGit(git);
+  const nudge = new Nudge();
+  const hook = gitHook(
+    secret,
+    () => nudge.give(),
+    () => systemClock.now(),
+  );
+  const posts = new Map([[GIT_HOOK_PATH, hook]]);
+  const { access, path, intervalMs, resultsBranch } = git;
+  const actorsOf = (operator: Operator): readonly Actor[] => {
+    // Not before: only the one writer of the state directory may touch what lies there.
+    const opened = GitRepository.open({ ...git, stateDir: context.stateDir });
+    const { store, load } = operator;
+    const follow = async (signal: AbortSignal) =>
+      followGit(
+        {
+          ...{ repository: await opened, name: access.url, path, recursive, intervalMs, nudge, load, store },
+          ...{ clock: systemClock, composeDir: join(context.packageRoot, 'compose'), random: Math.random },
+          onProblems: problemTeller(serve),
+          onCommit: (commit, isRewritten) => tellCommit(log, commit, isRewritten),
+        },
+        signal,
+      );
+    const source = { name: 'source', execute: follow };
+    if (resultsBranch === undefined) return [source];
+    const repository = opened.then((one) => one.git);
+    const results = { git: repository, url: access.url, branch: resultsBranch };
+    return [source, resultsActor({ context, operator, log, ...results })];
+  };
+  await runOperator({ ...options, posts }, actorsOf, context.signal);
+  return 0;
+}
+
+function tellCommit(log: Log, { revision, message, author }: Commit, isRewritten: boolean): void {
+  const fields = { revision, message, author };
+  if (isRewritten) log.warn(fields, 'commit taken; it does not follow the one before: history was rewritten');
+  else log.info(fields, 'commit taken');
 }

@@ -8,6 +8,7 @@ import type { StoredResource } from '../source/resource-store.ts';
 import { defined } from '../stack/defined.ts';
 import { type ConditionUpdate, isTrue, setCondition } from '../status/conditions.ts';
 import { addEvent, type NewEvent } from '../status/events.ts';
+import { withApplied, withSource } from '../status/source-status.ts';
 import { isStateFull } from '../status/state-error.ts';
 import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
@@ -333,12 +334,14 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const leader = this.#deps.leadership?.leader(stored.name);
     const before = told(stored, session.status.current, nowMs);
     const conditions = clusterConditions(before.conditions, report, nowMs);
-    this.#deps.metrics.clusterReady(stored.name, isTrue(conditions, 'Ready', stored.generation));
+    const isReady = isTrue(conditions, 'Ready', stored.generation);
+    this.#deps.metrics.clusterReady(stored.name, isReady);
     const { told: fromOthers } = session;
     const led = addLeaderEvent(before, leader, nowMs);
     const earlier = fromOthers.reduce((ring, event) => addEvent(ring, event, nowMs), led);
     const events = addStepEvents(earlier, report.results, nowMs);
-    await session.status.save(defined({ ...before, ...parts, leader, conditions, events }) as ClusterStatus);
+    const status = defined({ ...before, ...parts, leader, conditions, events }) as ClusterStatus;
+    await session.status.save(isReady ? withApplied(status) : status);
     session.told = session.told.slice(fromOthers.length);
   }
 
@@ -507,5 +510,9 @@ function told(stored: StoredResource, saved: ClusterStatus | undefined, nowMs: n
       : { status: 'False', reason: 'InvalidManifest', message: problems.map(formatProblem).join('; ') };
   const accepted = { type: 'Accepted', observedGeneration, ...update } as const;
   const conditions = setCondition(before.conditions, accepted, nowMs);
-  return { ...before, uid, observedGeneration, ...(specHash !== undefined && { specHash }), conditions };
+  const status = {
+    ...before,
+    ...{ uid, observedGeneration, ...(specHash !== undefined && { specHash }), conditions },
+  };
+  return withSource(status, stored, nowMs);
 }

@@ -52,6 +52,7 @@ const columns: readonly Column[] = [
   ['excursions', ({ excursions }) => excursions],
   ['smallest_stall_ms', ({ smallestStallMs }) => smallestStallMs],
   ...findingClasses.map((name): Column => [snake(name), ({ correctness }) => correctness?.[name]]),
+  ['revision', ({ source }) => source?.revision],
   ['message', ({ message }) => message],
   ['rows_offset_ms', ({ rowsOffsetMs }) => rowsOffsetMs],
   ['samples', ({ samples }) => samples],

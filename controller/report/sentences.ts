@@ -163,6 +163,7 @@ export function notesOf(campaign: Omit<Campaign, 'notes'>, isEdited: boolean): r
   const isMeasured = schedule.spec.preset !== 'none';
   const valid = arms.reduce((sum, arm) => sum + arm.valid, 0);
   const invalid = trials.filter(({ verdict }) => verdict?.recovery === 'Invalid').length;
+  const revisions = new Map(trials.flatMap(({ source }) => (source ? [[source.revision, source]] : [])));
   const few = arms.some((arm) => arm.valid > 0 && arm.valid < fewestForMedian);
   const notes = [
     isMeasured && valid === 0 && 'This campaign has no valid trial: nothing is claimed.',
@@ -171,6 +172,7 @@ export function notesOf(campaign: Omit<Campaign, 'notes'>, isEdited: boolean): r
       `${controls.violated} of ${controls.judged} controls without a fault showed a violation: no recovery time is claimed.`,
     isEdited &&
       'The manifest has been edited since these trials ran: its text is not the one that they followed.',
+    ...[...revisions.values()].map(({ revision, message }) => `Run with ${revision}: ${message}`),
     ...calibrationNotes(campaign),
     ...checkpointNotes(cluster),
     valid > 0 &&

@@ -256,8 +256,12 @@ function identify({ run, planned, cluster }: OneTrial, { clock }: RunScheduleDep
   const { number, group, isControl, seed } = planned;
   const fault = titleOf(planned);
   const runId = `${run.name}-${run.generation}-${fault}-${number}-${randomBytes(3).toString('hex')}`;
+  const { revision, message, author } = run.status.source ?? {};
   return {
     ...{ number, fault, runId, seed },
+    ...(revision !== undefined && {
+      source: { revision, message: message ?? '', ...(author !== undefined && { author }) },
+    }),
     kind: isControl ? 'none' : group.faults.map((each) => faultOf(each).kind).join('+'),
     ...(isControl && { standsFor: group.name }),
     ...(run.schedule.spec.preset !== 'none' && { phaseMs: phaseOf(seed, cluster.triggerMs) }),

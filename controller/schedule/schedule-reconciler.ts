@@ -7,6 +7,7 @@ import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
 import type { TrialMetrics } from '../metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
+import { withApplied, withSource } from '../status/source-status.ts';
 import { isStateFull, StateError } from '../status/state-error.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import type { ActiveRuns } from './active-runs.ts';
@@ -123,7 +124,8 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     const { name, generation, problems, resource: schedule } = resource;
     const saved = await this.#read(resource);
     const usable = { ...saved, conditions: withoutStateTrouble(saved.conditions) };
-    const before = withConditions(usable, generation, [acceptance(resource)], clock.now());
+    const sourced = withSource(usable, resource, clock.now());
+    const before = withConditions(sourced, generation, [acceptance(resource)], clock.now());
     if (schedule?.kind !== 'FaultSchedule') {
       if (problems.length > 0) await this.#save(name, before); // else it is known from its status only
       return {};
@@ -206,13 +208,14 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
   async #start(resource: StoredResource, schedule: FaultSchedule, before: ScheduleStatus): Promise<void> {
     const { clock, drawSeed, runs, runSchedule } = this.#deps;
     const { key, name, generation } = resource;
-    const conditions = before.conditions.filter(({ type }) => type === 'Accepted');
+    const conditions = before.conditions.filter(({ type }) => type === 'Accepted' || type === 'SourceReady');
     const { calibration: _calibration, campaign: _campaign, ...uncalibrated } = before;
     const runKey = runKeyOf(resource, schedule);
     const fresh = { ...uncalibrated, runKey, seed: schedule.spec.seed ?? drawSeed(), trials: [] };
     // What a killed process left goes on with its seed, and so its order, its threshold and its trials.
     const begun = isRunOf(before.runKey, resource, schedule) ? before : fresh;
-    const status = withConditions({ ...begun, conditions }, generation, [running], clock.now());
+    const started = withApplied({ ...begun, conditions });
+    const status = withConditions(started, generation, [running], clock.now());
     const { seed = 0 } = status;
     // On the disk before anything is hurt: after a crash the same key never injects the same trial twice.
     await this.#save(name, status);

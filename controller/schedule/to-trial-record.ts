@@ -17,6 +17,8 @@ export interface StartedTrial {
   readonly kind: string;
   readonly runId: string;
   readonly seed: number;
+  /** Of a manifest from Git only. */
+  readonly source?: NonNullable<TrialRecord['source']>;
   /** Of a control only. */
   readonly standsFor?: string;
   /** Drawn for a measured trial. */

@@ -2,6 +2,7 @@ import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { Manifest } from '../../crds/manifest.ts';
 import { formatProblem, type Problem } from '../../crds/problem.ts';
 import { duplicateProblems, scheduleProblems } from './cross-checks.ts';
+import type { SourceTrouble } from './git/source-error.ts';
 import type { LoadedDocument, LoadedFile } from './load-manifest.ts';
 
 /** What the last run of the process knew of a resource, from its status: a restart is neither an edit nor a birth. */
@@ -13,6 +14,37 @@ export interface KnownResource {
   readonly resource?: Manifest;
 }
 
+/** Where a text comes from, when that is a repository: as status and records tell it. */
+export interface SourceCommit {
+  /** `main@sha1:1f0c...`. */
+  readonly revision: string;
+  readonly message: string;
+  readonly author: string;
+}
+
+/** Why nothing newer comes. */
+export interface SourceTroubleNote {
+  readonly reason: SourceTrouble;
+  readonly message: string;
+  /** The commit that is not taken, if it is about one. */
+  readonly revision?: string;
+}
+
+/** What a repository had to say at a look. */
+export interface SourceLook {
+  readonly commit?: SourceCommit;
+  readonly trouble?: SourceTroubleNote;
+}
+
+/** What is known of a resource's source. */
+export interface ResourceSource {
+  /** That the text in force was last seen in; absent when no text was ever good. */
+  readonly commit?: SourceCommit;
+  /** The newest commit that was looked at. */
+  readonly attempted?: string;
+  readonly trouble?: SourceTroubleNote;
+}
+
 /** One look at all manifests. */
 export interface StoreListing {
   readonly atMs: number;
@@ -21,6 +53,8 @@ export interface StoreListing {
   readonly files: readonly LoadedFile[];
   /** Of the listing itself. */
   readonly problems: readonly Problem[];
+  /** Of a repository: nobody writes half a commit, so what a complete listing lacks is gone at once. */
+  readonly source?: SourceLook;
 }
 
 /** A resource as it is to be now. */
@@ -39,6 +73,8 @@ export interface StoredResource {
   readonly specHash?: string;
   /** Where it was last seen. */
   readonly file?: string;
+  /** Of a repository only. */
+  readonly source?: ResourceSource;
   /** Why the newest text is not in force, or cannot be acted upon; empty: accepted. */
   readonly problems: readonly Problem[];
 }
@@ -102,7 +138,10 @@ export class ResourceStore {
     const seen = sortListing(listing);
     const keys = new Set([...this.#entries.keys(), ...seen.documents.keys(), ...seen.problems.keys()]);
     const next = new Map<string, Entry>();
-    for (const key of keys) next.set(key, this.#nextEntry(key, seen, listing.atMs));
+    for (const key of keys) {
+      const entry = this.#nextEntry(key, seen, listing);
+      next.set(key, sourced(entry, this.#entries.get(key), listing));
+    }
     const checked = crossChecked(next);
     this.#problems = allProblems(listing, checked);
     this.#replace(checked);
@@ -129,7 +168,7 @@ export class ResourceStore {
     if (changed.length > 0) this.#options.onChanged(changed.map(([key]) => key));
   }
 
-  #nextEntry(key: string, seen: Seen, atMs: number): Entry {
+  #nextEntry(key: string, seen: Seen, listing: StoreListing): Entry {
     const entry = this.#entries.get(key);
     const documents = seen.documents.get(key) ?? [];
     // Also when another file has the document now: as long as its old one cannot be read, two may claim the name.
@@ -140,7 +179,7 @@ export class ResourceStore {
     for (const problem of duplicateProblems(documents)) problems.add(problem);
     if (problems.size > 0) return refused(key, entry, [...problems], this.#options.newUid);
     if (documents[0]) return this.#accepted(documents[0], entry);
-    return this.#missing(entry!, seen.clean, atMs);
+    return this.#missing(entry!, seen.clean, listing);
   }
 
   #accepted(document: LoadedDocument, entry: Entry | undefined): Entry {
@@ -156,11 +195,12 @@ export class ResourceStore {
     };
   }
 
-  #missing(entry: Entry, clean: boolean, atMs: number): Entry {
+  #missing(entry: Entry, clean: boolean, { atMs, source }: StoreListing): Entry {
     const { missingSinceMs, ...present } = entry;
     if (!clean) return entry.stored.deleting ? entry : present;
-    if (missingSinceMs === undefined) return { ...entry, missingSinceMs: atMs };
-    if (atMs - missingSinceMs < this.#options.confirmMs) return entry;
+    const needsSecond = source === undefined;
+    if (needsSecond && missingSinceMs === undefined) return { ...entry, missingSinceMs: atMs };
+    if (needsSecond && atMs - missingSinceMs! < this.#options.confirmMs) return entry;
     return { ...entry, stored: { ...entry.stored, deleting: true, problems: [] } };
   }
 }
@@ -200,6 +240,22 @@ function append<T>(map: Map<string, T[]>, key: string, values: readonly T[]): vo
 function remembered(key: string, known: KnownResource): StoredResource {
   const [kind = '', name = ''] = key.split('/');
   return { key, kind, name, ...known, deleting: false, problems: [] };
+}
+
+/** Each commit is looked at as a whole; which one a text is of changes only when the text was taken. */
+function sourced(entry: Entry, before: Entry | undefined, { source: look }: StoreListing): Entry {
+  if (!look) return entry;
+  const { source: _, ...stored } = entry.stored;
+  const known = before?.stored.source;
+  const isTaken = entry.document !== undefined && stored.problems.length === 0 && look.commit !== undefined;
+  const commit = isTaken ? look.commit : known?.commit;
+  const attempted = look.commit?.revision ?? look.trouble?.revision ?? known?.attempted;
+  const source = {
+    ...(commit && { commit }),
+    ...(attempted !== undefined && { attempted }),
+    ...(look.trouble && { trouble: look.trouble }),
+  };
+  return { ...entry, stored: { ...stored, source } };
 }
 
 /** The last good text stays in force, and the resource is not missing: only its newest text cannot be used. */

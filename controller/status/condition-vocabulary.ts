@@ -1,8 +1,9 @@
 import type { StateError } from './state-error.ts';
 
-/** Every condition type; a cluster has the first four, a schedule `Accepted`, `Active`, `Complete`, `Stalled`. */
+/** Every condition type; a cluster has the first five, a schedule `Accepted`, `SourceReady`, `Active`, `Complete`, `Stalled`. */
 const CONDITION_TYPES = [
   'Accepted', // the manifest as it is now was understood and is in force
+  'SourceReady', // manifests from Git: the newest commit could be fetched, and may be taken
   'Ready', // cluster: everything it asks for runs
   'Reconciling', // work is in progress; absent when none is
   'Stalled', // no progress without help; absent when fine
@@ -18,6 +19,14 @@ const CONDITION_REASONS = [
   'ImpossibleTopology', // no manager, two provisioners, ...
   'ClusterNotFound', // clusterRef names nothing
   'TargetNotFound', // the target selects nothing that the cluster's manifest could ever run
+  // SourceReady
+  'Fetched',
+  'FetchFailed', // the repository does not answer, or not as it should
+  'AuthenticationFailed', // it does not let us in, or is not who it was
+  'RefNotFound',
+  'CommitNotVerified', // no signature, or not of a given key
+  'HistoryRewritten', // with given keys only a commit that follows the one in force is taken
+  'CommitRefused', // too big, a link out of it, or no manifest in it
   // Ready
   'Converged',
   'Progressing',

@@ -8,6 +8,7 @@ import { kindFigures, measureFaultKinds } from './fault-kinds.ts';
 import { measureFaultLatency } from './fault-latency.ts';
 import { type Reading, toFigure } from './figure.ts';
 import { measureGeneratorRate } from './generator-rate.ts';
+import { measureGitToApi } from './git-to-api.ts';
 import { measureHolds } from './holds.ts';
 import { measureIdlePass } from './idle-pass.ts';
 import { keepFigures } from './known-figures.ts';
@@ -62,6 +63,7 @@ const measurements: readonly Measurement[] = [
   measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, bare),
   measurement(['ssh-adopt'], measureSshAdopt),
   measurement(['ssh-exec-median', 'ssh-held-memory'], measureSshExec),
+  measurement(['git-to-api'], measureGitToApi, bare),
   measurement(['ec2-create-time', 'ec2-create-calls'], measureEc2Create, bare),
   measurement(['lease-takeover-median', 'lease-takeover-max'], measureLeaseTakeover, bare),
 ];

@@ -1,0 +1,458 @@
+import { createHmac } from 'node:crypto';
+import { readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { checkGit } from '../controller/cli/git-source.ts';
+import { systemClock } from '../controller/clock.ts';
+import { startHttpServer } from '../controller/http-server.ts';
+import { resourceKinds } from '../controller/resource-kinds.ts';
+import { ActiveRuns } from '../controller/schedule/active-runs.ts';
+import type { ScheduledRun } from '../controller/schedule/run-schedule.ts';
+import { ScheduleReconciler } from '../controller/schedule/schedule-reconciler.ts';
+import { followGit } from '../controller/source/git/follow-git.ts';
+import type { GitAccess } from '../controller/source/git/git-command.ts';
+import { GIT_HOOK_PATH, gitHook } from '../controller/source/git/git-hook.ts';
+import { type Commit, GitRepository } from '../controller/source/git/git-repository.ts';
+import { Nudge } from '../controller/source/git/nudge.ts';
+import { pushResults } from '../controller/source/git/push-results.ts';
+import { manifestLoader } from '../controller/source/load-manifest.ts';
+import { settledReader } from '../controller/source/read-settled.ts';
+import { type KnownResource, ResourceStore } from '../controller/source/resource-store.ts';
+import { openStatusStores } from '../controller/status/status-stores.ts';
+import { formatProblem } from '../crds/problem.ts';
+import { FakeSshd } from './support/fake-sshd.ts';
+import { GitRemote, installHook, serveGit } from './support/git-remote.ts';
+import { crash, makeSchedule, ScheduleLab } from './support/schedule-lab.ts';
+
+const never = new AbortController().signal;
+const environment = { PATH: process.env.PATH ?? '' };
+const clusterKey = 'ClusterSpec/a';
+const scheduleKey = 'FaultSchedule/crash';
+
+function cluster(nodes = 1, extra = ''): string {
+  const list = Array.from({ length: nodes }, (_, i) => `{ name: node${i + 1}, role: manager }`).join(', ');
+  return `apiVersion: spark-failures.io/v1alpha1
+kind: ClusterSpec
+metadata: { name: a }
+spec: { provisioner: { lab: {} }, nodes: [${list}]${extra && `, ${extra}`} }
+`;
+}
+
+const schedule = `apiVersion: spark-failures.io/v1alpha1
+kind: FaultSchedule
+metadata: { name: crash }
+spec:
+  clusterRef: { name: a }
+  when: { now: {} }
+  faults: [{ name: f, target: { services: { matchNames: [a] } }, killContainer: {} }]
+`;
+
+interface FollowExtras {
+  readonly access?: Partial<GitAccess>;
+  readonly verify?: readonly string[];
+  readonly path?: string;
+  readonly known?: ReadonlyMap<string, KnownResource>;
+}
+
+/** A process that follows a repository, with all that it told; it looks again only when it is nudged. */
+async function follow(t: Test, remote: GitRemote, extras: FollowExtras = {}) {
+  const { access, verify = [], path = 'manifests', known = new Map() } = extras;
+  const stateDir = join(remote.folder, 'state');
+  const whole = { url: remote.url, environment, ...access };
+  const repository = await GitRepository.open({ stateDir, access: whole, ref: 'main', verify });
+  const commits: (Commit & { isRewritten: boolean })[] = [];
+  const problems: string[][] = [];
+  const store = new ResourceStore({ known, onChanged: () => {}, newUid: () => 'uid', confirmMs: 1_000 });
+  const nudge = new Nudge();
+  const stop = new AbortController();
+  const done = followGit(
+    {
+      ...{ repository, name: whole.url, path, recursive: false, intervalMs: 3_600_000, nudge, store },
+      ...{ clock: systemClock, composeDir: resolve('compose'), random: () => 0.5 },
+      load: manifestLoader(
+        resourceKinds,
+        settledReader(0, systemClock),
+        resolve('compose/streaming/hdfs.yaml'),
+      ),
+      onProblems: (all) => problems.push(all.map(formatProblem)),
+      onCommit: (commit, isRewritten) => commits.push({ ...commit, isRewritten }),
+    },
+    stop.signal,
+  ).catch(() => undefined);
+  const end = async () => {
+    stop.abort();
+    await done;
+  };
+  t.teardown(end);
+  const until = async (what: string, look: () => boolean) => {
+    nudge.give();
+    const endMs = Date.now() + 30_000;
+    while (!look()) {
+      if (Date.now() > endMs) throw new Error(`${what}: not within 30 s`);
+      await sleep(20);
+    }
+  };
+  const trouble = (key = clusterKey) => store.get(key)?.source?.trouble?.reason;
+  return { store, commits, problems, nudge, until, trouble, end, repository, stateDir };
+}
+
+async function place(t: Test): Promise<GitRemote> {
+  const remote = await GitRemote.create(join(t.testdir({}), 'git'));
+  t.teardown(() => remote.close());
+  return remote;
+}
+
+t.test('a commit is taken as a whole, under the names that the repository has', async (t) => {
+  const remote = await place(t);
+  const stack = cluster(1, 'stacks: [{ name: s, compose: ../compose/stack.yaml }]');
+  const compose = 'services: { a: { image: x } }\n';
+  const files = { 'manifests/a.yaml': stack, 'compose/stack.yaml': compose, 'README.md': 'x' };
+  const first = await remote.push({ ...files, 'manifests/crash.yaml': schedule }, 'two\n\nand a body');
+  const { store, until, problems, end } = await follow(t, remote);
+  await until('both', () => store.list().length === 2);
+  const commit = { revision: `main@sha1:${first}`, message: 'two', author: 'Ada' };
+  t.match(store.get(clusterKey), { generation: 1, file: 'manifests/a.yaml', problems: [] });
+  t.same(store.get(scheduleKey)?.source, { commit, attempted: commit.revision });
+
+  const second = await remote.push({ 'compose/stack.yaml': compose.replace('x', 'y') }, 'newer image');
+  await until('the edit', () => store.get(clusterKey)?.generation === 2);
+  t.equal(store.get(scheduleKey)?.generation, 1);
+
+  const third = await remote.push({ 'manifests/a.yaml': stack.replace('manager', 'boss') }, 'a typo');
+  await until('the typo', () => store.get(clusterKey)?.problems.length === 1);
+  t.match(problems.at(-1), [/^manifests\/a\.yaml:4:\d+: spec\.nodes\[0\]\.role: /]);
+  const { source, generation } = store.get(clusterKey)!;
+  t.match(
+    [generation, source?.commit?.revision, source?.attempted],
+    [2, `main@sha1:${second}`, `main@sha1:${third}`],
+  );
+  for (const name of ['x', 'y', 'z']) {
+    const sha = await remote.push({ [`${name}.txt`]: name }, name);
+    await until(name, () => store.get(clusterKey)?.source?.attempted === `main@sha1:${sha}`);
+  }
+  const inForce = store.get(clusterKey)!.resource;
+  const file = inForce?.kind === 'ClusterSpec' ? inForce.spec.stacks[0]!.compose : '';
+  t.match(await readFile(file, 'utf8'), /image: y/, 'what a bad text left in force can still be read');
+  await end();
+});
+
+t.test('what a commit lacks is gone at once, but no commit empties everything by an accident', async (t) => {
+  const remote = await place(t);
+  await remote.push({ 'manifests/a.yaml': cluster(), 'manifests/crash.yaml': schedule }, 'both');
+  const { store, until, problems, trouble } = await follow(t, remote);
+  await until('both', () => store.list().length === 2);
+  await remote.push({ 'manifests/crash.yaml': undefined }, 'no more');
+  await until('gone', () => store.get(scheduleKey)?.deleting === true);
+  await remote.push({ 'manifests/a.yaml': undefined, 'manifests/x.txt': '' }, 'nothing');
+  await until('refused', () => trouble() === 'CommitRefused');
+  t.match(problems.at(-1), [/remote\.git: main@sha1:\w+ has no manifest in manifests: all stays as it was$/]);
+  await remote.push({ 'manifests/x.txt': undefined, 'other/a.yaml': cluster() }, 'moved');
+  await until('refused', () => /no folder manifests/.test(String(problems.at(-1))));
+  t.equal(store.get(clusterKey)?.deleting, false);
+  await remote.push({ 'manifests/a.yaml': cluster(2) }, 'back');
+  await until('taken', () => store.get(clusterKey)?.generation === 2);
+  t.equal(trouble(), undefined);
+});
+
+t.test(
+  'a commit that adds a schedule runs it with its revision, one that removes it aborts it',
+  async (t) => {
+    const remote = await place(t);
+    await remote.push({ 'manifests/a.yaml': cluster() }, 'a cluster');
+    const { store, until, stateDir } = await follow(t, remote);
+    const { schedules } = openStatusStores(stateDir);
+    const started: ScheduledRun[] = [];
+    const aborted: unknown[] = [];
+    const runs = new ActiveRuns(() => {});
+    const reconciler = new ScheduleReconciler({
+      ...{ status: schedules, runs, clock: systemClock, drawSeed: () => 7, runsOf: async () => [] },
+      metrics: { scheduleFaults: () => {}, threshold: () => {} },
+      isClusterReady: async () => true,
+      isClusterKnown: () => true,
+      runSchedule: (run, signal) => {
+        started.push(run);
+        return new Promise((resolve) =>
+          signal.addEventListener('abort', () => {
+            aborted.push(signal.reason);
+            resolve();
+          }),
+        );
+      },
+    });
+    const pass = () => reconciler.reconcile(store.get(scheduleKey)!, never);
+    const sha = await remote.push({ 'manifests/crash.yaml': schedule }, 'break it');
+    await until('it is seen', () => store.get(scheduleKey) !== undefined);
+    await pass();
+    const revision = `main@sha1:${sha}`;
+    const source = { revision, message: 'break it', author: 'Ada' };
+    t.match(started, [{ name: 'crash', status: { source } }]);
+    const { status } = await schedules.read('crash');
+    t.same(status?.source, { ...source, lastAttemptedRevision: revision, lastAppliedRevision: revision });
+    t.match(
+      status?.conditions.find(({ type }) => type === 'SourceReady'),
+      { status: 'True', reason: 'Fetched' },
+    );
+    await remote.push({ 'manifests/crash.yaml': undefined }, 'enough');
+    await until('it is gone', () => store.get(scheduleKey)?.deleting === true);
+    await pass();
+    t.match(aborted, [/the schedule was removed/]);
+  },
+);
+
+t.test(
+  'the last good commit stays in force while the repository is away, also after a restart',
+  async (t) => {
+    const remote = await place(t);
+    await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+    const first = await follow(t, remote);
+    await first.until('it is seen', () => first.store.get(clusterKey)?.generation === 1);
+    await rename(remote.bare, `${remote.bare}.away`);
+    await first.until('it is told', () => first.trouble() === 'FetchFailed');
+    t.match(first.store.get(clusterKey), {
+      deleting: false,
+      problems: [],
+      source: { commit: { message: 'one' } },
+    });
+    await first.end();
+    const next = await follow(t, remote);
+    await next.until('it is in force', () => next.trouble() === 'FetchFailed');
+    t.match(next.store.get(clusterKey), { generation: 1, source: { commit: { message: 'one' } } });
+    await rename(`${remote.bare}.away`, remote.bare);
+    await remote.push({ 'manifests/a.yaml': cluster(2) }, 'two');
+    await next.until('it goes on', () => next.store.get(clusterKey)?.generation === 2);
+    t.equal(next.trouble(), undefined);
+    await remote.git('push', '--quiet', remote.bare, 'HEAD:refs/heads/other');
+    await remote.git(`--git-dir=${remote.bare}`, 'update-ref', '-d', 'refs/heads/main');
+    await next.until('the branch is gone', () => next.trouble() === 'RefNotFound');
+    t.equal(next.store.get(clusterKey)?.deleting, false);
+  },
+);
+
+t.test('a rewritten history is followed, and said to be one', async (t) => {
+  const remote = await place(t);
+  const first = await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+  const { store, until, commits } = await follow(t, remote);
+  await until('it is seen', () => commits.length === 1);
+  await remote.push({ 'manifests/a.yaml': cluster(2) }, 'two');
+  await until('an edit', () => commits.length === 2);
+  await remote.git('reset', '--quiet', '--hard', first);
+  await remote.push({ 'manifests/a.yaml': cluster(3) }, 'instead');
+  await until('the other one', () => store.get(clusterKey)?.generation === 3);
+  t.same(
+    commits.map(({ isRewritten }) => isRewritten),
+    [false, false, true],
+  );
+});
+
+t.test('with keys, only commits that one of them signed are taken, and none twice', async (t) => {
+  const remote = await place(t);
+  const [ours, theirs, pgp] = [
+    await remote.sshSigner('ours'),
+    await remote.sshSigner('theirs'),
+    await remote.pgpSigner(),
+  ];
+  const one = await remote.push({ 'manifests/a.yaml': cluster() }, 'one', ...ours.flags);
+  const verify = [ours.publicKey, pgp.publicKey];
+  const { store, until, trouble, stateDir, end } = await follow(t, remote, { verify });
+  await until('a signed one', () => store.get(clusterKey)?.generation === 1);
+  const generation = (wanted: number) => () => store.get(clusterKey)?.generation === wanted;
+  const bad = [
+    ['unsigned', []],
+    ['signed by somebody else', theirs.flags],
+  ] as const;
+  for (const [what, flags] of bad) {
+    const sha = await remote.push({ 'manifests/a.yaml': cluster(2) }, what, ...flags);
+    await until(what, () => store.get(clusterKey)?.source?.attempted === `main@sha1:${sha}`);
+    t.equal(trouble(), 'CommitNotVerified', what);
+    t.ok(generation(1)(), 'what was in force stays');
+  }
+  await remote.push({ 'manifests/a.yaml': cluster(3) }, 'by PGP', ...pgp.flags);
+  await until('the next good one', generation(2));
+  t.equal(trouble(), undefined);
+  await remote.git('push', '--quiet', '--force', remote.bare, `${one}:main`);
+  await until('an old one again', () => trouble() === 'HistoryRewritten');
+  t.ok(generation(2)());
+  await end();
+  t.equal((await readdir(join(stateDir, 'git'))).length, 1);
+  // A key that is not given any more counts for nothing: not even for what was in force.
+  const strict = await follow(t, remote, { verify: [ours.publicKey] });
+  await strict.until('the replay is refused, too', () => strict.problems.length > 0);
+  t.match(strict.problems[0], [/bears no good signature of a given key/]);
+});
+
+t.test('a commit shows no file of this machine', async (t) => {
+  const remote = await place(t);
+  await remote.push({ 'manifests/a.yaml': cluster(), 'x/y.yaml': cluster(2) }, 'fine');
+  const { store, until, trouble, problems } = await follow(t, remote);
+  await until('it is seen', () => store.get(clusterKey)?.generation === 1);
+  await symlink('/etc/hostname', join(remote.work, 'manifests/b.yaml'));
+  await remote.push({}, 'a way out');
+  await until('refused', () => trouble() === 'CommitRefused');
+  t.match(problems.at(-1), [
+    /manifests\/b\.yaml of main@sha1:\w+ is a link that leads out of the repository/,
+  ]);
+  const secret = join(remote.folder, 'secret.yaml');
+  await writeFile(secret, 'services: { a: { image: x } }\n');
+  const outside = cluster(3, `stacks: [{ name: s, compose: ${secret} }]`);
+  await remote.push({ 'manifests/b.yaml': undefined, 'manifests/a.yaml': outside }, 'another way out');
+  await until('refused', () => store.get(clusterKey)?.problems.length === 1);
+  t.match(problems.at(-1), [/manifests\/a\.yaml:.*secret\.yaml lies outside of the repository/]);
+  await symlink('../x/y.yaml', join(remote.work, 'manifests/c.yaml'));
+  await remote.push({ 'manifests/a.yaml': undefined }, 'a link within');
+  await until('taken', () => store.get(clusterKey)?.generation === 2);
+});
+
+t.test('neither hooks nor settings of the operator, nor filters of a commit, are run', async (t) => {
+  const remote = await place(t);
+  const mark = join(remote.folder, 'mark');
+  const attributes = '*.yaml filter=evil\n';
+  await remote.push({ 'manifests/a.yaml': cluster(), '.gitattributes': attributes }, 'with a filter');
+  const settings = `[filter "evil"]\n\tsmudge = touch ${mark}; cat\n[core]\n\thooksPath = ${remote.folder}\n`;
+  await writeFile(join(remote.folder, '.gitconfig'), settings);
+  await installHook(remote.folder, '../post-checkout', `touch ${mark}`).catch(() => undefined);
+  const access = { environment: { ...environment, HOME: remote.folder } };
+  const { store, until } = await follow(t, remote, { access });
+  await until('it is seen', () => store.get(clusterKey)?.generation === 1);
+  t.notOk((await readdir(remote.folder)).includes('mark'));
+});
+
+t.test('over http a token opens the door, and stands nowhere', async (t) => {
+  const remote = await place(t);
+  await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+  const token = 'token-that-nobody-may-read';
+  const served = await serveGit(remote.folder, token);
+  t.teardown(served.close);
+  const tokenFile = join(remote.folder, 'token');
+  await writeFile(tokenFile, 'wrong\n');
+  const access = { url: `${served.url}/remote.git`, tokenFile };
+  const { until, store, problems, stateDir, nudge } = await follow(t, remote, { access });
+  await until('not let in', () => problems.length > 0);
+  t.match(problems[0], [/Authentication failed/]);
+  await writeFile(tokenFile, `${token}\n`);
+  nudge.give();
+  await until('let in', () => store.get(clusterKey)?.generation === 1);
+  const saved = await readdir(join(stateDir, 'git'), { recursive: true, withFileTypes: true });
+  for (const entry of saved.filter((each) => each.isFile()))
+    t.notOk((await readFile(join(entry.parentPath, entry.name))).includes(token), entry.name);
+});
+
+t.test('over ssh a key opens the door of a host that is known', async (t) => {
+  const remote = await place(t);
+  await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+  const sshd = await new FakeSshd().listen();
+  t.teardown(() => sshd.close());
+  const [sshKeyFile, knownHostsFile] = [join(remote.folder, 'key'), join(remote.folder, 'known hosts')];
+  await writeFile(sshKeyFile, sshd.clientKey.privateKey, { mode: 0o600 });
+  await writeFile(knownHostsFile, '');
+  const url = `ssh://operator@127.0.0.1:${sshd.port}${remote.bare}`;
+  const { until, store, problems } = await follow(t, remote, { access: { url, sshKeyFile, knownHostsFile } });
+  await until('not believed', () => problems.length > 0);
+  t.match(problems[0], [/Host key verification failed/]);
+  await writeFile(knownHostsFile, `[127.0.0.1]:${sshd.port} ${sshd.hostKey.publicKey}\n`);
+  await until('believed', () => store.get(clusterKey)?.generation === 1);
+});
+
+t.test('results are pushed on top of what others push, once', async (t) => {
+  const remote = await place(t);
+  await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+  const { repository } = await follow(t, remote);
+  const folder = join(remote.folder, 'results');
+  const results = (text: string) => ({
+    ...{ git: repository.git, url: remote.url, branch: 'results', folder, message: 'results of crash' },
+    files: new Map([['results/crash/report.md', text]]),
+  });
+  t.equal(await pushResults(results('first'), never), true);
+  t.equal(await pushResults(results('first'), never), false, 'nothing new, nothing pushed');
+  // Somebody is always a little faster, once.
+  await remote.push({ 'other.txt': 'x' }, 'theirs');
+  await installHook(
+    remote.bare,
+    'pre-receive',
+    `test -e raced && exit 0; touch raced
+unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+tree=$(git rev-parse main^{tree}); commit=$(git -c user.name=x -c user.email=x commit-tree $tree -p results -m race)
+git update-ref refs/heads/results $commit`,
+  );
+  t.equal(await pushResults(results('second'), never), true);
+  const show = (what: string) => remote.git(`--git-dir=${remote.bare}`, 'show', what);
+  t.equal(await show('results:results/crash/report.md'), 'second');
+  t.equal(await show('results:other.txt'), 'x', 'what others pushed is there');
+  t.equal(await remote.git(`--git-dir=${remote.bare}`, 'rev-list', '--count', 'results'), '3');
+});
+
+t.test('a webhook hastens the next look, for those who know its secret', async (t) => {
+  let hints = 0;
+  let nowMs = 0;
+  const hook = gitHook(
+    'hush',
+    () => hints++,
+    () => nowMs,
+  );
+  const server = await startHttpServer({
+    ...{ host: '127.0.0.1', port: 0, notReady: () => undefined, failed: () => {} },
+    metrics: async () => ({ contentType: '', text: '' }),
+    posts: new Map([
+      [GIT_HOOK_PATH, hook],
+      [
+        '/hooks/none',
+        gitHook(
+          undefined,
+          () => hints++,
+          () => nowMs,
+        ),
+      ],
+    ]),
+  });
+  t.teardown(() => server.close());
+  const body = '{"ref":"refs/heads/main"}';
+  const sign = (secret: string) => `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
+  const post = async (headers: Record<string, string>, path = GIT_HOOK_PATH, text = body) =>
+    (await fetch(`http://127.0.0.1:${server.port}${path}`, { method: 'POST', headers, body: text })).status;
+  for (const headers of [
+    { 'x-hub-signature-256': sign('hush') },
+    { 'x-signature': sign('hush') },
+    { 'x-gitlab-token': 'hush' },
+  ] as Record<string, string>[])
+    t.equal(await post(headers), 202, JSON.stringify(Object.keys(headers)));
+  t.equal(hints, 3);
+  for (const headers of [
+    {},
+    { 'x-hub-signature-256': sign('shout') },
+    { 'x-hub-signature-256': 'sha256=' },
+    { 'x-signature': sign('hush').toUpperCase() },
+    { 'x-gitlab-token': 'hus' },
+  ] as Record<string, string>[])
+    t.equal(await post(headers), 401, JSON.stringify(headers));
+  t.equal(await post({ 'x-signature': sign('hush') }, '/hooks/none'), 404, 'no secret, no hook');
+  t.equal(await post({ 'x-signature': sign('hush') }, GIT_HOOK_PATH, 'x'.repeat((1 << 20) + 1)), 413);
+  t.equal(hints, 3);
+  const statuses = [await post({}), await post({})];
+  t.same(statuses, [401, 429]);
+  nowMs += 1_000;
+  t.equal(await post({ 'x-signature': sign('hush') }), 202, 'one more each second');
+});
+
+t.test('each trial names the commit that it ran with', async (t) => {
+  const lab = await new ScheduleLab().prepare();
+  const source = { revision: 'main@sha1:1f0c', message: 'kill a worker', author: 'Ada' };
+  const { trials } = await lab.run(makeSchedule({ faults: [crash] }), never, { source });
+  t.match(trials, [{ source, outcome: 'Healed' }]);
+});
+
+t.test('without git there is nothing to begin with', async (t) => {
+  const access = { url: 'file:///x', environment: { PATH: '/nowhere' } };
+  const options = { access, path: '.', intervalMs: 60_000, verify: [] };
+  await t.rejects(checkGit(options), { message: '--git needs git, which is not installed here' });
+});
+
+t.test('a nudge during work is not lost, and many are one', async (t) => {
+  const nudge = new Nudge();
+  nudge.give();
+  nudge.give();
+  await nudge.sleep(3_600_000, systemClock, never);
+  const stop = new AbortController();
+  const sleeping = nudge.sleep(3_600_000, systemClock, stop.signal);
+  stop.abort(new Error('over'));
+  await t.rejects(sleeping, { message: 'over' });
+});
