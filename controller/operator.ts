@@ -56,6 +56,8 @@ export interface OperatorOptions {
   readonly election?: LeaseTimes;
   /** Opened by the one writer of the state directory; absent for those who only look: these save nothing. */
   readonly journal?: FileRunJournal;
+  /** In the place of the catalogue: for machines that no manifest can name. */
+  readonly bindProvisioner?: (cluster: ClusterSpec) => Provisioner;
 }
 
 /** All parts of the process, bound to each other; nothing runs until its loops do. */
@@ -176,7 +178,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     statuses: statuses.clusters,
     prepare: imagePreparer({ ...options, names: imageNames }),
     isEngineHere: isEngineAnswering,
-    bindProvisioner: await provisionerBinder(options, imageNames),
+    bindProvisioner: options.bindProvisioner ?? (await provisionerBinder(options, imageNames)),
     loadStack: stackLoader(),
     images: imageDelivery(imageSource),
     tryCheckpoint: await checkpointTryer(packageRoot),

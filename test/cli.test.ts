@@ -134,7 +134,7 @@ t.test('arguments that are wrong end with 2, and say what is right', async (t) =
     [['--watch', '--git', 'git@host:x'], /--git over ssh needs --git-known-hosts/],
     [['--watch', 'here', '--git', 'file:///x'], /manifests have one source/],
     [['--watch', '--git', 'file:///x', '--path', '../up'], /expected a folder in the repository/],
-    [['--watch', '--git', 'file:///x', '--interval', 'soon'], /expected a duration of at least 1s/],
+    [['--watch', '--git', 'file:///x', '--interval', '10ms'], /expected a duration of at least 1s/],
     [['--watch', '--git', 'file:///x', '--ref', 'a', '--git-results', 'a'], /another branch than that/],
     [['plan', '-f', 'no-such-file.yaml'], /no-such-file\.yaml: there is no such file/],
   ];

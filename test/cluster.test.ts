@@ -1024,6 +1024,28 @@ t.test('carrying out a plan', async (t) => {
     t.same(started, ['slow', 'a', 'b', 'c']);
   });
 
+  t.test('has as many steps wait for an answer as there are', async (t) => {
+    const warnings: string[] = [];
+    const warned = ({ name }: Error) => void warnings.push(name);
+    process.on('warning', warned);
+    const { signal } = new AbortController();
+    const wait = async (): Promise<StepOutcome> => {
+      const heard = () => {};
+      signal.addEventListener('abort', heard);
+      await settle();
+      signal.removeEventListener('abort', heard);
+      return done;
+    };
+    await run(
+      Array.from({ length: 30 }, (_, index) => step(`${index}`)),
+      wait,
+      signal,
+    );
+    await settle();
+    process.off('warning', warned);
+    t.same(warnings, [], 'node takes that for no leak');
+  });
+
   t.test('skips what follows a failed, pending or left out step, and does all else', async (t) => {
     const steps = [
       step('bad'),
@@ -1102,6 +1124,15 @@ t.test('the reconciler', async (t) => {
       message: /app_web: 0 of 1/,
     });
     t.equal(requeueAfterMs, 250, 'watched closely');
+    const list = world.provisioner.list.bind(world.provisioner);
+    world.provisioner.list = async (signal) => {
+      await world.clock.sleep(100, signal);
+      return list(signal);
+    };
+    const slow = world.pass();
+    await world.clock.advance(100);
+    t.equal((await slow).requeueAfterMs, 900, 'but watching takes a tenth of the time at most');
+    world.provisioner.list = list;
     state = 'running';
     ({ requeueAfterMs } = await world.pass());
     t.match(world.condition('Ready'), {

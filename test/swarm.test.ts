@@ -509,6 +509,9 @@ t.test('events', async (t) => {
       stop.abort();
     }
     t.same(seen, ['create']);
+    const { searchParams } = new URL(quiet.asked[0]!.url, 'http://engine');
+    const { event: actions } = JSON.parse(searchParams.get('filters')!) as Record<string, string[]>;
+    t.same(actions, ['create', 'update', 'remove', 'destroy'], 'not each task that joins its network');
 
     const broken = await engine(t, (request, response) => {
       response.writeHead(200).write(event('create'), () => request.socket.destroy());

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { messageOf } from '../../provisioners/contract.ts';
 import type { ClusterPlan, Step } from './cluster-plan.ts';
 
@@ -38,6 +39,7 @@ export async function applyPlan(
   onResult: (result: StepResult) => void,
   signal: AbortSignal,
 ): Promise<readonly StepResult[]> {
+  setMaxListeners(0, signal); // each call that waits for its answer is one
   const outcomes = new Map<string, Promise<StepOutcome>>();
   const byId = new Map(plan.steps.map((step) => [step.id, step]));
   const outcomeOf = (step: Step): Promise<StepOutcome> => {

@@ -43,6 +43,8 @@ const pendingMs = 500;
 const convergingMs = 250;
 const stuckAfterMs = 60_000;
 const stuckMs = 1_000;
+/** To rest for each ms of a pass: an engine that starts many tasks answers slowly, and asking it keeps it from them. */
+const restPerMs = 9;
 
 type Context = Omit<PlanContext, 'replaced'>;
 
@@ -321,7 +323,8 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     session.waitingSinceMs ??= nowMs;
     const paceMs = nowMs - session.waitingSinceMs > stuckAfterMs ? stuckMs : convergingMs;
     const againMs = Math.min(...plan.waiting.map((each) => each.againMs ?? paceMs));
-    return Math.min(retryMs, Math.max(againMs, paceMs), stuckMs);
+    const dueMs = Math.min(Math.max(againMs, paceMs), stuckMs);
+    return Math.min(retryMs, Math.max(dueMs, restPerMs * (nowMs - session.beganMs)));
   }
 
   async #save(

@@ -97,6 +97,8 @@ export class ClusterSession {
   readonly diff = rememberingDiff();
   readonly unkept = new UnkeptFields();
   readonly rollouts: RolloutWatch;
+  /** When the pass that is made now began. */
+  beganMs = 0;
   /** Since when waiting is all there is to do. */
   waitingSinceMs: number | undefined;
   /** The nodes that the swarm called ready in the last pass. */
@@ -144,6 +146,7 @@ export class ClusterSession {
 
   /** Starts a pass over a generation; another one than before may have mended what failed. */
   async begin(generation: number): Promise<void> {
+    this.beganMs = this.#deps.clock.now();
     await this.status.restore();
     if (generation !== this.#generation) this.backoff.clear();
     this.#generation = generation;

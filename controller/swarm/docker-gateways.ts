@@ -18,6 +18,8 @@ interface InspectedImage {
   readonly Config: Readonly<Record<string, unknown>> | null;
 }
 
+/** Networks also tell of every container that comes and goes: when many tasks start, of nothing else. */
+const objectEvents = ['create', 'update', 'remove', 'destroy'];
 const LISTEN_ADDR = '0.0.0.0:2377';
 
 /** The gateway to one engine, over a client from the guarded factory. */
@@ -99,7 +101,7 @@ export function engineGateway(docker: Dockerode): EngineGateway {
       );
     },
     async *events(types, signal) {
-      const query = { filters: JSON.stringify({ type: types }) };
+      const query = { filters: JSON.stringify({ type: types, event: objectEvents }) };
       const stream = await requestStream(docker, { method: 'GET', path: '/events', query }, signal);
       yield* readEvents(stream, signal);
     },

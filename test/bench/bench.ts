@@ -18,6 +18,9 @@ import { measureOperatorIdle } from './operator-idle.ts';
 import { measureOracleSpeed } from './oracle-speed.ts';
 import { measureRecoveryTruth } from './recovery-truth.ts';
 import { measureReportDay } from './report-day.ts';
+import { measureServiceRm } from './service-rm.ts';
+import { measureServices } from './services.ts';
+import { measureThousandServices } from './services-1000.ts';
 import { measureSoak } from './soak.ts';
 import { measureSshAdopt } from './ssh-adopt.ts';
 import { measureSshExec } from './ssh-exec.ts';
@@ -66,6 +69,14 @@ const measurements: readonly Measurement[] = [
   measurement(['git-to-api'], measureGitToApi, bare),
   measurement(['ec2-create-time', 'ec2-create-calls'], measureEc2Create, bare),
   measurement(['lease-takeover-median', 'lease-takeover-max'], measureLeaseTakeover, bare),
+  measurement(['services-30', 'services-30-unchanged', 'services-30-writes'], measureServices(30), bare),
+  measurement(['services-200', 'services-200-unchanged', 'services-200-writes'], measureServices(200), bare),
+  measurement(
+    ['services-1000-first', 'services-1000-look', 'services-1000-memory'],
+    measureThousandServices,
+    bare,
+  ),
+  measurement(['service-rm-median', 'service-rm-max'], measureServiceRm, bare),
 ];
 
 const { values, positionals } = parseArgs({

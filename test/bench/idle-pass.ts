@@ -3,11 +3,11 @@ import { createWriteStream } from 'node:fs';
 import type { ClientRequest } from 'node:http';
 import { readFiles } from '../../controller/cli/read-files.ts';
 import { createLog } from '../../controller/log.ts';
-import { createOperator } from '../../controller/operator.ts';
-import { type BenchLab, metricsPort, withLab } from './bench-lab.ts';
-import type { BenchSite, Measure } from './bench-site.ts';
+import { createOperator, type OperatorOptions } from '../../controller/operator.ts';
+import { metricsPort, withLab } from './bench-lab.ts';
+import type { Measure } from './bench-site.ts';
 import { median } from './figure.ts';
-import { saveStack, sleeper } from './tiny-stack.ts';
+import { saveStack, sleepers } from './tiny-stack.ts';
 
 const serviceCount = 100;
 /** Until connections are made and code is compiled: an operator that idles has done this for hours. */
@@ -25,14 +25,14 @@ export const measureIdlePass: Measure<Name> = (site, signal) =>
     { name: 'bench-idle', subnet: '10.94.2.0/24', nodes: [{}] },
     async (lab) => {
       site.progress(`idle-pass: one node with ${serviceCount} services`);
-      const services = Array.from({ length: serviceCount }, (_, index) => {
-        return [`service-${index}`, sleeper({ role: `role-${index}` }, { replicas: 0 })] as const;
-      });
-      const compose = saveStack(site, 'bench-idle', Object.fromEntries(services));
+      const compose = saveStack(site, 'bench-idle', sleepers(serviceCount, { replicas: 0 }));
       lab.save([{ name: 'many', compose }]);
       await lab.apply();
       const n = site.runs ?? 100;
-      const { passes, reads, writes } = await timePasses(lab, site, n, signal);
+      const { stateDir, manifest, log } = lab;
+      const { packageRoot, cacheDir } = site;
+      const bound = { packageRoot, cacheDir, stateDir, port: metricsPort };
+      const { passes, reads, writes } = await timePasses({ bound, manifest, log, n }, signal);
       const ms = { unit: 'ms', n } as const;
       const below = (limit: number) => ({ of: 'value', sign: '<', limit }) as const;
       const none = { of: 'value', sign: '<=', limit: 0 } as const;
@@ -48,20 +48,30 @@ export const measureIdlePass: Measure<Name> = (site, signal) =>
     signal,
   );
 
+export interface Timing {
+  readonly bound: Omit<OperatorOptions, 'log' | 'progress'>;
+  readonly manifest: string;
+  /** What the operator says goes there. */
+  readonly log: string;
+  readonly n: number;
+}
+
+/** In ms each, and all requests together. */
 interface Timed {
   readonly passes: readonly number[];
   readonly reads: readonly number[];
   readonly writes: number;
 }
 
-async function timePasses(lab: BenchLab, site: BenchSite, n: number, signal: AbortSignal): Promise<Timed> {
-  const destination = createWriteStream(lab.log, { flags: 'a' });
+/** Passes over the cluster of a manifest, in this process, each beside the questions that it asks. */
+export async function timePasses({ bound, manifest, log, n }: Timing, signal: AbortSignal): Promise<Timed> {
+  const destination = createWriteStream(log, { flags: 'a' });
   const operator = await createOperator({
-    ...{ packageRoot: site.packageRoot, cacheDir: site.cacheDir, stateDir: lab.stateDir, port: metricsPort },
-    ...{ progress: () => undefined, log: createLog({ level: 'debug', format: 'json', destination }) },
+    ...{ ...bound, progress: () => undefined },
+    log: createLog({ level: 'debug', format: 'json', destination }),
   });
   try {
-    const [stored] = await readFiles(operator, { files: [lab.manifest], recursive: false }, signal);
+    const [stored] = await readFiles(operator, { files: [manifest], recursive: false }, signal);
     if (stored?.resource?.kind !== 'ClusterSpec') throw new Error('the manifest was not read');
     const { clusters } = operator;
     const cluster = stored.resource;

@@ -19,6 +19,14 @@ export const sleeper = (labels: Readonly<Record<string, string>>, deploy: object
   },
 });
 
+/** So many of them. */
+export const sleepers = (count: number, deploy: object = {}): Readonly<Record<string, object>> =>
+  Object.fromEntries(
+    Array.from({ length: count }, (_, index) => {
+      return [`service-${index}`, sleeper({ role: `role-${index}` }, deploy)];
+    }),
+  );
+
 /** Writes a compose file of these services beside, not into, the watched folder; gives its path. */
 export function saveStack(
   { workDir }: BenchSite,

@@ -89,7 +89,8 @@ async function untilUp(
   }
 }
 
-const nodeAt = (socket: string): NodeHandle => ({
+/** Whatever engine listens there, as the operator would reach it. */
+export const nodeAt = (socket: string): NodeHandle => ({
   name: 'own',
   address,
   exec: () => Promise.reject(new Error('there is no machine around this engine')),
