@@ -3,12 +3,13 @@ import { installPackages } from '../../provisioners/shared/install-packages.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 
 const TOOLS = {
+  gpg: { probe: ['gpg', '--version'], packages: ['gnupg'] },
   maven: { probe: ['mvn', '--version'], packages: ['maven'] },
   mmdebstrap: { probe: ['mmdebstrap', '--version'], packages: ['mmdebstrap', 'debian-archive-keyring'] },
   pip: { probe: ['python3', '-m', 'pip', '--version'], packages: ['python3', 'python3-pip'] },
 } as const;
 
-/** A program that must be on this machine to download or to build. */
+/** A program that must be on this machine to download, to build, or to try what signs. */
 export type HostTool = keyof typeof TOOLS;
 
 /** Resolves when the tool can be run. */

@@ -31,6 +31,17 @@ const command = shortOr<readonly string[]>(readBy(splitCommand), textList);
 
 /** Zero is the engine's own; what is shorter it refuses. */
 const healthTime = durationNs.refine((it) => it === 0 || it >= 1e6, { error: 'expected at least 1ms' });
+/** By name, or names alone, which ask for the defaults. */
+const listed = <T extends object>(one: z.ZodType<T>) =>
+  either<Readonly<Record<string, T>>>((value) =>
+    Array.isArray(value)
+      ? textList.transform((names) => Object.fromEntries(names.map((name) => [name, {} as T])))
+      : z.record(
+          text,
+          one.nullable().transform((it): T => it ?? ({} as T)),
+        ),
+  );
+
 const healthcheck = fields({
   test: shortOr<readonly string[]>(
     text.transform((it) => ['CMD-SHELL', it]),
@@ -46,15 +57,6 @@ const healthcheck = fields({
 
 const attachment = fields({ aliases: textList.exactOptional(), driver_opts: labels.exactOptional() });
 export type Attachment = z.output<typeof attachment>;
-const serviceNetworks = either<Readonly<Record<string, Attachment>>>((value) =>
-  Array.isArray(value)
-    ? textList.transform((names) => Object.fromEntries(names.map((name) => [name, {}])))
-    : z.record(
-        text,
-        attachment.nullable().transform((it): Attachment => it ?? {}),
-      ),
-);
-
 const volumeMount: z.ZodType<VolumeMount> = fields({
   type: z.enum(['volume', 'bind', 'tmpfs', 'npipe', 'cluster']),
   source: nonEmptyText.exactOptional(),
@@ -183,15 +185,6 @@ const dependency = fields({
   required: boolean.exactOptional(),
 });
 export type Dependency = z.output<typeof dependency>;
-const dependsOn = either<Readonly<Record<string, Dependency>>>((value) =>
-  Array.isArray(value)
-    ? textList.transform((names) => Object.fromEntries(names.map((name) => [name, {}])))
-    : z.record(
-        text,
-        dependency.nullable().transform((it): Dependency => it ?? {}),
-      ),
-);
-
 const envFile = fields({ path: nonEmptyText, required: boolean.exactOptional() });
 export type EnvFile = z.output<typeof envFile>;
 const envFiles = either<readonly EnvFile[]>((value) => {
@@ -217,7 +210,7 @@ const writtenService = fields({
   environment: mapOrList(null).exactOptional(),
   env_file: envFiles.exactOptional(),
   hostname: text.exactOptional(),
-  networks: serviceNetworks.exactOptional(),
+  networks: listed(attachment).exactOptional(),
   volumes: z.array(shortOr<VolumeMount>(readBy(readVolume), volumeMount)).exactOptional(),
   tmpfs: either<readonly VolumeMount[]>((value) => {
     const one = readBy(readTmpfs);
@@ -230,7 +223,7 @@ const writtenService = fields({
     .nullable()
     .transform((it): Deploy => it ?? {})
     .exactOptional(),
-  depends_on: dependsOn.exactOptional(),
+  depends_on: listed(dependency).exactOptional(),
   healthcheck: healthcheck.exactOptional(),
   restart: textLike(
     /^(no|always|unless-stopped|on-failure(:\d+)?|)$/,

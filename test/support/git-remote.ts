@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { createEnsureTool } from '../../compose/images/host-tools.ts';
 
 const run = promisify(execFile);
 
@@ -69,6 +70,7 @@ export class GitRemote {
 
   /** The same with a new PGP key. */
   async pgpSigner(): Promise<{ readonly flags: string[]; readonly publicKey: string }> {
+    await createEnsureTool(() => {})('gpg', AbortSignal.timeout(300_000));
     const gpg = (...args: string[]) => run('gpg', ['--batch', '--homedir', this.#gpg, ...args]);
     await gpg('--passphrase', '', '--quick-generate-key', 'ada@example.org', 'ed25519', 'sign', 'never');
     const publicKey = join(this.folder, 'ada.asc');
