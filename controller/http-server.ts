@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { type HealthCheck, reportHealth } from './health.ts';
 
 /** The answer to `GET <path>`, sent as JSON; undefined is 404. */
 export type JsonRoute = (url: URL) => Promise<unknown>;
@@ -21,8 +22,10 @@ export interface HttpServerOptions {
   /** 0 takes a free one. */
   readonly port: number;
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
-  /** What is missing before the process does its work; undefined when nothing is. */
-  readonly notReady: () => string | undefined;
+  /** Whether the process can do its work: when one of these fails, only a new process helps. */
+  readonly healthz: readonly HealthCheck[];
+  /** Whether it does its work. */
+  readonly readyz: readonly HealthCheck[];
   /** What a process that does its work is in it, a line each: of several operators one leads. */
   readonly roles?: () => readonly string[];
   /** More GET routes by exact path. */
@@ -44,7 +47,7 @@ interface Reply {
   readonly text: string;
 }
 
-/** Serves /metrics, /healthz (the process lives), /readyz (it does its work) and the given routes. */
+/** Serves /metrics, /healthz and /readyz (with `?verbose` a line per check) and the given routes. */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
   const server = createServer((request, response) => {
     void answer(request, options).then((reply) => send(response, reply, request.method === 'HEAD'));
@@ -77,13 +80,8 @@ async function answer(request: IncomingMessage, options: HttpServerOptions): Pro
 }
 
 async function route(url: URL, options: HttpServerOptions): Promise<Reply> {
-  if (url.pathname === '/healthz') return plain(200, 'ok');
-  if (url.pathname === '/readyz') {
-    const missing = options.notReady();
-    return missing === undefined
-      ? plain(200, ['ok', ...(options.roles?.() ?? [])].join('\n'))
-      : plain(503, missing);
-  }
+  if (url.pathname === '/healthz') return health('healthz', options.healthz, url);
+  if (url.pathname === '/readyz') return health('readyz', options.readyz, url, options.roles);
   if (url.pathname === '/metrics') return { status: 200, ...(await options.metrics()) };
   const value = await options.routes?.get(url.pathname)?.(url);
   if (value === undefined) return plain(404, 'not found');
@@ -112,6 +110,16 @@ async function takePost(request: IncomingMessage, post: PostRoute): Promise<Repl
   }
   const { status, text } = post.take({ headers: request.headers, body: Buffer.concat(chunks) });
   return plain(status, text);
+}
+
+async function health(
+  endpoint: string,
+  checks: readonly HealthCheck[],
+  url: URL,
+  roles: () => readonly string[] = () => [],
+): Promise<Reply> {
+  const { ok, text } = await reportHealth(endpoint, checks, url.searchParams.has('verbose'));
+  return ok ? plain(200, [text, ...roles()].join('\n')) : plain(503, text);
 }
 
 function parseUrl(path = '/'): URL | undefined {

@@ -4,7 +4,7 @@ import type { TrialRecord } from '../crds/trial-record.ts';
 import type { Outcome } from '../state-machines/contract.ts';
 import { recordClasses, type Sample, windowClasses } from '../state-machines/recovery/sample.ts';
 import type { ReconcileMetrics, ReconcileOutcome } from './loop/control-loop.ts';
-import type { WorkQueueMetrics } from './loop/work-queue.ts';
+import type { WorkQueueMetrics, WorkQueueState } from './loop/work-queue.ts';
 
 /** What a trial reports, with the labels that Prometheus gets. */
 export interface TrialMetrics {
@@ -111,9 +111,8 @@ function addProcessMetrics(registry: Registry): void {
 
 function loopMetrics(registry: Registry): Metrics['loop'] {
   const registers = [registry];
-  const name = { registers, labelNames: ['name'] as const };
+  const name = { registers, labelNames: ['name', 'controller'] as const };
   const controller = { registers, labelNames: ['controller'] as const };
-  const depth = new Gauge({ ...name, name: 'workqueue_depth', help: 'Keys that wait for a worker' });
   const adds = new Counter({ ...name, name: 'workqueue_adds_total', help: 'Keys added' });
   const retries = new Counter({ ...name, name: 'workqueue_retries_total', help: 'Keys added with a delay' });
   const queued = new Histogram({
@@ -128,22 +127,35 @@ function loopMetrics(registry: Registry): Metrics['loop'] {
     help: 'How long a worker keeps a key',
     buckets: QUEUE_BUCKETS,
   });
+  const states = new Map<string, () => WorkQueueState>();
+  const asked = (what: string, help: string, of: (state: WorkQueueState) => number, more: object = {}) =>
+    new Gauge({
+      ...{ registers, name: `workqueue_${what}`, help },
+      labelNames: [...name.labelNames, ...Object.keys(more)],
+      collect() {
+        for (const [kind, read] of states) this.set({ name: kind, controller: kind, ...more }, of(read()));
+      },
+    });
+  // One priority, which has no name: client-go's own word for that.
+  asked('depth', 'Keys that wait for a worker', ({ depth }) => depth, { priority: '' });
+  asked('unfinished_work_seconds', 'Age of all work in progress together', ({ ageSeconds }) =>
+    ageSeconds.reduce((sum, each) => sum + each, 0),
+  );
+  asked('longest_running_processor_seconds', 'Age of the oldest work in progress', ({ ageSeconds }) =>
+    Math.max(0, ...ageSeconds),
+  );
   const total = new Counter({
     registers,
     labelNames: ['controller', 'result'] as const,
     name: 'controller_runtime_reconcile_total',
     help: 'Passes by how they ended',
   });
-  const errors = new Counter({
-    ...controller,
-    name: 'controller_runtime_reconcile_errors_total',
-    help: 'Passes that failed',
-  });
-  const terminal = new Counter({
-    ...controller,
-    name: 'controller_runtime_terminal_reconcile_errors_total',
-    help: 'Passes that failed for good, until an edit',
-  });
+  const counter = (what: string, help: string) =>
+    new Counter({ ...controller, name: `controller_runtime_${what}_total`, help });
+  const errors = counter('reconcile_errors', 'Passes that failed');
+  const terminal = counter('terminal_reconcile_errors', 'Passes that failed for good, until an edit');
+  const panics = counter('reconcile_panics', 'Passes that failed because of a mistake in this program');
+  const timeouts = counter('reconcile_timeouts', 'Passes that were aborted because they took too long');
   const time = new Histogram({
     ...controller,
     name: 'controller_runtime_reconcile_time_seconds',
@@ -162,28 +174,33 @@ function loopMetrics(registry: Registry): Metrics['loop'] {
   });
 
   return (kind, workers) => {
-    for (const result of Object.values(RESULTS)) total.inc({ controller: kind, result }, 0);
-    for (const zeroed of [errors, terminal, active]) zeroed.inc({ controller: kind }, 0);
-    for (const zeroed of [depth, adds, retries]) zeroed.inc({ name: kind }, 0);
-    for (const empty of [queued, worked]) empty.zero({ name: kind });
-    time.zero({ controller: kind });
-    max.set({ controller: kind }, workers);
+    const own = { controller: kind };
+    const queue = { name: kind, ...own };
+    for (const result of Object.values(RESULTS)) total.inc({ ...own, result }, 0);
+    for (const zeroed of [errors, terminal, panics, timeouts, active]) zeroed.inc(own, 0);
+    for (const zeroed of [adds, retries]) zeroed.inc(queue, 0);
+    for (const empty of [queued, worked]) empty.zero(queue);
+    states.set(kind, () => ({ depth: 0, ageSeconds: [] }));
+    time.zero(own);
+    max.set(own, workers);
     return {
       queue: {
-        depth: (keys) => depth.set({ name: kind }, keys),
-        added: () => adds.inc({ name: kind }),
-        retried: () => retries.inc({ name: kind }),
-        queued: (seconds) => queued.observe({ name: kind }, seconds),
-        worked: (seconds) => worked.observe({ name: kind }, seconds),
+        added: () => adds.inc(queue),
+        retried: () => retries.inc(queue),
+        queued: (seconds) => queued.observe(queue, seconds),
+        worked: (seconds) => worked.observe(queue, seconds),
+        state: (read) => void states.set(kind, read),
       },
       reconcile: {
-        started: () => active.inc({ controller: kind }),
+        started: () => active.inc(own),
         finished(outcome, seconds) {
-          active.dec({ controller: kind });
-          time.observe({ controller: kind }, seconds);
-          total.inc({ controller: kind, result: RESULTS[outcome] });
-          if (RESULTS[outcome] === 'error') errors.inc({ controller: kind });
-          if (outcome === 'terminal_error') terminal.inc({ controller: kind });
+          active.dec(own);
+          time.observe(own, seconds);
+          total.inc({ ...own, result: RESULTS[outcome] });
+          if (RESULTS[outcome] === 'error') errors.inc(own);
+          if (outcome === 'terminal_error') terminal.inc(own);
+          if (outcome === 'panic') panics.inc(own);
+          if (outcome === 'timeout') timeouts.inc(own);
         },
       },
     };
@@ -196,6 +213,8 @@ const RESULTS: Readonly<Record<ReconcileOutcome, string>> = {
   requeue_after: 'requeue_after',
   superseded: 'requeue',
   error: 'error',
+  panic: 'error',
+  timeout: 'error',
   terminal_error: 'error',
 };
 

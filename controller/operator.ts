@@ -9,7 +9,7 @@ import { dockerOver, localDocker } from '../provisioners/shared/docker-client.ts
 import { isEngineAnswering } from '../provisioners/shared/install-engine.ts';
 import type { RunJournal } from '../state-machines/contract.ts';
 import { loadScripts, type Scripts } from '../state-machines/load-scripts.ts';
-import { systemClock } from './clock.ts';
+import { steadyClock, systemClock } from './clock.ts';
 import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
 import type { OpenEngine } from './cluster/node-pool.ts';
 import { imagePreparer, imageVariables, stackImages } from './cluster-images.ts';
@@ -270,9 +270,11 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   });
 
   const workers = 4;
+  // Machines of a large cluster, and images over a slow line, take minutes.
+  const passLimitMs = 30 * 60_000;
   const loop = (reconciler: ClusterReconciler | ScheduleReconciler) =>
     new ControlLoop({
-      ...{ reconciler, resources, clock, log, workers },
+      ...{ reconciler, resources, clock: steadyClock, log, workers, passLimitMs },
       metrics: metrics.loop(reconciler.kind, workers),
     });
   const clusterLoop = loop(clusters);

@@ -1,4 +1,5 @@
 import { systemClock } from './clock.ts';
+import { eventLoopCheck, type HealthCheck, stateCheck } from './health.ts';
 import { type HttpServerOptions, startHttpServer } from './http-server.ts';
 import { type Actor, runGroup } from './loop/run-group.ts';
 import { createOperator, type Operator, type OperatorOptions } from './operator.ts';
@@ -33,10 +34,15 @@ export async function runOperator(
     for (const problem of journal.problems)
       log.error({ ...problem }, 'journal line not understood: it may hide a fault');
     const operator = await createOperator({ ...options, journal });
-    let ready = false;
+    let healed = false;
     const http = await startHttpServer({
       ...{ host: options.host, port: options.port, metrics: operator.metrics.render },
-      notReady: () => (ready ? undefined : 'healing what an earlier process left'),
+      healthz: livenessOf(operator),
+      readyz: [
+        { name: 'healed', look: () => (healed ? undefined : 'healing what an earlier process left') },
+        { name: 'manifests', look: () => (operator.store.hasRead ? undefined : 'not read yet') },
+        stateCheck(stateDir),
+      ],
       ...(operator.leadership && { roles: () => operator.leadership!.roles() }),
       failed: (err, path) => log.warn({ err, path }, 'request failed'),
       ...(options.posts && { posts: options.posts }),
@@ -46,7 +52,7 @@ export async function runOperator(
     try {
       // Of several operators each heals what it finds when it has become the leader.
       if (!operator.leadership) await watch.healUnfinished();
-      ready = true;
+      healed = true;
       await runGroup([...loopsOf(operator), ...orphanActors(watch), ...actorsOf(operator), ender(signal)]);
     } finally {
       await operator.runs.stop('the controller was asked to end');
@@ -68,6 +74,14 @@ function stand({ leadership }: Operator, watch: OrphanWatch): () => Promise<void
     await running;
     await leadership?.release();
   };
+}
+
+function livenessOf({ clusterLoop, scheduleLoop }: Operator): readonly HealthCheck[] {
+  return [
+    { name: 'clusters', look: () => clusterLoop.trouble() },
+    { name: 'schedules', look: () => scheduleLoop.trouble() },
+    eventLoopCheck(),
+  ];
 }
 
 function loopsOf(operator: Operator): readonly Actor[] {

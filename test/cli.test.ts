@@ -381,9 +381,15 @@ t.test('the operator', async (t) => {
   t.test('answers over HTTP', async (t) => {
     const get = (path: string) => fetch(`http://127.0.0.1:${place.port}${path}`);
     await eventually('ready', 20_000, async () => ((await get('/readyz')).ok ? true : undefined));
-    t.equal((await get('/healthz')).status, 200);
+    for (const [path, checks] of Object.entries({
+      healthz: ['clusters', 'schedules', 'event-loop'],
+      readyz: ['healed', 'manifests', 'state'],
+    })) {
+      const lines = [...checks.map((name) => `[+]${name} ok`), `${path} check passed`];
+      t.equal(await (await get(`/${path}?verbose`)).text(), `${lines.join('\n')}\n`);
+    }
     const metrics = await (await get('/metrics')).text();
-    t.match(metrics, /^workqueue_depth\{name="FaultSchedule"\} \d/m);
+    t.match(metrics, /^workqueue_depth\{name="FaultSchedule",controller="FaultSchedule",priority=""\} \d/m);
     t.match(metrics, /^sparkfailures_orphaned_faults 0$/m);
     t.equal((await get('/nothing')).status, 404);
   });

@@ -1416,6 +1416,28 @@ t.test('the reconciler', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('a clock that is set back an hour makes no wait longer', async (t) => {
+    const world = await convergedWorld();
+    world.provisioner.unreachable.add('node3');
+    world.restart();
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    world.swarm.beforeCall = (call) => {
+      if (call === 'createService app_db') throw new EngineError('UNAVAILABLE', 'no leader');
+    };
+    await t.rejects(world.pass());
+    world.clock.set(world.clock.now() - 3_600_000);
+    world.swarm.beforeCall = () => {};
+    await world.pass();
+    t.ok(world.service('app_db'), 'the step is tried again');
+    world.provisioner.unreachable.clear();
+    for (let pass = 0; pass < 3; pass++) {
+      await world.clock.advance(2500);
+      await world.pass();
+    }
+    t.equal(world.condition('Ready')?.status, 'True', 'and the machine asked again');
+    world.reconciler.close();
+  });
+
   t.test('waits for a removed network that its last containers still use', async (t) => {
     const world = await convergedWorld(threeNodes, [app, stack('extra', [service('extra', 'one')])]);
     world.stacks.delete('extra');

@@ -1,10 +1,15 @@
+import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import t from 'tap';
-import { systemClock } from '../controller/clock.ts';
+import { steadyClock, systemClock } from '../controller/clock.ts';
+import { eventLoopCheck, reportHealth, stateCheck } from '../controller/health.ts';
 import { type JsonRoute, startHttpServer } from '../controller/http-server.ts';
 import { createLog, type LogOptions } from '../controller/log.ts';
+import { ControlLoop } from '../controller/loop/control-loop.ts';
 import { createMetrics } from '../controller/metrics.ts';
 import { noFindings, type Sample } from '../state-machines/recovery/sample.ts';
+import { FakeClock } from './support/fake-clock.ts';
 import { scrapeMetrics as scrape } from './support/scrape-metrics.ts';
 
 function sample(more: Partial<Sample> = {}): Sample {
@@ -26,22 +31,45 @@ function sample(more: Partial<Sample> = {}): Sample {
   };
 }
 
+/** controller-runtime's and client-go's series of one loop, as these name, label and divide them. */
+const reconciler = 'controller="ClusterSpec"';
+const queue = `name="ClusterSpec",${reconciler}`;
+const passBuckets = [
+  ...[0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1],
+  ...[1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60],
+].map(String);
+const queueBuckets = [
+  // By multiplying, as in Go, where these look as odd.
+  ...['1e-8', '1e-7', '0.000001', '0.000009999999999999999', '0.00009999999999999999'],
+  ...['0.001', '0.01', '0.1', '1', '10', '100', '1000'],
+];
+const loopSeries: readonly { name: string; labels: string; buckets?: readonly string[] }[] = [
+  ...['success', 'error', 'requeue', 'requeue_after'].map((result) => ({
+    name: 'controller_runtime_reconcile_total',
+    labels: `${reconciler},result="${result}"`,
+  })),
+  { name: 'controller_runtime_reconcile_errors_total', labels: reconciler },
+  { name: 'controller_runtime_terminal_reconcile_errors_total', labels: reconciler },
+  { name: 'controller_runtime_reconcile_panics_total', labels: reconciler },
+  { name: 'controller_runtime_reconcile_timeouts_total', labels: reconciler },
+  { name: 'controller_runtime_reconcile_time_seconds', labels: reconciler, buckets: passBuckets },
+  { name: 'controller_runtime_max_concurrent_reconciles', labels: reconciler },
+  { name: 'controller_runtime_active_workers', labels: reconciler },
+  { name: 'workqueue_depth', labels: `${queue},priority=""` },
+  { name: 'workqueue_adds_total', labels: queue },
+  { name: 'workqueue_queue_duration_seconds', labels: queue, buckets: queueBuckets },
+  { name: 'workqueue_work_duration_seconds', labels: queue, buckets: queueBuckets },
+  { name: 'workqueue_unfinished_work_seconds', labels: queue },
+  { name: 'workqueue_longest_running_processor_seconds', labels: queue },
+  { name: 'workqueue_retries_total', labels: queue },
+];
+
 t.test('metrics', async (t) => {
   t.test('counters with known labels exist at zero before anything happens', async (t) => {
     const metrics = createMetrics();
     metrics.loop('ClusterSpec', 2);
     metrics.trials.scheduleFaults('worker-crash', ['crash']);
     const seen = await scrape(metrics);
-    for (const result of ['success', 'error', 'requeue', 'requeue_after']) {
-      t.equal(seen.get(`controller_runtime_reconcile_total{controller="ClusterSpec",result="${result}"}`), 0);
-    }
-    for (const name of ['depth', 'adds_total', 'retries_total', 'queue_duration_seconds_count']) {
-      t.equal(seen.get(`workqueue_${name}{name="ClusterSpec"}`), 0, name);
-    }
-    t.equal(seen.get('workqueue_work_duration_seconds_count{name="ClusterSpec"}'), 0);
-    t.equal(seen.get('controller_runtime_reconcile_time_seconds_count{controller="ClusterSpec"}'), 0);
-    t.equal(seen.get('controller_runtime_active_workers{controller="ClusterSpec"}'), 0);
-    t.equal(seen.get('controller_runtime_max_concurrent_reconciles{controller="ClusterSpec"}'), 2);
     const labels = 'schedule="worker-crash",fault="crash"';
     for (const name of ['recovery_time', 'detection_time', 'stall', 'catch_up', 'redundancy_restored']) {
       t.equal(seen.get(`sparkfailures_${name}_seconds_count{${labels}}`), 0, name);
@@ -50,6 +78,41 @@ t.test('metrics', async (t) => {
     t.equal(seen.get('sparkfailures_fault_runs_total{fault="crash",outcome="Stuck"}'), 0);
     t.equal(seen.get('sparkfailures_orphaned_faults'), 0);
     t.equal(seen.get('sparkfailures_records_total{state="acked"}'), 0);
+  });
+
+  t.test(
+    'the loops speak the language of controller-runtime and client-go, from the beginning',
+    async (t) => {
+      const metrics = createMetrics();
+      metrics.loop('ClusterSpec', 2);
+      const seen = await scrape(metrics);
+      const own = [...seen.keys()].filter((name) => /^(controller_runtime|workqueue)_/.test(name));
+      const expected = loopSeries.flatMap(({ name, labels, buckets }) =>
+        buckets
+          ? [
+              ...[...buckets, '+Inf'].map((le) => `${name}_bucket{le="${le}",${labels}}`),
+              ...['sum', 'count'].map((part) => `${name}_${part}{${labels}}`),
+            ]
+          : [`${name}{${labels}}`],
+      );
+      t.same(own.toSorted(), expected.toSorted());
+      for (const name of own)
+        t.equal(seen.get(name), name.startsWith('controller_runtime_max_concurrent') ? 2 : 0, name);
+    },
+  );
+
+  t.test('tells how old the work in progress is, when it is asked', async (t) => {
+    const metrics = createMetrics();
+    let ageSeconds: readonly number[] = [2, 40];
+    metrics.loop('ClusterSpec', 2).queue.state(() => ({ depth: 0, ageSeconds }));
+    metrics.loop('FaultSchedule', 2).queue.state(() => ({ depth: 7, ageSeconds: [] }));
+    const read = async (name: string, kind: string) =>
+      (await scrape(metrics)).get(`workqueue_${name}_seconds{name="${kind}",controller="${kind}"}`);
+    t.equal(await read('unfinished_work', 'ClusterSpec'), 42);
+    t.equal(await read('longest_running_processor', 'ClusterSpec'), 40);
+    t.equal(await read('longest_running_processor', 'FaultSchedule'), 0);
+    ageSeconds = [];
+    t.equal(await read('unfinished_work', 'ClusterSpec'), 0);
   });
 
   t.test('what was not measured is absent, not zero', async (t) => {
@@ -67,24 +130,25 @@ t.test('metrics', async (t) => {
   t.test('counts passes under the names and words of controller-runtime', async (t) => {
     const metrics = createMetrics();
     const { queue, reconcile } = metrics.loop('ClusterSpec', 1);
-    for (const outcome of ['success', 'error', 'terminal_error', 'superseded'] as const) {
+    for (const outcome of ['success', 'error', 'terminal_error', 'panic', 'timeout', 'superseded'] as const) {
       reconcile.started();
       reconcile.finished(outcome, 0.2);
     }
     reconcile.started();
     queue.added();
-    queue.depth(3);
+    queue.state(() => ({ depth: 3, ageSeconds: [] }));
     queue.queued(0.01);
     queue.worked(0.2);
     const seen = await scrape(metrics);
     const total = (result: string) =>
       seen.get(`controller_runtime_reconcile_total{controller="ClusterSpec",result="${result}"}`);
-    t.same([total('success'), total('error'), total('requeue')], [1, 2, 1]);
-    t.equal(seen.get('controller_runtime_reconcile_errors_total{controller="ClusterSpec"}'), 2);
-    t.equal(seen.get('controller_runtime_terminal_reconcile_errors_total{controller="ClusterSpec"}'), 1);
+    t.same([total('success'), total('error'), total('requeue')], [1, 4, 1]);
+    t.equal(seen.get('controller_runtime_reconcile_errors_total{controller="ClusterSpec"}'), 4);
+    for (const what of ['terminal_reconcile_errors', 'reconcile_panics', 'reconcile_timeouts'])
+      t.equal(seen.get(`controller_runtime_${what}_total{controller="ClusterSpec"}`), 1, what);
     t.equal(seen.get('controller_runtime_active_workers{controller="ClusterSpec"}'), 1);
-    t.equal(seen.get('controller_runtime_reconcile_time_seconds_count{controller="ClusterSpec"}'), 4);
-    t.equal(seen.get('workqueue_depth{name="ClusterSpec"}'), 3);
+    t.equal(seen.get('controller_runtime_reconcile_time_seconds_count{controller="ClusterSpec"}'), 6);
+    t.equal(seen.get('workqueue_depth{name="ClusterSpec",controller="ClusterSpec",priority=""}'), 3);
   });
 
   t.test('a trial counts its verdict, and only the figures that it has', async (t) => {
@@ -258,14 +322,117 @@ t.test('metrics', async (t) => {
   });
 });
 
+/** A loop whose only pass does not leave when it is aborted. */
+function stuckLoop() {
+  const clock = new FakeClock();
+  const end = new AbortController();
+  let leave = () => {};
+  const loop = new ControlLoop({
+    reconciler: {
+      kind: 'Thing',
+      reconcile: () => new Promise<object>((resolve) => (leave = () => resolve({}))),
+    },
+    resources: { get: (key) => ({ key, generation: 1, deleting: false }), finalized() {} },
+    log: { warn() {}, error() {}, debug() {}, within: (_, work) => work() },
+    ...{ clock, passLimitMs: 60_000 },
+  });
+  const running = loop.run(end.signal);
+  return {
+    clock,
+    trouble: () => loop.trouble(),
+    begin: () => loop.add('Thing/a'),
+    async end() {
+      leave();
+      end.abort(new Error('test over'));
+      await running;
+    },
+  };
+}
+
+t.test('health checks', async (t) => {
+  t.test('a check that cannot look has failed', async (t) => {
+    const broken = { name: 'broken', look: () => Promise.reject(new Error('no')) };
+    const thrown = {
+      name: 'thrown',
+      look() {
+        throw new Error('neither');
+      },
+    };
+    t.same(await reportHealth('healthz', [broken, thrown], false), {
+      ok: false,
+      text: '[-]broken failed: no\n[-]thrown failed: neither\nhealthz check failed',
+    });
+  });
+
+  t.test('an event loop that keeps lagging is told, as long as it does', async (t) => {
+    const clock = new FakeClock();
+    const turns = { count: 0, mean: NaN, reset: () => void Object.assign(turns, { count: 0, mean: NaN }) };
+    const { look } = eventLoopCheck(1_000, clock, turns);
+    const lasted = (ms: number) => Object.assign(turns, { count: 9, mean: ms * 1e6 });
+    t.equal(look(), undefined, 'nothing is known yet');
+    lasted(1_100);
+    t.equal(look(), undefined);
+    lasted(1_300);
+    t.equal(look(), 'lags by 1200 ms');
+    await clock.advance(10_000);
+    t.equal(look(), 'lags by 1200 ms');
+    t.equal(turns.count, 0);
+    lasted(101);
+    await clock.advance(9_999);
+    t.equal(look(), 'lags by 1200 ms', 'in the window before');
+    await clock.advance(1);
+    look();
+    t.equal(look(), undefined, 'it keeps its times again');
+  });
+
+  t.test('turns that take long are seen', async (t) => {
+    const { look } = eventLoopCheck(50);
+    await systemClock.sleep(250, new AbortController().signal);
+    for (let turn = 0; turn < 3; turn++) {
+      block(300);
+      await systemClock.sleep(1, new AbortController().signal);
+    }
+    t.match(look(), /^lags by \d+ ms$/);
+  });
+
+  t.test('a state directory in which no file can be made is told, and asked for sparingly', async (t) => {
+    const clock = new FakeClock();
+    const folder = t.testdir({ state: {} });
+    const { look } = stateCheck(join(folder, 'state'), clock);
+    t.equal(await look(), undefined);
+    t.same(await readdir(join(folder, 'state')), [], 'nothing is left there');
+    await rmdir(join(folder, 'state'));
+    t.equal(await look(), undefined, 'asked a moment ago');
+    await clock.advance(2_000);
+    t.match(await look(), /ENOENT/);
+    await mkdir(join(folder, 'state'));
+    await clock.advance(2_000);
+    t.equal(await look(), undefined);
+  });
+});
+
+/** A turn of the event loop that takes so long. */
+function block(ms: number): void {
+  for (const endMs = performance.now() + ms; performance.now() < endMs; );
+}
+
 t.test('http server', async (t) => {
   const failures: unknown[] = [];
-  let missing: string | undefined = 'the first listing of manifests';
+  let missing: string | undefined = 'not read yet';
+  let unwritable: string | undefined;
+  const stuck = stuckLoop();
   const server = await startHttpServer({
     host: '127.0.0.1',
     port: 0,
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
-    notReady: () => missing,
+    healthz: [
+      { name: 'clusters', look: () => stuck.trouble() },
+      { name: 'event-loop', look: () => undefined },
+    ],
+    readyz: [
+      { name: 'manifests', look: () => missing },
+      { name: 'state', look: async () => unwritable },
+    ],
     routes: new Map<string, JsonRoute>([
       ['/trials', async (url) => ({ schedule: url.searchParams.get('schedule') })],
       ['/nothing', async () => undefined],
@@ -283,11 +450,35 @@ t.test('http server', async (t) => {
 
   t.test('says that it lives, whether it is ready, and what it counted', async (t) => {
     t.match(await get('/healthz'), [200, 'ok\n']);
-    t.match(await get('/readyz'), [503, 'the first listing of manifests\n']);
+    t.same((await get('/readyz'))[0], 503);
+    t.equal(
+      (await get('/readyz'))[1],
+      '[-]manifests failed: not read yet\n[+]state ok\nreadyz check failed\n',
+    );
     missing = undefined;
     t.match(await get('/readyz'), [200, 'ok\nleads lab\n']);
+    t.match(await get('/readyz?verbose'), [
+      200,
+      '[+]manifests ok\n[+]state ok\nreadyz check passed\nleads lab\n',
+    ]);
+    unwritable = 'EROFS: read-only file system';
+    t.match(await get('/readyz?verbose'), [503, /\[-]state failed: EROFS: read-only file system\n/]);
+    unwritable = undefined;
     t.same(await get('/metrics'), [200, 'up 1\n', 'text/plain; version=0.0.4']);
     t.match(await get('/healthz', { method: 'HEAD' }), [200, '']);
+  });
+
+  t.test('is not healthy while a worker is stuck past its limit', async (t) => {
+    stuck.begin();
+    await stuck.clock.advance(60_000 + 59_999);
+    t.match(await get('/healthz'), [200, 'ok\n'], 'it was aborted, and may still leave');
+    await stuck.clock.advance(1);
+    t.match(await get('/healthz'), [
+      503,
+      '[-]clusters failed: stuck: Thing/a\n[+]event-loop ok\nhealthz check failed\n',
+    ]);
+    await stuck.end();
+    t.match(await get('/healthz'), [200, 'ok\n']);
   });
 
   t.test('answers its routes in JSON, and the rest by the rules', async (t) => {
@@ -302,7 +493,7 @@ t.test('http server', async (t) => {
   t.test('says that its port is taken', async (t) => {
     const { port } = server;
     const options = { host: '127.0.0.1', port, metrics: async () => ({ contentType: '', text: '' }) };
-    await t.rejects(startHttpServer({ ...options, notReady: () => undefined, failed: () => {} }), {
+    await t.rejects(startHttpServer({ ...options, healthz: [], readyz: [], failed: () => {} }), {
       code: 'EADDRINUSE',
     });
   });
@@ -389,6 +580,18 @@ t.test('log', async (t) => {
     log.debug('not at this level');
     t.equal(lines.length, 1);
   });
+});
+
+t.test('the steady clock tells the time that passes, whoever sets the time of day', async (t) => {
+  const { now } = Date;
+  t.teardown(() => {
+    Date.now = now;
+  });
+  t.ok(Math.abs(steadyClock.now() - Date.now()) < 60_000);
+  const before = steadyClock.now();
+  Date.now = () => now() - 3_600_000;
+  t.ok(systemClock.now() < before - 3_000_000);
+  t.ok(steadyClock.now() >= before);
 });
 
 t.test('the real clock sleeps, and wakes with the reason of an abort', async (t) => {

@@ -8,7 +8,7 @@ import {
   TerminalError,
 } from '../controller/loop/reconciler.ts';
 import { type Actor, runGroup } from '../controller/loop/run-group.ts';
-import { retryDelayMs, WorkQueue } from '../controller/loop/work-queue.ts';
+import { retryDelayMs, WorkQueue, type WorkQueueState } from '../controller/loop/work-queue.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 
 const KEYS = ['a', 'b', 'c', 'd'];
@@ -145,21 +145,26 @@ t.test('work queue', async (t) => {
     const clock = new FakeClock();
     const seen: string[] = [];
     const metrics = {
-      depth: (keys: number) => seen.push(`depth ${keys}`),
       added: () => seen.push('added'),
       retried: () => seen.push('retried'),
       queued: (seconds: number) => seen.push(`queued ${seconds}`),
       worked: (seconds: number) => seen.push(`worked ${seconds}`),
+      state: (read: () => WorkQueueState) => void (state = read),
     };
+    let state: () => WorkQueueState = () => ({ depth: 0, ageSeconds: [] });
     const queue = new WorkQueue({ clock, metrics, random: () => 0 });
+    t.same(state(), { depth: 0, ageSeconds: [] });
     queue.add('a');
     queue.add('a');
+    t.same(state(), { depth: 1, ageSeconds: [] });
     await clock.advance(2_000);
     await queue.get();
     await clock.advance(3_000);
+    t.same(state(), { depth: 0, ageSeconds: [3] });
     queue.done('a');
+    t.same(state(), { depth: 0, ageSeconds: [] });
     queue.retry('a');
-    t.same(seen, ['added', 'depth 1', 'depth 0', 'queued 2', 'worked 3', 'retried']);
+    t.same(seen, ['added', 'queued 2', 'worked 3', 'retried']);
   });
 });
 
@@ -323,7 +328,11 @@ function thing(key: string, generation = 1, more: Partial<Thing> = {}): Thing {
 }
 
 /** A running loop over `things`, with a reconciler made of one function. */
-function startLoop(reconcile: Reconciler<Thing>['reconcile'], workers = 2): LoopFixture {
+function startLoop(
+  reconcile: Reconciler<Thing>['reconcile'],
+  workers = 2,
+  more: { readonly passLimitMs?: number } = {},
+): LoopFixture {
   const clock = new FakeClock();
   const things = new Map<string, Thing>();
   const outcomes: ReconcileOutcome[] = [];
@@ -343,6 +352,7 @@ function startLoop(reconcile: Reconciler<Thing>['reconcile'], workers = 2): Loop
     resources: { get: (key) => things.get(key), finalized: (key) => things.delete(key) },
     clock,
     workers,
+    ...more,
     random: () => 0,
     log: {
       warn: note('warn'),
@@ -354,7 +364,7 @@ function startLoop(reconcile: Reconciler<Thing>['reconcile'], workers = 2): Loop
       },
     },
     metrics: {
-      queue: { depth() {}, added() {}, retried() {}, queued() {}, worked() {} },
+      queue: { added() {}, retried() {}, queued() {}, worked() {}, state() {} },
       reconcile: { started() {}, finished: (outcome) => outcomes.push(outcome) },
     },
   });
@@ -643,6 +653,93 @@ t.test('control loop', async (t) => {
       logged.map(({ level }) => level),
       ['debug'],
     );
+  });
+
+  t.test(
+    'a mistake of the program is told from what the world does, and tried again all the same',
+    async (t) => {
+      const thrown = [
+        new TypeError('x is undefined'),
+        new TypeError('fetch failed', { cause: new Error('reset') }),
+        new Error('down'),
+      ];
+      const { things, loop, clock, outcomes, stop } = startLoop(async () => {
+        const next = thrown.shift();
+        if (next) throw next;
+        return {};
+      });
+      things.set('Thing/a', thing('Thing/a'));
+      loop.add('Thing/a');
+      await clock.advance(250 + 500 + 1_000);
+      t.same(outcomes, ['panic', 'error', 'error', 'success']);
+      await stop();
+    },
+  );
+
+  t.test('a pass that takes too long is aborted, counted and tried again', async (t) => {
+    let patient = false;
+    const { things, loop, clock, outcomes, logged, stop } = startLoop(
+      (_, signal) => (patient ? Promise.resolve({}) : untilAborted(signal)),
+      2,
+      { passLimitMs: 5_000 },
+    );
+    things.set('Thing/a', thing('Thing/a'));
+    loop.add('Thing/a');
+    await clock.advance(4_999);
+    t.same(outcomes, []);
+    await clock.advance(1);
+    t.same(outcomes, ['timeout']);
+    t.match(logged[0], { level: 'warn', fields: { err: { message: 'no pass may take longer than 5 s' } } });
+    t.equal(loop.trouble(), undefined);
+    patient = true;
+    await clock.advance(250);
+    t.same(outcomes, ['timeout', 'success']);
+    t.equal(clock.sleeping, 0, 'who returns in time is not watched any more');
+    await stop();
+  });
+
+  t.test('a pass that goes on although it was aborted makes the loop unwell until it returns', async (t) => {
+    let finish: () => void = () => {};
+    const { things, loop, clock, outcomes, stop } = startLoop(
+      () =>
+        new Promise((resolve) => {
+          finish = () => resolve({});
+        }),
+      2,
+      { passLimitMs: 5_000 },
+    );
+    things.set('Thing/a', thing('Thing/a'));
+    loop.add('Thing/a');
+    await clock.advance(5_000);
+    clock.set(clock.now() + 86_400_000);
+    await settle();
+    t.equal(loop.trouble(), undefined, 'it may still leave, whatever the time of day');
+    await clock.advance(60_000);
+    t.equal(loop.trouble(), 'stuck: Thing/a');
+    finish();
+    await settle();
+    t.equal(loop.trouble(), undefined);
+    t.same(outcomes, ['success']);
+    await stop();
+    t.equal(loop.trouble(), undefined, 'who was asked to end is not unwell');
+  });
+
+  t.test('a loop that ended by itself is unwell', async (t) => {
+    const loop = new ControlLoop<Thing>({
+      reconciler: { kind: 'Thing', reconcile: async () => ({}) },
+      resources: {
+        get() {
+          throw new Error('a bug');
+        },
+        finalized() {},
+      },
+      clock: new FakeClock(),
+      log: { warn() {}, error() {}, debug() {}, within: (_, work) => work() },
+    });
+    const running = loop.run(new AbortController().signal);
+    loop.add('Thing/a');
+    await t.rejects(running, { message: 'a bug' });
+    t.equal(loop.trouble(), 'the loop has ended');
   });
 
   t.test('as many passes run at once as there are workers', async (t) => {

@@ -390,7 +390,7 @@ t.test('a webhook hastens the next look, for those who know its secret', async (
     () => nowMs,
   );
   const server = await startHttpServer({
-    ...{ host: '127.0.0.1', port: 0, notReady: () => undefined, failed: () => {} },
+    ...{ host: '127.0.0.1', port: 0, healthz: [], readyz: [], failed: () => {} },
     metrics: async () => ({ contentType: '', text: '' }),
     posts: new Map([
       [GIT_HOOK_PATH, hook],

@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { formatProblem, type Problem } from '../../crds/problem.ts';
-import { systemClock } from '../clock.ts';
+import { steadyClock } from '../clock.ts';
 import type { LeaseTimes } from '../lease/lease-elector.ts';
 import type { Log } from '../log.ts';
 import type { Actor } from '../loop/run-group.ts';
@@ -74,7 +74,7 @@ export async function watch(
         execute: (signal) =>
           followManifests(
             {
-              ...{ root, recursive, load, store, clock: systemClock },
+              ...{ root, recursive, load, store, clock: steadyClock },
               onProblems: problemTeller(serve),
               onWatchError: (err) => serve.log.warn({ err }, 'file events are lost: listing goes on'),
             },
@@ -109,7 +109,7 @@ async function watchGit(
   const hook = gitHook(
     secret,
     () => nudge.give(),
-    () => systemClock.now(),
+    () => steadyClock.now(),
   );
   const posts = new Map([[GIT_HOOK_PATH, hook]]);
   const { access, path, intervalMs, resultsBranch } = git;
@@ -121,7 +121,7 @@ async function watchGit(
       followGit(
         {
           ...{ repository: await opened, name: access.url, path, recursive, intervalMs, nudge, load, store },
-          ...{ clock: systemClock, composeDir: join(context.packageRoot, 'compose'), random: Math.random },
+          ...{ clock: steadyClock, composeDir: join(context.packageRoot, 'compose'), random: Math.random },
           onProblems: problemTeller(serve),
           onCommit: (commit, isRewritten) => tellCommit(log, commit, isRewritten),
         },

@@ -63,7 +63,7 @@ interface Entry {
   look?: Promise<MachineState>;
   last?: MachineState;
   failures: number;
-  retryAtMs: number;
+  retryAfterMs: number;
 }
 
 /**
@@ -95,7 +95,7 @@ export class NodePool {
       return;
     }
     this.drop(machine.name);
-    this.#entries.set(machine.name, { machine, factsAtMs: 0, doubted: false, failures: 0, retryAtMs: 0 });
+    this.#entries.set(machine.name, { machine, factsAtMs: 0, doubted: false, failures: 0, retryAfterMs: 0 });
   }
 
   has(name: string): boolean {
@@ -141,16 +141,18 @@ export class NodePool {
   async look(name: string, signal: AbortSignal): Promise<MachineState> {
     const entry = this.#entry(name);
     if (entry.machine.power === 'off') return { state: 'off' };
-    const nowMs = this.#options.clock.now();
+    const ageMs = this.#options.clock.now() - entry.factsAtMs;
+    // Below nothing when the clock was set back: who knows then how old that is.
+    const isYounger = (limitMs: number) => ageMs >= 0 && ageMs < limitMs;
     const { last } = entry;
     if (last?.state === 'up') {
       const { doubted } = entry;
-      if (!doubted && nowMs - entry.factsAtMs < factsAgeMs) return last;
+      if (!doubted && isYounger(factsAgeMs)) return last;
       const asked = this.#ask(entry);
       return doubted ? this.#within(asked, doubtMs, last, signal) : last;
     }
     // Known not to answer: reported at once, asked again behind our back.
-    if (last && nowMs < entry.retryAtMs) return last;
+    if (last && isYounger(entry.retryAfterMs)) return last;
     const asked = this.#ask(entry);
     if (last) return last;
     const look = await this.#within(asked, patienceMs, { state: 'connecting' }, signal);
@@ -246,7 +248,7 @@ export class NodePool {
     entry.last = look;
     entry.factsAtMs = this.#options.clock.now();
     entry.failures = look.state === 'up' ? 0 : entry.failures + 1;
-    entry.retryAtMs = entry.factsAtMs + Math.min(lastRetryMs, firstRetryMs * 2 ** (entry.failures - 1));
+    entry.retryAfterMs = Math.min(lastRetryMs, firstRetryMs * 2 ** (entry.failures - 1));
     return look;
   }
 

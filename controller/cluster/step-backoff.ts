@@ -16,7 +16,8 @@ export interface StepFailure {
 
 interface Failure {
   readonly count: number;
-  readonly retryAtMs: number;
+  readonly failedAtMs: number;
+  readonly delayMs: number;
   readonly message: string;
   readonly needsHelp: boolean;
 }
@@ -35,8 +36,7 @@ export class StepBackoff {
 
   /** True as long as a step that failed is not to be tried again. */
   holdsBack({ id }: Step): boolean {
-    const failure = this.#failures.get(id);
-    return failure !== undefined && failure.retryAtMs > this.#clock.now();
+    return (this.nextRetryMs([{ id }]) ?? 0) > 0;
   }
 
   /** Those of the steps that failed when they were last tried, and why. */
@@ -61,15 +61,25 @@ export class StepBackoff {
   }
 
   /** Ms until the first step may be tried again; undefined when none is held back. */
-  nextRetryMs(steps: readonly Step[]): number | undefined {
-    const times = steps.flatMap(({ id }) => this.#failures.get(id)?.retryAtMs ?? []);
-    return times.length === 0 ? undefined : Math.max(0, Math.min(...times) - this.#clock.now());
+  nextRetryMs(steps: readonly Pick<Step, 'id'>[]): number | undefined {
+    const nowMs = this.#clock.now();
+    const waits = steps.flatMap(({ id }) => {
+      const failure = this.#failures.get(id);
+      return failure ? [waitMs(failure, nowMs)] : [];
+    });
+    return waits.length === 0 ? undefined : Math.min(...waits);
   }
 
   #fail(id: string, { message, error }: { readonly message: string; readonly error: unknown }): void {
     const count = (this.#failures.get(id)?.count ?? 0) + 1;
     const delayMs = Math.min(lastMs, firstMs * 2 ** (count - 1));
     const needsHelp = error instanceof ProvisionError && error.needsHelp;
-    this.#failures.set(id, { count, retryAtMs: this.#clock.now() + delayMs, message, needsHelp });
+    this.#failures.set(id, { count, failedAtMs: this.#clock.now(), delayMs, message, needsHelp });
   }
+}
+
+/** A clock that was set back has not made the wait longer: then it is over. */
+function waitMs({ failedAtMs, delayMs }: Failure, nowMs: number): number {
+  const goneMs = nowMs - failedAtMs;
+  return goneMs < 0 ? 0 : Math.max(0, delayMs - goneMs);
 }

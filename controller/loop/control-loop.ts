@@ -4,7 +4,14 @@ import { type LoopResource, type LoopResources, type Reconciler, TerminalError }
 import { WorkQueue, type WorkQueueMetrics } from './work-queue.ts';
 
 /** How a pass ended, in controller-runtime's words for `controller_runtime_reconcile_total`. */
-export type ReconcileOutcome = 'success' | 'requeue_after' | 'error' | 'terminal_error' | 'superseded';
+export type ReconcileOutcome =
+  | 'success'
+  | 'requeue_after'
+  | 'error'
+  | 'panic'
+  | 'timeout'
+  | 'terminal_error'
+  | 'superseded';
 
 export interface ReconcileMetrics {
   started(): void;
@@ -26,6 +33,8 @@ export interface ControlLoopOptions<R extends LoopResource> {
   readonly log: LoopLog;
   /** Keys worked on at the same time; never the same key twice. */
   readonly workers?: number;
+  /** A pass that takes longer is aborted and tried again: what it waits for may never come. None: for ever. */
+  readonly passLimitMs?: number;
   readonly metrics?: { readonly queue: WorkQueueMetrics; readonly reconcile: ReconcileMetrics };
   readonly random?: () => number;
 }
@@ -34,12 +43,19 @@ interface Pass {
   readonly generation: number;
   readonly deleting: boolean;
   readonly abort: AbortController;
+  /** Its limit has passed. */
+  isLate: boolean;
+  /** It goes on although it was aborted for that. */
+  isStuck: boolean;
 }
+
+/** How long a pass whose limit has passed may take to leave. */
+const leaveMs = 60_000;
 
 type Settled =
   | { readonly outcome: 'success' }
   | { readonly outcome: 'requeue_after'; readonly requeueAfterMs: number }
-  | { readonly outcome: 'error' | 'terminal_error'; readonly error: unknown }
+  | { readonly outcome: 'error' | 'panic' | 'timeout' | 'terminal_error'; readonly error: unknown }
   | { readonly outcome: 'superseded' };
 
 /** Takes keys of one kind, gives its reconciler the current resource, and acts on the outcome. */
@@ -47,6 +63,7 @@ export class ControlLoop<R extends LoopResource> {
   readonly #options: ControlLoopOptions<R>;
   readonly #queue: WorkQueue;
   readonly #passes = new Map<string, Pass>();
+  #hasEnded = false;
 
   constructor(options: ControlLoopOptions<R>) {
     const { clock, random, metrics } = options;
@@ -79,7 +96,18 @@ export class ControlLoop<R extends LoopResource> {
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
     const workers = Array.from({ length: this.#options.workers ?? 1 }, () => this.#work(signal));
-    await Promise.all(workers);
+    try {
+      await Promise.all(workers);
+    } finally {
+      this.#hasEnded = !signal.aborted;
+    }
+  }
+
+  /** Why this loop does not do its work any more, and will not by itself; undefined as long as it does. */
+  trouble(): string | undefined {
+    if (this.#hasEnded) return 'the loop has ended';
+    const stuck = [...this.#passes].filter(([, pass]) => pass.isStuck).map(([key]) => key);
+    return stuck.length === 0 ? undefined : `stuck: ${stuck.join(', ')}`;
   }
 
   async #work(signal: AbortSignal): Promise<void> {
@@ -108,8 +136,10 @@ export class ControlLoop<R extends LoopResource> {
 
   async #reconcile(resource: R, signal: AbortSignal): Promise<Settled> {
     const { key, generation, deleting } = resource;
-    const pass = { generation, deleting, abort: new AbortController() };
+    const pass: Pass = { generation, deleting, abort: new AbortController(), isLate: false, isStuck: false };
     this.#passes.set(key, pass);
+    const returned = new AbortController();
+    this.#watch(pass, returned.signal);
     try {
       const result = await this.#options.reconciler.reconcile(resource, pass.abort.signal);
       if (result.finalized && deleting && !this.#isStale(key, pass)) this.#options.resources.finalized(key);
@@ -120,15 +150,32 @@ export class ControlLoop<R extends LoopResource> {
     } catch (error) {
       if (pass.abort.signal.aborted && (signal.aborted || this.#isStale(key, pass)))
         return { outcome: 'superseded' };
-      return { outcome: error instanceof TerminalError ? 'terminal_error' : 'error', error };
+      if (pass.isLate) return { outcome: 'timeout', error };
+      if (error instanceof TerminalError) return { outcome: 'terminal_error', error };
+      return { outcome: isMistake(error) ? 'panic' : 'error', error };
     } finally {
+      returned.abort();
       this.#passes.delete(key);
     }
   }
 
+  /** By timers, not by the time of day: who sets the clock makes no pass late. */
+  #watch(pass: Pass, returned: AbortSignal): void {
+    const { passLimitMs, clock } = this.#options;
+    if (passLimitMs === undefined) return;
+    const watch = async () => {
+      await clock.sleep(passLimitMs, returned);
+      pass.isLate = true;
+      pass.abort.abort(new Error(`no pass may take longer than ${passLimitMs / 1000} s`));
+      await clock.sleep(leaveMs, returned);
+      pass.isStuck = true;
+    };
+    watch().catch(() => {}); // it returned in time
+  }
+
   #settle(key: string, settled: Settled): void {
     const { log } = this.#options;
-    if (settled.outcome !== 'error') this.#queue.forget(key);
+    if (!('error' in settled) || settled.outcome === 'terminal_error') this.#queue.forget(key);
     switch (settled.outcome) {
       case 'success':
         break;
@@ -142,6 +189,8 @@ export class ControlLoop<R extends LoopResource> {
         log.error({ err: settled.error }, 'reconcile failed until the manifest is edited');
         break;
       case 'error':
+      case 'panic':
+      case 'timeout':
         log.warn({ err: settled.error, retryInMs: this.#queue.retry(key) }, 'reconcile failed');
         break;
       default:
@@ -153,4 +202,10 @@ export class ControlLoop<R extends LoopResource> {
     const current = this.#options.resources.get(key);
     return !current || current.generation !== pass.generation || current.deleting !== pass.deleting;
   }
+}
+
+/** What JavaScript throws when a program is wrong, whatever the world is like: a panic, in Go's words. */
+function isMistake(error: unknown): boolean {
+  const isOne = [TypeError, RangeError, ReferenceError].some((mistake) => error instanceof mistake);
+  return isOne && (error as Error).cause === undefined; // `fetch` wraps what the network did in a TypeError
 }

@@ -1,12 +1,21 @@
 import type { Clock } from '../../state-machines/contract.ts';
 
+/** How a queue is at the moment. */
+export interface WorkQueueState {
+  /** Keys that wait for a worker. */
+  readonly depth: number;
+  /** How long each key in the hands of a worker has been there. */
+  readonly ageSeconds: readonly number[];
+}
+
 /** What a queue reports about itself; names as in client-go's MetricsProvider. Durations in seconds. */
 export interface WorkQueueMetrics {
-  depth(keys: number): void;
   added(): void;
   retried(): void;
   queued(seconds: number): void;
   worked(seconds: number): void;
+  /** Takes what tells how the queue is, whenever that is asked for: told at each change, it would cost more than the queue. */
+  state(read: () => WorkQueueState): void;
 }
 
 export interface WorkQueueOptions {
@@ -44,7 +53,7 @@ export class WorkQueue {
   readonly #clock: Clock;
   readonly #metrics: WorkQueueMetrics | undefined;
   readonly #random: () => number;
-  readonly #fifo: string[] = [];
+  readonly #fifo = new Fifo();
   /** Keys that need a pass, with the instant since when; those in processing are not in the FIFO yet. */
   readonly #dirty = new Map<string, number>();
   /** Keys in the hands of a worker, with the instant at which it took them. */
@@ -60,6 +69,11 @@ export class WorkQueue {
     this.#clock = options.clock;
     this.#metrics = options.metrics;
     this.#random = options.random ?? Math.random;
+    this.#metrics?.state(() => {
+      const nowMs = this.#clock.now();
+      const ages = [...this.#processing.values()].map((sinceMs) => (nowMs - sinceMs) / 1000);
+      return { depth: this.length, ageSeconds: ages };
+    });
   }
 
   /** Keys that wait for a worker now (delayed ones and those in processing are not counted). */
@@ -155,7 +169,6 @@ export class WorkQueue {
 
   #enqueue(key: string): void {
     this.#fifo.push(key);
-    this.#metrics?.depth(this.#fifo.length);
     this.#idle.shift()?.();
   }
 
@@ -167,10 +180,33 @@ export class WorkQueue {
   #take(): string {
     const key = this.#fifo.shift()!;
     const nowMs = this.#clock.now();
-    this.#metrics?.depth(this.#fifo.length);
     this.#metrics?.queued((nowMs - this.#dirty.get(key)!) / 1000);
     this.#dirty.delete(key);
     this.#processing.set(key, nowMs);
+    return key;
+  }
+}
+
+/** Keys in their order. An array's own `shift` moves all that are behind the first one: ten thousand, for each key. */
+class Fifo {
+  #keys: string[] = [];
+  #taken = 0;
+
+  get length(): number {
+    return this.#keys.length - this.#taken;
+  }
+
+  push(key: string): void {
+    this.#keys.push(key);
+  }
+
+  shift(): string | undefined {
+    const key = this.#keys[this.#taken];
+    if (key !== undefined) this.#taken++;
+    if (this.#taken * 2 > this.#keys.length) {
+      this.#keys = this.#keys.slice(this.#taken);
+      this.#taken = 0;
+    }
     return key;
   }
 }

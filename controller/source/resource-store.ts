@@ -47,6 +47,7 @@ export interface ResourceSource {
 
 /** One look at all manifests. */
 export interface StoreListing {
+  /** By a clock that nobody sets: two looks in a rush must not seem far apart. */
   readonly atMs: number;
   /** False when the folder could not be read to its end: what it lacks then means nothing. */
   readonly complete: boolean;
@@ -99,6 +100,7 @@ export class ResourceStore {
   readonly #options: ResourceStoreOptions;
   #entries: ReadonlyMap<string, Entry>;
   #problems: readonly Problem[] = [];
+  #hasRead = false;
 
   constructor(options: ResourceStoreOptions) {
     this.#options = options;
@@ -121,6 +123,11 @@ export class ResourceStore {
     return this.#problems;
   }
 
+  /** Whether manifests were looked at, once at least, and could be listed. */
+  get hasRead(): boolean {
+    return this.#hasRead;
+  }
+
   /** Other files on which resources depend, to be watched too. */
   inputs(): readonly string[] {
     return [...new Set([...this.#entries.values()].flatMap((entry) => entry.document?.inputs ?? []))];
@@ -136,6 +143,7 @@ export class ResourceStore {
   /** Takes one look at all manifests and reports what changed by it. */
   update(listing: StoreListing): void {
     const seen = sortListing(listing);
+    this.#hasRead ||= listing.complete || listing.files.length > 0;
     const keys = new Set([...this.#entries.keys(), ...seen.documents.keys(), ...seen.problems.keys()]);
     const next = new Map<string, Entry>();
     for (const key of keys) {

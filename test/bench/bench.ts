@@ -16,6 +16,7 @@ import { measureLeaseTakeover } from './lease-takeover.ts';
 import { measureNodesReady } from './nodes-ready.ts';
 import { measureOperatorIdle } from './operator-idle.ts';
 import { measureOracleSpeed } from './oracle-speed.ts';
+import { measureQueueAdds } from './queue-adds.ts';
 import { measureRecoveryTruth } from './recovery-truth.ts';
 import { measureReportDay } from './report-day.ts';
 import { measureServiceRm } from './service-rm.ts';
@@ -63,6 +64,7 @@ const measurements: readonly Measurement[] = [
   measurement(['report-day-time', 'report-day-rss'], measureReportDay, bare),
   measurement(['oracle-rate', 'oracle-rss'], measureOracleSpeed, bare),
   measurement(['soak-leftovers', 'soak-services-lost', 'soak-not-healed'], measureSoak),
+  measurement(['queue-adds'], measureQueueAdds, bare),
   measurement(['analyze-day-time', 'analyze-day-memory'], measureAnalyzeDay, bare),
   measurement(['ssh-adopt'], measureSshAdopt),
   measurement(['ssh-exec-median', 'ssh-held-memory'], measureSshExec),

@@ -50,6 +50,13 @@ export class FakeClock implements Clock {
     return this.#sleepers.length === 0 ? undefined : Math.min(...this.#sleepers.map((s) => s.wakeAtMs));
   }
 
+  /** Somebody sets the time of day: who sleeps, sleeps as long as before. */
+  set(nowMs: number): void {
+    const byMs = nowMs - this.#nowMs;
+    this.#nowMs = nowMs;
+    this.#sleepers = this.#sleepers.map((each) => Object.assign(each, { wakeAtMs: each.wakeAtMs + byMs }));
+  }
+
   /** Moves time on by `ms`, waking sleepers at their own instants, in order; what they start may sleep again. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
