@@ -12,17 +12,19 @@ import { type CliContext, type ExitCode, OUTPUT_FORMATS, type OutputFormat } fro
 import { demo, demoDown } from './cli/demo.ts';
 import { describe } from './cli/describe.ts';
 import { doctor } from './cli/doctor.ts';
+import { events } from './cli/events.ts';
 import { GET_KINDS, type GetKind, get } from './cli/get.ts';
 import type { GitOptions } from './cli/git-source.ts';
 import { heal } from './cli/heal.ts';
 import { images } from './cli/images.ts';
+import { logLevel } from './cli/log-level.ts';
 import { plan } from './cli/plan.ts';
 import type { FileOptions } from './cli/read-files.ts';
 import { REPORT_FORMATS, report } from './cli/report.ts';
 import { SCHEMA_TOPICS, type SchemaTopic, schema, writeGenerated } from './cli/schema.ts';
 import { type ServeOptions, watch } from './cli/watch.ts';
 import type { LeaseTimes } from './lease/lease-elector.ts';
-import { createLog, type LogLevel } from './log.ts';
+import { createLog, LOG_LEVELS, type LogLevel } from './log.ts';
 import { GIT_HOOK_PATH } from './source/git/git-hook.ts';
 
 interface Flags {
@@ -193,9 +195,7 @@ const program = new Command('controller')
   .addOption(leaseTime('--renew-deadline', 'who leads and cannot renew its lease stops after so long', '6s'))
   .addOption(leaseTime('--retry-period', 'between tries to take or renew it', '2s'))
   .addOption(
-    new Option('--log-level <level>', 'what is logged to standard error')
-      .choices(['debug', 'info', 'warn', 'error', 'silent'])
-      .default('info'),
+    new Option('--log-level <level>', 'what is logged to standard error').choices(LOG_LEVELS).default('info'),
   )
   .showHelpAfterError('(--help tells more)')
   .allowExcessArguments()
@@ -327,6 +327,22 @@ run(
 run(
   program.command('describe').description('conditions, events and trials of one resource').argument('<name>'),
   (flags, name) => describe(answering(flags), name!),
+);
+run(
+  program
+    .command('events')
+    .description('what happened, newest last; as JSON, a line each')
+    .argument('[name]')
+    .option('-f, --follow', 'go on with what happens'),
+  (flags, name) =>
+    events(answering(flags), { follow: 'follow' in flags, ...(name !== undefined && { name }) }),
+);
+run(
+  program
+    .command('log-level')
+    .description('what the operator of this state directory logs from now on, until it ends')
+    .addArgument(new Argument('<level>').choices(LOG_LEVELS)),
+  (flags, level) => logLevel(answering(flags), level as LogLevel),
 );
 run(
   fileVerb('report', 'write what the trials of schedules say, from saved status and rows')

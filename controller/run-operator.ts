@@ -1,6 +1,7 @@
 import { systemClock } from './clock.ts';
 import { eventLoopCheck, type HealthCheck, stateCheck } from './health.ts';
 import { type HttpServerOptions, startHttpServer } from './http-server.ts';
+import { followLevel } from './log-level.ts';
 import { type Actor, runGroup } from './loop/run-group.ts';
 import { createOperator, type Operator, type OperatorOptions } from './operator.ts';
 import { type OrphanWatch, orphanWatch } from './schedule/watch-orphans.ts';
@@ -53,7 +54,12 @@ export async function runOperator(
       // Of several operators each heals what it finds when it has become the leader.
       if (!operator.leadership) await watch.healUnfinished();
       healed = true;
-      await runGroup([...loopsOf(operator), ...orphanActors(watch), ...actorsOf(operator), ender(signal)]);
+      const level: Actor = {
+        name: 'log level',
+        execute: (signal) => followLevel(stateDir, log, systemClock, signal),
+      };
+      const own = [...loopsOf(operator), ...orphanActors(watch), level];
+      await runGroup([...own, ...actorsOf(operator), ender(signal)]);
     } finally {
       await operator.runs.stop('the controller was asked to end');
       await endElection();

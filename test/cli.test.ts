@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { generatedFiles } from '../controller/cli/schema.ts';
 import { faultKindsByName, resourceKinds } from '../controller/resource-kinds.ts';
 import { RUN_AT_ANNOTATION } from '../controller/schedule/schedule-reconciler.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
+import { eventLogPaths } from '../controller/status/event-log.ts';
 import { journalPath, openRunJournal } from '../controller/status/run-journal.ts';
 import { openStatusStores } from '../controller/status/status-stores.ts';
 import type { Manifest } from '../crds/manifest.ts';
@@ -255,6 +256,48 @@ t.test('a resource is described with conditions, events, trials and unfinished r
   t.match(await run('describe', 'nobody'), { code: 1, stdout: '', stderr: 'nothing is known of nobody\n' });
 });
 
+t.test('events are listed once each, and followed line by line', async (t) => {
+  const place = await makePlace(t);
+  const { clusters, schedules } = openStatusStores(place.state);
+  const [created] = clusterStatus.events!;
+  const happened = (count: number, reason = 'Created') =>
+    clusters.write('six-nodes', { ...clusterStatus, events: [{ ...created!, count, reason }] });
+  await happened(1);
+  await happened(2);
+  await schedules.write('worker-crash', { ...scheduleStatus, events: [{ ...created!, reason: 'Running' }] });
+  t.same((await place.run('events', 'six-nodes')).stdout.split('\n').slice(0, -1), [
+    'LAST SEEN                  TYPE     REASON    OBJECT                  COUNT   MESSAGE',
+    '2026-01-01T00:01:00.000Z   Normal   Created   ClusterSpec/six-nodes   2       create-machine node1',
+  ]);
+  const lines = (await place.run('events', '-o', 'json')).stdout.split('\n').slice(0, -1);
+  t.match(
+    lines.map((line) => JSON.parse(line) as object),
+    [
+      { kind: 'ClusterSpec', name: 'six-nodes', count: 2 },
+      { kind: 'FaultSchedule', reason: 'Running' },
+    ],
+  );
+  const following = startController(['events', '-f', '-o', 'json', ...place.options], place.log);
+  t.teardown(() => endController(following, 'SIGKILL'));
+  const followed = () => readFileSync(place.log, 'utf8').split('events -f')[1] ?? '';
+  await eventually('the past', 20_000, () => followed().includes('Running') || undefined);
+  await happened(3, 'Later');
+  await eventually('what happens next', 20_000, () => followed().includes('"Later"') || undefined);
+  const { newest, before } = eventLogPaths(place.state);
+  const line = (reason: string) => `${JSON.stringify({ ...created, kind: 'Thing', name: 'a', reason })}\n`;
+  appendFileSync(newest, line('LastOfTheOld'));
+  renameSync(newest, before);
+  writeFileSync(newest, line('FirstOfTheNew'));
+  await eventually(
+    'both files',
+    20_000,
+    () => /LastOfTheOld[\s\S]*FirstOfTheNew/.test(followed()) || undefined,
+  );
+  t.equal(followed().match(/LastOfTheOld/g)?.length, 1);
+  await endController(following, 'SIGINT');
+  t.equal(following.exitCode, 0);
+});
+
 t.test('a status file that cannot be read is named, and counts as a failure', async (t) => {
   const { run, state } = await makePlace(t);
   await fill(state);
@@ -406,6 +449,25 @@ t.test('the operator', async (t) => {
     const message = /worker-crash\.yaml:5:23: spec\.clusterRef\.name: there is no ClusterSpec "nowhere"/;
     t.match(await accepted(message), { status: 'False' });
     t.match(logged(place, 'manifests have problems').at(-1)?.problems, [message]);
+  });
+
+  t.test('logs at another level as soon as that is asked for', async (t) => {
+    const set = (to: string) =>
+      eventually(`level ${to}`, 20_000, () =>
+        logged(place, 'log level set').find((entry) => entry.to === to),
+      );
+    await place.run('log-level', 'error');
+    t.match(await set('error'), { from: 'info' });
+    writeFileSync(file, schedule('eight'));
+    await accepted(/seed: expected/);
+    writeFileSync(file, schedule('7'));
+    await accepted(/there is no ClusterSpec/);
+    t.notMatch(logged(place, 'manifests have problems').at(-1)?.problems, [/seed/]);
+    await place.run('log-level', 'debug');
+    t.match(await set('debug'), { from: 'error' });
+    t.match(await place.run('log-level', 'loud'), { code: 2, stderr: /debug, info, warn, error, silent/ });
+    const nobody = ['--state', join(place.folder, 'nobody')];
+    t.match(await runController(['log-level', 'debug', ...nobody], place.log), { code: 1 });
   });
 
   t.test('is named to whoever wants to write beside it', async (t) => {

@@ -149,7 +149,9 @@ t.test('work queue', async (t) => {
       retried: () => seen.push('retried'),
       queued: (seconds: number) => seen.push(`queued ${seconds}`),
       worked: (seconds: number) => seen.push(`worked ${seconds}`),
-      state: (read: () => WorkQueueState) => void (state = read),
+      state(read: () => WorkQueueState) {
+        state = read;
+      },
     };
     let state: () => WorkQueueState = () => ({ depth: 0, ageSeconds: [] });
     const queue = new WorkQueue({ clock, metrics, random: () => 0 });

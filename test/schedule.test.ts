@@ -539,7 +539,15 @@ t.test('a run that a kill cut off', async (t) => {
 t.test('the run of a schedule', async (t) => {
   t.test('leaves a trial with its targets, seed and settings, and nothing else behind', async (t) => {
     const lab = await new ScheduleLab().prepare();
-    const { trials, conditions } = await lab.run(makeSchedule({ faults: [crash, silence] }));
+    const { trials, conditions, events } = await lab.run(makeSchedule({ faults: [crash, silence] }));
+    t.match(
+      events?.map(({ type, reason, message }) => [type, reason, message]),
+      [
+        ['Normal', 'TrialHealed', `trial 1: crash on ${trials[0]?.targets.join(', ')}`],
+        ['Normal', 'TrialHealed', 'trial 2: silence on node4'],
+        ['Normal', 'Finished', /2 trials/],
+      ],
+    );
     t.match(
       trials.map(({ number, fault, outcome, seed }) => [number, fault, outcome, seed]),
       [

@@ -9,6 +9,7 @@ import {
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -17,12 +18,15 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../controller/clock.ts';
 import { createClaims } from '../controller/status/claims.ts';
 import { findCondition, isTrue, removeCondition, setCondition } from '../controller/status/conditions.ts';
-import { addEvent } from '../controller/status/events.ts';
+import { EventLog, eventLogPaths, parseEvents } from '../controller/status/event-log.ts';
+import { addEvent, addTransitions } from '../controller/status/events.ts';
 import { Reserve } from '../controller/status/reserve.ts';
 import { journalPath, openRunJournal, readRunJournal } from '../controller/status/run-journal.ts';
 import { stateWriteError } from '../controller/status/state-error.ts';
 import { lockState, readLockHolder } from '../controller/status/state-lock.ts';
 import { openStatusStore } from '../controller/status/status-store.ts';
+import { openStatusStores } from '../controller/status/status-stores.ts';
+import type { ClusterStatus, Condition, ObjectEvent } from '../crds/status.ts';
 import type { Clock } from '../state-machines/contract.ts';
 import { exampleRun } from './support/example-run.ts';
 
@@ -575,6 +579,11 @@ t.test('conditions', async (t) => {
 });
 
 t.test('events', async (t) => {
+  const exampleStatus: ClusterStatus = {
+    ...{ uid: 'u1', observedGeneration: 1, conditions: [] },
+    inventory: { nodes: [], services: [], networks: [], configs: [], secrets: [], stacks: [] },
+    nodes: { desired: 0, ready: 0, managers: 0, unreachable: [] },
+  };
   const joined = { type: 'Normal', reason: 'Joined', message: 'node4 joined' } as const;
 
   t.test('equal ones are counted and move to the end', async (t) => {
@@ -598,5 +607,87 @@ t.test('events', async (t) => {
     for (let n = 0; n < 40; n++) ring = addEvent(ring, { ...joined, message: `n${n}` }, nowMs++);
     t.equal(ring.length, 32);
     t.equal(ring[0]?.message, 'n8');
+  });
+
+  const statement = (type: string, status: Condition['status'], reason: string, message = reason) => ({
+    ...{ type, status, reason, message, observedGeneration: 1, lastTransitionTime: '' },
+  });
+  const told = (before: readonly Condition[], after: readonly Condition[]) =>
+    addTransitions([], before, after, 0).map(({ type, reason, message }) => [type, reason, message]);
+
+  t.test('a condition that says something else is an event under its reason', async (t) => {
+    const progressing = statement('Ready', 'False', 'Progressing', '1 of 9 steps done');
+    t.same(told([], [progressing]), [['Normal', 'Progressing', '1 of 9 steps done']]);
+    t.same(
+      told([progressing], [{ ...progressing, message: '2 of 9 steps done' }]),
+      [],
+      'the same, further on',
+    );
+    const failed = statement('Ready', 'False', 'ProvisionFailed', 'no memory');
+    t.same(told([progressing], [failed]), [['Warning', 'ProvisionFailed', 'no memory']]);
+    const stalled = { ...failed, type: 'Stalled', status: 'True' } as const;
+    t.same(told([progressing], [failed, stalled]), [['Warning', 'ProvisionFailed', 'no memory']], 'once');
+    t.same(told([failed, stalled], [statement('Ready', 'True', 'Converged')]), [
+      ['Normal', 'Converged', 'Converged'],
+    ]);
+    const over = [statement('Active', 'False', 'Idle'), statement('Complete', 'True', 'Finished')];
+    t.same(told([statement('Active', 'True', 'Running')], over), [['Normal', 'Finished', 'Finished']]);
+  });
+
+  t.test('a store logs what is new in its statuses, a line each', async (t) => {
+    const stateDir = t.testdir({});
+    const names = eventLogPaths(stateDir);
+    const lines = async () => parseEvents(await readFile(names.newest, 'utf8').catch(() => ''));
+    const status = (events: readonly ObjectEvent[]): ClusterStatus => ({
+      ...exampleStatus,
+      events: [...events],
+    });
+    const ring = addEvent([], joined, 1000);
+    const repeated = addEvent(addEvent(ring, { ...joined, message: 'node5 joined' }, 2000), joined, 3000);
+    const { clusters } = openStatusStores(stateDir);
+    await clusters.write('small', status(ring));
+    await clusters.write('small', status(ring));
+    await clusters.write('small', status(repeated));
+    t.match(await lines(), [
+      { kind: 'ClusterSpec', name: 'small', ...joined, count: 1 },
+      { message: 'node5 joined', count: 1 },
+      { message: 'node4 joined', count: 2, lastTimestamp: '1970-01-01T00:00:03.000Z' },
+    ]);
+    const next = openStatusStores(stateDir).clusters;
+    await next.write('small', status(repeated));
+    t.equal((await lines()).length, 3, 'what an earlier process logged is no news');
+    await next.remove('small');
+    await next.write('small', status(ring));
+    t.equal((await lines()).length, 4, 'of another one of that name it is');
+  });
+
+  t.test('the log makes room for newer lines, and is never in the way of a status', async (t) => {
+    const stateDir = t.testdir({});
+    const { newest, before } = eventLogPaths(stateDir);
+    const log = new EventLog(stateDir, 1_000);
+    const event = (message: string) => ({
+      ...{ kind: 'ClusterSpec', name: 'small', ...joined, message, count: 1 },
+      ...{ firstTimestamp: '', lastTimestamp: '' },
+    });
+    for (let n = 0; n < 40; n++) await log.append([event(`n${n}`)]);
+    const [old, young] = await Promise.all([before, newest].map((path) => readFile(path, 'utf8')));
+    t.ok(old!.length <= 1_000 && young!.length <= 1_000);
+    t.equal(parseEvents(young!).at(-1)?.message, 'n39');
+    const numbers = parseEvents(old! + young!).map(({ message }) => Number(message.slice(1)));
+    t.same(
+      numbers,
+      numbers.map((_, index) => 40 - numbers.length + index),
+      'none of the newest is missing',
+    );
+    t.same(
+      parseEvents(`torn"}\n${JSON.stringify(event('whole'))}\n{"type":"Nor`).map((each) => each.message),
+      ['whole'],
+    );
+    await rm(newest);
+    await mkdir(newest);
+    await log.append([event('nowhere to go')]);
+    const { clusters } = openStatusStores(stateDir);
+    await clusters.write('small', { ...exampleStatus, events: addEvent([], joined, 1000) });
+    t.match(await clusters.read('small'), { status: { uid: exampleStatus.uid } });
   });
 });

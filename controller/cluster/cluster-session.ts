@@ -122,7 +122,7 @@ export class ClusterSession {
     this.#provisioner = deps.bindProvisioner(cluster);
     const connect = (...call: Parameters<Provisioner['connect']>) => this.#provisioner.connect(...call);
     this.pool = new NodePool({ provisioner: { connect }, openEngine: deps.openEngine, clock: deps.clock });
-    this.status = new SavedStatus(deps.statuses, name);
+    this.status = new SavedStatus(deps.statuses, name, deps.clock);
     this.backoff = new StepBackoff(deps.clock);
     this.rollouts = new RolloutWatch(deps.clock);
     void this.#watch(this.#end.signal);

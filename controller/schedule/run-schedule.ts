@@ -16,6 +16,7 @@ import {
 } from '../../state-machines/run-trial.ts';
 import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
 import { PATH_CHECKPOINT } from '../stack/checkpoint.ts';
+import { addEvent } from '../status/events.ts';
 import type { StatusStore } from '../status/status-store.ts';
 import { restartJob } from '../workload/restart-services.ts';
 import type { SampleFile } from '../workload/sample-file.ts';
@@ -24,7 +25,7 @@ import type { Settings } from './judge-contamination.ts';
 import { type CampaignTrial, firstOfEach, phaseOf, planCampaign, titleOf } from './plan-campaign.ts';
 import { ownerOf, type Planning, planningsOf, planRuns, planSuccessor } from './plan-run.ts';
 import { ended, notHealed, withConditions } from './schedule-conditions.ts';
-import { progressTeller, stateTeller } from './tell-run.ts';
+import { progressTeller, stateTeller, trialEvent } from './tell-run.ts';
 import {
   type StartedTrial,
   toBaseline,
@@ -103,7 +104,8 @@ export function scheduleRunner(deps: RunScheduleDeps): RunSchedule {
       const { record, result } = await runOne(one, settingsOf(status), { ...deps, onCalibrated }, signal);
       baseline = result.baseline ?? baseline;
       count(run, record, deps);
-      await keep({ trials: [...status.trials, record] });
+      const events = addEvent(status.events ?? [], trialEvent(record), deps.clock.now());
+      await keep({ trials: [...status.trials, record], events });
       if (record.outcome === 'Stuck') break; // one fault that nobody can heal is enough
       if (isHopeless(status)) break;
     }

@@ -3,11 +3,12 @@ import type { Condition, ScheduleStatus } from '../../crds/status.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { stateReason } from '../status/condition-vocabulary.ts';
 import { type ConditionUpdate, findCondition, setCondition } from '../status/conditions.ts';
+import { addTransitions } from '../status/events.ts';
 import type { StateError } from '../status/state-error.ts';
 
 type Statement = Omit<ConditionUpdate, 'observedGeneration'>;
 
-/** The status with these statements made about a generation. */
+/** The status with these statements made about a generation; what they say anew is added to its events. */
 export function withConditions(
   status: ScheduleStatus,
   generation: number,
@@ -18,7 +19,8 @@ export function withConditions(
     (all, statement) => setCondition(all, { ...statement, observedGeneration: generation }, nowMs),
     status.conditions,
   );
-  return { ...status, conditions: [...conditions] };
+  const events = addTransitions(status.events ?? [], status.conditions, conditions, nowMs);
+  return { ...status, conditions: [...conditions], events };
 }
 
 /** Whether the last run has closed its books. */

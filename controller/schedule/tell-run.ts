@@ -1,7 +1,9 @@
+import type { TrialRecord } from '../../crds/trial-record.ts';
 import type { Clock, FaultRun } from '../../state-machines/contract.ts';
 import type { FaultState } from '../../state-machines/fault-machine.ts';
 import type { Progress } from '../../state-machines/run-trial.ts';
 import type { TrialMetrics } from '../metrics.ts';
+import type { NewEvent } from '../status/events.ts';
 
 /** Who hears of a run while it goes on. */
 interface Listeners {
@@ -47,5 +49,17 @@ export function progressTeller(
     last = { awaiting, atMs };
     const left = leftMs === undefined ? '' : `, at least ${Math.ceil(leftMs / 1000)} s to go`;
     progress(schedule, `trial ${number}: awaiting ${awaiting}, ${Math.round(elapsedMs / 1000)} s${left}`);
+  };
+}
+
+/** A trial that is over, by how it ended. */
+export function trialEvent({ number, fault, targets, outcome, verdict, message }: TrialRecord): NewEvent {
+  const on = targets.length > 0 ? ` on ${targets.join(', ')}` : '';
+  const judged = verdict ? [`${verdict.recovery}, ${verdict.correctness}`] : [];
+  const told = [`trial ${number}: ${fault}${on}`, ...judged, ...(message === undefined ? [] : [message])];
+  return {
+    type: outcome === 'Healed' ? 'Normal' : 'Warning',
+    reason: `Trial${outcome}`,
+    message: told.join(': '),
   };
 }
