@@ -1,10 +1,11 @@
-import { LineCounter, parseAllDocuments, visit } from 'yaml';
+import { isAlias, type LineCounter, visit } from 'yaml';
 import type { z } from 'zod';
 import { didYouMean, explainIssue, shown } from './explain-issue.ts';
 import { API_VERSION, type Resource, resourceKey } from './group.ts';
 import { type Locate, locator, type YamlDocument } from './locator.ts';
 import { nearest } from './nearest.ts';
 import { formatPath, type Problem } from './problem.ts';
+import { isTooDeep, readYaml, TOO_DEEP } from './read-yaml.ts';
 import { fieldsAt } from './schema-fields.ts';
 
 /** The schema of each kind that a manifest may hold, by kind. */
@@ -34,11 +35,15 @@ export function parseManifests<R extends Resource>(
   file: string,
   schemas: ResourceSchemas<R>,
 ): ParsedManifests<R> {
-  const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false });
+  const parsed = readYaml(text, {});
+  const { lines } = parsed;
+  if ('tooDeepAt' in parsed) {
+    const { line, col } = lines.linePos(parsed.tooDeepAt);
+    return { documents: [], problems: [{ file, line, column: col, path: '', message: TOO_DEEP }] };
+  }
   const documents: ParsedDocument<R>[] = [];
   const problems: Problem[] = [];
-  for (const yaml of parsed) {
+  for (const yaml of parsed.documents) {
     const read = readDocument({ yaml, lines, text, file, schemas });
     documents.push(...read.documents);
     problems.push(...read.problems);
@@ -103,7 +108,9 @@ function syntaxProblems({ yaml, lines, text, file }: Source<Resource>): {
 
 function plainValue({ yaml, lines, file }: Source<Resource>): { data?: unknown; problem?: Problem } {
   try {
-    return { data: yaml.toJS() as unknown };
+    const data: unknown = yaml.toJS();
+    if (isTooDeep(data)) throw new RangeError(TOO_DEEP);
+    return { data };
   } catch (error) {
     const { line, col } = lines.linePos(danglingAlias(yaml) ?? yaml.range[0]);
     const message = `not valid YAML: ${error instanceof Error ? error.message : String(error)}`;
@@ -113,10 +120,12 @@ function plainValue({ yaml, lines, file }: Source<Resource>): { data?: unknown; 
 
 /** Where an alias stands that no anchor belongs to: yaml finds it only when it is resolved, and names no place. */
 function danglingAlias(yaml: YamlDocument): number | undefined {
+  const anchors = new Set<string>();
   let offset: number | undefined;
   visit(yaml, {
-    Alias: (_key, alias) => {
-      if (!alias.resolve(yaml)) offset ??= alias.range?.[0];
+    Node: (_key, node) => {
+      if (!isAlias(node)) anchors.add(node.anchor ?? '');
+      else if (!anchors.has(node.source)) offset ??= node.range?.[0];
     },
   });
   return offset;

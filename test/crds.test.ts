@@ -179,6 +179,12 @@ t.test('reading a manifest', async (t) => {
     const { problems } = read(`a0: &a0 [x]\n${rows.join('\n')}\n`);
     t.match(problems[0]?.message, /alias/);
   });
+  t.test('stops what is nested without end, though it could not be gone through', async (t) => {
+    const broken = (text: string) => read(text).problems.map(formatProblem);
+    t.strictSame(broken(`a: ${'['.repeat(20_000)}`), ['a.yaml:1:102: nested deeper than 100 levels']);
+    t.strictSame(broken(`${'- '.repeat(20_000)}a\nb: c`), ['a.yaml:1:1: nested deeper than 100 levels']);
+    t.strictSame(broken('kind: &a { b: *a }'), ['a.yaml:1:1: not valid YAML: nested deeper than 100 levels']);
+  });
   t.test('does not confuse fields with what every object inherits', async (t) => {
     for (const name of ['constructor', '__proto__', 'toString']) {
       t.match(

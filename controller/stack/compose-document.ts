@@ -1,5 +1,6 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, visit } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, type Node, visit } from 'yaml';
 import { type Locate, locator, type YamlDocument } from '../../crds/locator.ts';
+import { isTooDeep, readYaml, TOO_DEEP } from '../../crds/read-yaml.ts';
 
 /** A compose file as a tree of texts, nulls, lists and maps, that still knows where everything stands. */
 export interface ComposeDocument {
@@ -23,13 +24,14 @@ export interface YamlProblem {
  * the field knows whether `0444` is octal or `1.10` a version.
  */
 export function readComposeDocument(text: string): ComposeDocument | readonly YamlProblem[] {
-  const counter = new LineCounter();
-  const options = { schema: 'failsafe', merge: true, lineCounter: counter, prettyErrors: false } as const;
-  const [document, ...others] = [...parseAllDocuments(text, options)];
+  const file = readYaml(text, { schema: 'failsafe', merge: true });
+  const { lines } = file;
   const at = (offset: number) => {
-    const { line, col } = counter.linePos(offset);
+    const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1), column: Math.max(col, 1) };
   };
+  if ('tooDeepAt' in file) return [{ ...at(file.tooDeepAt), message: TOO_DEEP }];
+  const [document, ...others] = file.documents;
   if (document === undefined) return [{ line: 1, column: 1, message: 'the file is empty' }];
   const second = others[0];
   if (second !== undefined)
@@ -38,10 +40,15 @@ export function readComposeDocument(text: string): ComposeDocument | readonly Ya
     ];
   if (document.errors.length > 0)
     return document.errors.map((error) => ({ ...at(error.pos[0]), message: error.message }));
+  const tags = localTags(document);
+  if (tags.length > 0)
+    return tags.map(({ tag, offset }) => ({ ...at(offset), message: `the tag ${tag} is not understood` }));
   markNulls(document);
   try {
-    const locate = locator(document, counter);
-    return { tree: document.toJS(), locate: (path, part) => locate(throughMerges(document, path), part) };
+    const locate = locator(document, lines);
+    const tree: unknown = document.toJS();
+    if (isTooDeep(tree)) return [{ line: 1, column: 1, message: TOO_DEEP }];
+    return { tree, locate: (path, part) => locate(throughMerges(document, path), part) };
   } catch (error) {
     // yaml refuses aliases that grow without bound.
     return [{ line: 1, column: 1, message: (error as Error).message }];
@@ -56,6 +63,17 @@ function markNulls(document: YamlDocument): void {
       if (key !== 'key' && node.type === 'PLAIN' && empty) node.value = null;
     },
   });
+}
+
+/** `!reset` and `!override` of compose v2 ask for another merge than ours: nobody may believe that they got it. */
+function localTags(document: YamlDocument) {
+  const tags: { readonly tag: string; readonly offset: number }[] = [];
+  visit(document, {
+    Node(_key, { tag, range }) {
+      if (tag !== undefined && /^!.|:binary$/.test(tag)) tags.push({ tag, offset: range?.[0] ?? 0 });
+    },
+  });
+  return tags;
 }
 
 /** yaml keeps the key of a merge as this symbol's twin, so that a key "<<" in quotes is another one. */
