@@ -1151,7 +1151,7 @@ t.test('the reconciler', async (t) => {
         service('app', 'web', { ContainerSpec: { Image: image } }),
         service('app', 'db', { ContainerSpec: { Image: image } }),
       ]),
-      dependencies: { app_web: ['app_db', 'app_optional'] },
+      dependencies: { app_web: { app_db: 'running' } },
     });
     const world = new World(threeNodes, [ordered('lab/app:1')]);
     let state = 'starting';
@@ -1182,6 +1182,32 @@ t.test('the reconciler', async (t) => {
     world.swarm.services.delete(world.service('app_db')!.ID);
     t.same(ids(await world.plan()), ['create-service/app_db']);
     world.reconciler.close();
+  });
+
+  t.test('makes a service once the job before it has completed, where that is what it needs', async (t) => {
+    const ReplicatedJob = { MaxConcurrent: 1, TotalCompletions: 1 };
+    const job = { ...service('app', 'migrate'), Mode: { ReplicatedJob } };
+    for (const [awaited, released] of [
+      ['completed', 'complete'],
+      ['running', 'running'],
+    ] as const) {
+      const world = new World(threeNodes, [
+        {
+          ...stack('app', [service('app', 'web'), job]),
+          dependencies: { app_web: { app_migrate: awaited } },
+        },
+      ]);
+      let state = 'starting';
+      world.swarm.taskState = () => state;
+      for (let pass = 0; pass < 5; pass++) await world.pass();
+      if (awaited === 'completed') state = 'running';
+      await world.pass();
+      t.notOk(world.service('app_web'), `not while it is ${state}`);
+      state = released;
+      await world.pass();
+      t.ok(world.service('app_web'), `${awaited} when it is ${state}`);
+      world.reconciler.close();
+    }
   });
 
   t.test('tells what compose files say in vain, and is Ready', async (t) => {
@@ -2109,6 +2135,20 @@ t.test('what cannot be changed in place', async (t) => {
     }
     t.ok(at('removeNetwork app_default') < at('createNetwork app_default'));
     t.equal(world.service('extra_one')?.ID, untouched);
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
+  });
+
+  t.test('a network goes, too, where services wait for others that use it', async (t) => {
+    const ordered: DesiredStack = { ...app, dependencies: { app_web: { app_db: 'running' } } };
+    const world = await convergedWorld(threeNodes, [ordered]);
+    world.spec = { replace: 'allow' };
+    world.stacks.set('app', attachable(ordered));
+    const writes = await world.writesOf(() => world.converge());
+    const at = (write: string) => writes.indexOf(write);
+    t.equal(writes.length, 8);
+    t.ok(at('removeService app_web') < at('removeNetwork app_default'));
+    t.ok(at('createService app_db') < at('createService app_web'), 'still in their order');
     t.equal(world.condition('Ready')?.status, 'True');
     world.reconciler.close();
   });

@@ -1,4 +1,5 @@
 import type { Rollouts } from '../../crds/status.ts';
+import type { AwaitedState } from '../stack/convert-stack.ts';
 import type { Difference } from '../swarm/diff-trees.ts';
 import { SPEC_HASH_LABEL } from '../swarm/labels.ts';
 import { hashService } from '../swarm/normal-service.ts';
@@ -34,9 +35,23 @@ function missingTasks({ ServiceStatus }: LiveService): number {
   return DesiredTasks - RunningTasks - CompletedTasks;
 }
 
-/** All tasks run, of those with a health check as healthy ones, or have done their work; for how long does not matter. */
-export const tasksRun = (live: LiveService): boolean =>
-  missingTasks(live) <= 0 && !/^(updating|rollback_started)$/.test(live.UpdateStatus?.State ?? '');
+/**
+ * All tasks run as they are asked for now, of those with a health check as healthy ones, or have done their work; for how
+ * long does not matter. Completed is a job of which all tasks have succeeded.
+ */
+export function hasComeTo(awaited: AwaitedState, live: LiveService, { observed }: PlanContext): boolean {
+  const { DesiredTasks = 0, CompletedTasks = 0 } = live.ServiceStatus ?? {};
+  const { Mode } = live.Spec;
+  if (awaited === 'completed' && 'ReplicatedJob' in Mode)
+    return CompletedTasks >= (Mode.ReplicatedJob.TotalCompletions ?? Mode.ReplicatedJob.MaxConcurrent ?? 1);
+  if (awaited === 'completed') return CompletedTasks > 0 && CompletedTasks >= DesiredTasks;
+  if (missingTasks(live) > 0 || /^(updating|rollback_started)$/.test(live.UpdateStatus?.State ?? ''))
+    return false;
+  const look = observed.tasks?.get(live.ID);
+  return isJob(live.Spec) || look === undefined || look.running >= DesiredTasks;
+}
+
+const isJob = ({ Mode }: ServiceSpec): boolean => 'ReplicatedJob' in Mode || 'GlobalJob' in Mode;
 
 /**
  * What is to be said of a service's rollout, if anything: that it failed and is not tried again, or, where nothing differs,
@@ -90,7 +105,7 @@ function isSteady(spec: ServiceSpec, live: LiveService, { observed }: PlanContex
   const { State } = live.UpdateStatus ?? {};
   if (!look || missingTasks(live) > 0 || State === 'updating' || State === 'rollback_started') return false;
   const { DesiredTasks = 0 } = live.ServiceStatus ?? {};
-  if ('ReplicatedJob' in spec.Mode || 'GlobalJob' in spec.Mode || DesiredTasks === 0) return true;
+  if (isJob(spec) || DesiredTasks === 0) return true;
   return look.running >= DesiredTasks && look.steadyMs >= monitorOf(spec);
 }
 
@@ -135,4 +150,4 @@ function begin(spec: ServiceSpec, services: readonly LiveService[] | undefined):
 const specsOf = ({ stacks }: DesiredCluster): readonly ServiceSpec[] =>
   stacks.flatMap(({ services }) => services);
 
-const isPut = ({ kind }: Step): boolean => kind === 'create-service' || kind === 'update-service';
+export const isPut = ({ kind }: Step): boolean => kind === 'create-service' || kind === 'update-service';

@@ -2,10 +2,10 @@ import type { DesiredStack } from '../stack/convert-stack.ts';
 import type { Step } from './cluster-plan.ts';
 import { objectsOf } from './ownership.ts';
 import type { PlanContext } from './plan-context.ts';
-import { planNetwork, type ReplacedNetworks, replacedNetworks } from './plan-network.ts';
+import { networkReason, planNetwork, type ReplacedNetworks, replacedNetworks } from './plan-network.ts';
 import { joinParts, note, type PlanPart, problem, step, waiting } from './plan-part.ts';
 import { planPrune } from './plan-prune.ts';
-import { tasksRun } from './plan-rollout.ts';
+import { hasComeTo, isPut } from './plan-rollout.ts';
 import { planService } from './plan-service.ts';
 
 /** Networks, configs, secrets and services of all stacks; `nodes` are the steps that make the swarm ready for them. */
@@ -61,23 +61,30 @@ function planServices(
   return joinParts([...parts.keys()].map((name) => afterOthers(name, parts, stack, context)));
 }
 
-/** A rollout waits until the tasks of the services before it run: of those with a health check, until they are healthy. */
+/**
+ * A rollout waits until the services before it have come to what it awaits of them. What has to make room for a network
+ * that is made anew goes all the same: the ones before it wait for that.
+ */
 function afterOthers(
   name: string,
   parts: ReadonlyMap<string, PlanPart>,
   { dependencies }: DesiredStack,
-  { observed }: PlanContext,
+  context: PlanContext,
 ): PlanPart {
+  const { observed } = context;
   const part = parts.get(name)!;
-  if (!part.steps?.length) return part;
-  const open = (dependencies[name] ?? []).filter((other) => {
+  if (!part.steps?.some(isPut)) return part;
+  const open = Object.entries(dependencies[name] ?? {}).filter(([other, awaited]) => {
     const live = observed.swarm?.services.find(({ Spec }) => Spec.Name === other);
     const { steps = [], problems = [], held = [] } = parts.get(other) ?? {};
     const settled = steps.length + problems.length + held.length === 0;
-    return parts.has(other) && !(settled && live !== undefined && tasksRun(live));
+    return !(settled && live !== undefined && hasComeTo(awaited, live, context));
   });
   if (open.length === 0) return part;
-  return waiting(name, 'DependencyNotReady', `waits for ${open.join(', ')}`);
+  const makesRoom = part.steps.some(({ reason }) => reason === networkReason);
+  const steps = makesRoom ? part.steps.filter((it) => !isPut(it)) : [];
+  const names = open.map(([other]) => other).join(', ');
+  return joinParts([{ steps }, waiting(name, 'DependencyNotReady', `waits for ${names}`)]);
 }
 
 function usedObjects({ networks, configs, secrets, externals }: DesiredStack): ReadonlySet<string> {

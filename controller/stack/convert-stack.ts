@@ -5,7 +5,7 @@ import { stableHash } from '../stable-hash.ts';
 import { CLUSTER_LABEL, SPEC_HASH_LABEL, STACK_LABEL } from '../swarm/labels.ts';
 import { hashService } from '../swarm/normal-service.ts';
 import type { ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec } from '../swarm/swarm-types.ts';
-import type { ComposeFile, ComposeModel, ComposeNetwork } from './compose-schema.ts';
+import type { ComposeFile, ComposeModel, ComposeNetwork, ComposeService } from './compose-schema.ts';
 import { convertService, networksOf, type StackScope } from './convert-service.ts';
 import { defined } from './defined.ts';
 import { resolveEnvironment } from './environment.ts';
@@ -27,9 +27,12 @@ export interface DesiredStack {
   };
   /** What the files say that has no effect: each with its place, for people. */
   readonly warnings: readonly string[];
-  /** Services that others need first, all by their swarm names. */
-  readonly dependencies: Readonly<Record<string, readonly string[]>>;
+  /** What services need of others before they are made or changed, all by their swarm names. */
+  readonly dependencies: Readonly<Record<string, Readonly<Record<string, AwaitedState>>>>;
 }
+
+/** All tasks run, and are healthy where there is a check; or, of a job, all have succeeded. */
+export type AwaitedState = 'running' | 'completed';
 
 type ReadStack = Pick<LoadedCompose, 'model' | 'warnings'>;
 
@@ -90,10 +93,25 @@ export function convertStack({ model, warnings }: ReadStack, context: StackConte
     },
     dependencies: Object.fromEntries(
       Object.entries(model.services).flatMap(([name, { depends_on }]) =>
-        depends_on ? [[scope.name(name), Object.keys(depends_on).map(scope.name)] as const] : [],
+        depends_on ? [[scope.name(name), awaitedStates(depends_on, model, scope)] as const] : [],
       ),
     ),
   };
+}
+
+/** An optional one that is not there is not awaited. */
+function awaitedStates(
+  needs: NonNullable<ComposeService['depends_on']>,
+  { services }: ComposeModel,
+  scope: StackScope,
+): Readonly<Record<string, AwaitedState>> {
+  const present = Object.entries(needs).filter(([name]) => Object.hasOwn(services, name));
+  return Object.fromEntries(
+    present.map(([name, { condition }]) => {
+      const completed = condition === 'service_completed_successfully';
+      return [scope.name(name), completed ? 'completed' : 'running'] as const;
+    }),
+  );
 }
 
 const withHash = (spec: ServiceSpec): ServiceSpec => ({

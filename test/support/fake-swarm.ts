@@ -410,7 +410,8 @@ function makeGateway(swarm: FakeSwarm): SwarmGateway {
         [...swarm.services.values()].map((service) => {
           const tasks = swarm.tasks().filter((task) => task.ServiceID === service.ID);
           const RunningTasks = tasks.filter((task) => task.Status.State === 'running').length;
-          return { ...service, ServiceStatus: { RunningTasks, DesiredTasks: tasks.length } };
+          const CompletedTasks = tasks.filter((task) => task.Status.State === 'complete').length;
+          return { ...service, ServiceStatus: { RunningTasks, DesiredTasks: tasks.length, CompletedTasks } };
         }),
       ),
     async createService(spec) {
