@@ -20,6 +20,7 @@ export function checkCompose(model: ComposeModel): readonly ComposeIssue[] {
     ...Object.entries(model.services).flatMap(([name, service]) =>
       checkService(model, service, ['services', name]),
     ),
+    ...checkDependencies(model),
     ...checkIngress(model),
     ...checkFiles(model.configs, 'configs', ['file', 'content', 'environment']),
     ...checkFiles(model.secrets, 'secrets', ['file', 'content', 'environment', 'driver']),
@@ -44,34 +45,48 @@ function checkService(model: ComposeModel, service: ComposeService, at: Path): r
         it.type === 'volume' && it.source !== undefined ? declared('volumes', it.source, path) : [];
       return [...named, ...checkMount(it, path)];
     }),
+    ...(service.tmpfs ?? []).flatMap((it, n) => checkMount(it, [...at, 'tmpfs', n])),
     ...(service.image === undefined ? [{ path: at, message: 'missing, expected image' }] : []),
-    ...checkDependencies(model, at),
     ...checkDuplicates(service, at),
     ...checkDeploy(service, at),
     ...checkCredentials(model, service, at),
   ];
 }
 
-/** A service waits for others: for one that is there, and not in a circle. */
-function checkDependencies({ services }: ComposeModel, at: Path): readonly ComposeIssue[] {
-  const name = String(at[1]);
-  const needs = (of: string): readonly string[] =>
-    Object.entries(services[of]?.depends_on ?? {}).flatMap(([other]) =>
-      Object.hasOwn(services, other) ? [other] : [],
-    );
-  const issues = Object.entries(services[name]?.depends_on ?? {}).flatMap(([other, { required }]) => {
-    if (Object.hasOwn(services, other) || required === false) return [];
-    return [{ path: [...at, 'depends_on'], message: undeclared('services', other, Object.keys(services)) }];
+/** A service waits for others: for those that are there, that can come to what is awaited, and not in a circle. */
+function checkDependencies({ services }: ComposeModel): readonly ComposeIssue[] {
+  const circles = inCircles(services);
+  return Object.entries(services).flatMap(([name, { depends_on = {} }]): readonly ComposeIssue[] => {
+    const path = ['services', name, 'depends_on'];
+    const wrong = Object.entries(depends_on).flatMap(([other, { condition, required }]) => {
+      const found = Object.hasOwn(services, other) ? services[other] : undefined;
+      if (!found) return required === false ? [] : [undeclared('services', other, Object.keys(services))];
+      const ends = found.deploy?.mode?.endsWith('-job') === true;
+      if (ends || condition !== 'service_completed_successfully') return [];
+      return [`${other} never completes: its deploy.mode would be replicated-job or global-job`];
+    });
+    const all = circles.has(name) ? [...wrong, `${name} would wait for itself`] : wrong;
+    return all.map((message) => ({ path, message }));
   });
-  const reached = new Set<string>();
-  const queue = [...needs(name)];
-  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    if (next === name)
-      return [...issues, { path: [...at, 'depends_on'], message: `${name} would wait for itself` }];
-    if (!reached.has(next)) queue.push(...needs(next));
-    reached.add(next);
+}
+
+function inCircles(services: ComposeModel['services']): ReadonlySet<string> {
+  let open = new Map(Object.entries(services).map(([name, it]) => [name, Object.keys(it.depends_on ?? {})]));
+  // Who needs nobody any more is out, until nothing is left but circles and what needs one.
+  for (let size = -1; size !== open.size; ) {
+    size = open.size;
+    open = new Map([...open].filter(([, needs]) => needs.some((it) => open.has(it))));
   }
-  return issues;
+  const reachesItself = (name: string): boolean => {
+    const reached = new Set<string>();
+    const queue = [...(open.get(name) ?? [])];
+    for (let next = queue.pop(); next !== undefined && next !== name; next = queue.pop()) {
+      if (!reached.has(next)) queue.push(...(open.get(next) ?? []));
+      reached.add(next);
+    }
+    return reached.size > 0 || queue.length > 0;
+  };
+  return new Set([...open.keys()].filter(reachesItself));
 }
 
 function checkCredentials(model: ComposeModel, { credential_spec }: ComposeService, at: Path) {
@@ -102,12 +117,14 @@ function checkMount(mount: VolumeMount, path: Path): readonly ComposeIssue[] {
 
 /** The engine refuses two things at one place, one service at a time and in its own words. */
 function checkDuplicates(service: ComposeService, at: Path): readonly ComposeIssue[] {
-  const twice = (kind: string, places: readonly string[]) =>
-    places.flatMap((place, n) =>
-      places.indexOf(place) < n
-        ? [{ path: [...at, kind, n], message: `${place} is taken by an earlier entry` }]
-        : [],
-    );
+  const twice = (kind: string, places: readonly string[]) => {
+    const taken = new Set<string>();
+    return places.flatMap((place, n) => {
+      const isFree = !taken.has(place);
+      taken.add(place);
+      return isFree ? [] : [{ path: [...at, kind, n], message: `${place} is taken by an earlier entry` }];
+    });
+  };
   const published = (service.ports ?? []).map((it, n) =>
     !it.published ? `entry ${n}` : `port ${it.published}/${it.protocol ?? 'tcp'}`,
   );
@@ -135,9 +152,12 @@ function checkIngress({ services }: ComposeModel): readonly ComposeIssue[] {
       published ? [{ service, n, port: `${published}/${protocol}`, isHost: mode === 'host' }] : [],
     ),
   );
-  return published.flatMap(({ service, n, port, isHost }, at) => {
-    const others = published.slice(0, at).filter((it) => it.service !== service && it.port === port);
-    const taken = others.find((it) => !(it.isHost && isHost));
+  const byPort = new Map<string, typeof published>();
+  return published.flatMap((mine) => {
+    const { service, n, port, isHost } = mine;
+    const earlier = byPort.get(port) ?? [];
+    byPort.set(port, [...earlier, mine]);
+    const taken = earlier.find((it) => it.service !== service && !(it.isHost && isHost));
     const message = `port ${port} is taken by service ${taken?.service}`;
     return taken ? [{ path: ['services', service, 'ports', n], message }] : [];
   });

@@ -57,10 +57,9 @@ export const shortOr = <T>(short: z.ZodType<T>, long: z.ZodType<T>): z.ZodType<T
 export const text = z.string();
 export const nonEmptyText = textLike(/\S/, 'a text that is not empty');
 /** As YAML has them, and as a variable may: `0x3`, `0o17`, `0444` and `1_000` too. */
-export const integer = textLike(
-  /^[-+]?(0o?[0-7_]+|0x[0-9a-f_]+|0b[01_]+|[1-9][\d_]*|0)$/i,
-  'a whole number',
-).transform(readInteger);
+export const integer = textLike(/^[-+]?(0o?[0-7_]+|0x[0-9a-f_]+|0b[01_]+|[1-9][\d_]*|0)$/i, 'a whole number')
+  .transform(readInteger)
+  .refine(Number.isSafeInteger, { error: 'expected a number that can be counted to' });
 export const wholeNumber = integer.refine((it) => it >= 0, {
   error: 'expected a whole number of at least 0',
 });
@@ -70,20 +69,24 @@ export const boolean = textLike(/^(y|yes|true|on|n|no|false|off)$/i, 'true or fa
   YES.test(it),
 );
 
+/** What the engine keeps times and sizes in. */
+const INT64 = 2 ** 63;
 const NS: Readonly<Record<string, number>> = {
   ...{ ns: 1, us: 1e3, µs: 1e3, ms: 1e6 },
   ...{ s: 1e9, m: 60e9, h: 3600e9 },
 };
 /** As Go reads it, which is more than a manifest may say: zero needs no unit, and `.5s` no zero. */
 export const durationNs = textLike(
-  /^(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)$/,
+  /^(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+)$/,
   'a duration such as 90s or 1m30s',
-).transform((it) =>
-  [...it.matchAll(/([\d.]+)([a-zµ]+)/g)].reduce(
-    (sum, [, amount, unit = '']) => sum + Math.round(Number(amount) * NS[unit]!),
-    0,
-  ),
-);
+)
+  .transform((it) =>
+    [...it.matchAll(/([\d.]+)([a-zµ]+)/g)].reduce(
+      (sum, [, amount, unit = '']) => sum + Math.round(Number(amount) * NS[unit]!),
+      0,
+    ),
+  )
+  .refine((it) => it < INT64, { error: 'expected less than 292 years' });
 /** A decimal number, or a fraction as Go reads it; no finer than the engine counts. */
 export const nanoCpus = textLike(
   /^(\d+\.?\d*|\.\d+)(e[-+]?\d+)?(\/[1-9]\d*)?$/i,
@@ -108,10 +111,12 @@ function readInteger(text: string): number {
 const BYTE_UNITS = 'kmgtp';
 
 /** Binary multiples as docker reads them: `512m`, `1.5GiB`, `4096`. */
-export const bytes = textLike(/^\d+(\.\d+)? ?[kmgtp]?i?b?$/i, 'a size such as 512M').transform((it) => {
-  const unit = BYTE_UNITS.indexOf(/[kmgtp]/i.exec(it)?.[0].toLowerCase() ?? '?');
-  return Math.floor(Number.parseFloat(it) * 1024 ** (unit + 1));
-});
+export const bytes = textLike(/^\d+(\.\d+)? ?[kmgtp]?i?b?$/i, 'a size such as 512M')
+  .transform((it) => {
+    const unit = BYTE_UNITS.indexOf(/[kmgtp]/i.exec(it)?.[0].toLowerCase() ?? '?');
+    return Math.floor(Number.parseFloat(it) * 1024 ** (unit + 1));
+  })
+  .refine((it) => it < INT64, { error: 'expected less than 8 EiB' });
 
 export const textList = z.array(text);
 export const oneOrMore = shortOr(

@@ -41,12 +41,14 @@ export const UNHONOURED_KEYS: Readonly<Record<string, Verdict>> = {
   'services.*.cpu_shares': refused(SET_LIMITS),
   'services.*.cpus': refused('use deploy.resources.limits.cpus'),
   'services.*.cpuset': refused(SET_LIMITS),
+  'services.*.depends_on.*.restart': ignored('a task finds the new ones of another service by its name'),
   'services.*.deploy.resources.reservations.devices': refused('use generic_resources'),
   'services.*.develop': ignored('it is for docker compose watch'),
   'services.*.device_cgroup_rules': refused(NODE_LEVEL),
   'services.*.devices': ignored(NODE_LEVEL),
   'services.*.dns_opt': refused('a swarm service has dns and dns_search only'),
   'services.*.domainname': ignored('use hostname'),
+  'services.*.env_file[].format': ignored('values are taken as they stand, quotes and all'),
   'services.*.expose': ignored('services of one network reach every port of each other'),
   'services.*.extends': refused(IN_FILES),
   'services.*.external_links': ignored('use an external network'),
@@ -84,6 +86,7 @@ export const UNHONOURED_KEYS: Readonly<Record<string, Verdict>> = {
   ),
   'services.*.provider': refused('a swarm runs services'),
   'services.*.pull_policy': ignored('images are delivered to the nodes'),
+  'services.*.pull_refresh_after': ignored('images are delivered to the nodes'),
   'services.*.runtime': refused(NODE_LEVEL),
   'services.*.scale': refused('use deploy.replicas'),
   'services.*.security_opt': ignored(NODE_LEVEL),
@@ -96,6 +99,8 @@ export const UNHONOURED_KEYS: Readonly<Record<string, Verdict>> = {
   'services.*.volumes[].bind.create_host_path': ignored('the folder has to be there'),
   'services.*.volumes[].bind.recursive': ignored('what is mounted below comes along'),
   'services.*.volumes[].bind.selinux': ignored('a swarm service has no such label'),
+  'services.*.volumes[].image': refused('a swarm service mounts no images'),
+  'services.*.volumes[].volume.labels': ignored('give them to the volume, under volumes'),
   'services.*.volumes_from': refused('use a named volume'),
 
   'networks.*.enable_ipv4': refused('an overlay has addresses of both kinds by itself'),
@@ -132,6 +137,18 @@ const ADVICE: readonly { readonly at: string; readonly like: RegExp; readonly wh
   })),
 ];
 
+/** Where an empty value, as of `${NAME:-}`, means that nothing was said: as for the CLI. */
+const EMPTY_SAYS_NOTHING: readonly RegExp[] = [
+  /^(networks|volumes|configs|secrets)\.\*\.name$/,
+  /^(configs|secrets)\.\*\.(template_)?driver$/,
+  /^services\.\*\.(configs|secrets)\[\]\.target$/,
+  /^services\.\*\.deploy\.(mode|endpoint_mode|restart_policy\.condition|(update|rollback)_config\.failure_action)$/,
+  /^services\.\*\.deploy\.resources\.(limits|reservations)\.cpus$/,
+  /^services\.\*\.healthcheck\.test$/,
+  /^services\.\*\.ports\[\]\.(mode|protocol)$/,
+  /^services\.\*\.volumes\[\]\.(source|bind\.propagation)$/,
+];
+
 /** A compose file's tree without the keys that nobody honours, and what is to be said of them. */
 export interface SortedKeys {
   readonly tree: unknown;
@@ -147,6 +164,8 @@ export function sortKeys(tree: unknown): SortedKeys {
   const warnings: ComposeIssue[] = [];
   const issues: ComposeIssue[] = [];
   const rest = walk(tree, [], '', (value, path, pattern) => {
+    if (path.at(-1) === '__proto__')
+      issues.push({ path, message: 'nothing can have this name', keyIsWrong: true });
     const found = Object.hasOwn(UNHONOURED_KEYS, pattern) ? UNHONOURED_KEYS[pattern] : undefined;
     if (!found) return value;
     const into = found.verdict === 'ignored' ? warnings : issues;
@@ -156,6 +175,13 @@ export function sortKeys(tree: unknown): SortedKeys {
   });
   return { tree: rest, warnings, issues };
 }
+
+/** Takes out what says nothing. */
+export const dropEmpty = (tree: unknown): unknown =>
+  walk(tree, [], '', (value, _path, pattern) => {
+    const isEmpty = value === '' || (Array.isArray(value) && value.length === 0);
+    return isEmpty && EMPTY_SAYS_NOTHING.some((it) => it.test(pattern)) ? undefined : value;
+  });
 
 /** What people should know of values that are taken as they are. */
 export function adviseOn(tree: unknown): readonly ComposeIssue[] {
@@ -186,7 +212,10 @@ function below(value: unknown, path: Path, pattern: string, visit: Visit): unkno
 }
 
 /** Names that the file chooses. */
-const NAMED = new Set(['services', 'networks', 'volumes', 'secrets', 'configs', 'services.*.networks']);
+const NAMED = new Set([
+  ...['services', 'networks', 'volumes', 'secrets', 'configs'],
+  ...['services.*.networks', 'services.*.depends_on'],
+]);
 
 const patternOf = (at: string, key: string): string =>
   at === '' ? key : `${at}.${NAMED.has(at) ? '*' : key}`;

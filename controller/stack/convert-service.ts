@@ -225,7 +225,7 @@ function convertMount(mount: VolumeMount, model: ComposeModel, scope: StackScope
     TmpfsOptions: mount.tmpfs && defined({ SizeBytes: mount.tmpfs.size, Mode: mount.tmpfs.mode }),
   });
   if (source === undefined || (type !== 'volume' && type !== 'cluster')) return plain;
-  const volume = model.volumes[source] ?? {};
+  const volume = (Object.hasOwn(model.volumes, source) ? model.volumes[source] : undefined) ?? {};
   if (type === 'cluster') {
     const isGroup = source.startsWith('group:');
     return { ...plain, Source: isGroup ? source : scope.target(source, volume), ClusterOptions: {} };

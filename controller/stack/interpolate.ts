@@ -30,12 +30,16 @@ function expandAt(text: string, dollar: number, variables: Variables): { value: 
   return { value: mustBeSet(name, variables), end: dollar + 1 + name.length };
 }
 
+/** Of variables in the default of another; more than anybody can read. */
+const MAX_LEVELS = 20;
+
 function closingBrace(text: string, from: number): number {
   let depth = 1;
   for (let at = from; at < text.length; at += 1) {
     if (text.startsWith('${', at)) depth += 1;
     else if (text[at] === '}') depth -= 1;
     if (depth === 0) return at;
+    if (depth > MAX_LEVELS) throw new RangeError(`variables nested deeper than ${MAX_LEVELS} levels`);
   }
   throw new RangeError(`\${ without its }: ${JSON.stringify(text.slice(from - 2, from + 18))}`);
 }

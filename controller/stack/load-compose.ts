@@ -3,7 +3,7 @@ import { explainIssue } from '../../crds/explain-issue.ts';
 import { formatPath, ManifestError, type Problem } from '../../crds/problem.ts';
 import { type ComposeIssue, checkCompose } from './check-compose.ts';
 import { type ComposeDocument, readComposeDocument } from './compose-document.ts';
-import { adviseOn, sortKeys } from './compose-keys.ts';
+import { adviseOn, dropEmpty, sortKeys } from './compose-keys.ts';
 import { type ComposeModel, composeSchema } from './compose-schema.ts';
 import { interpolate, type Variables } from './interpolate.ts';
 import { mergeCompose } from './merge-compose.ts';
@@ -57,7 +57,7 @@ function readFile({ file, text }: ComposeText, variables: Variables): ParsedFile
   const said = { file, document };
   const sorted = sortKeys(document.tree);
   const issues: ComposeIssue[] = [...sorted.issues];
-  const tree = interpolateTree(sorted.tree, [], variables, issues);
+  const tree = dropEmpty(interpolateTree(sorted.tree, [], variables, issues));
   const { data, error } = composeSchema.safeParse(tree, { error: explainIssue });
   issues.push(...(error?.issues ?? []).map(toIssue));
   const told = [...sorted.warnings, ...adviseOn(tree)];
@@ -127,7 +127,7 @@ function toProblem({ file, document }: Said, issue: ComposeIssue): Problem {
 
 /** As they stand in a file; one complaint a place, since a second one follows from the first. */
 function inOrder(problems: readonly Problem[]): readonly Problem[] {
-  const isFirst = ({ file, path }: Problem, n: number) =>
-    problems.findIndex((other) => other.file === file && other.path === path) === n;
-  return problems.filter(isFirst).sort((a, b) => a.line - b.line || a.column - b.column);
+  // The first one of a place is the last to be set.
+  const byPlace = new Map(problems.toReversed().map((it) => [`${it.file} ${it.path}`, it]));
+  return [...byPlace.values()].reverse().sort((a, b) => a.line - b.line || a.column - b.column);
 }

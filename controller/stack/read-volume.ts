@@ -37,16 +37,20 @@ export function readVolume(short: string): VolumeMount {
   };
 }
 
+/** The engine mounts each tmpfs of a swarm like this. */
+const AS_ALL_TMPFS = ['rw', 'noexec', 'nosuid', 'nodev'];
+
 /** A mount of `tmpfs:` in short form: `/run` or `/run:size=64m,mode=1777`. Throws a RangeError. */
 export function readTmpfs(short: string): VolumeMount {
   const [target = '', options = ''] = short.split(':');
-  const given = options.split(',').filter((it) => it !== '');
+  const given = options.split(',').filter((it) => it !== '' && !AS_ALL_TMPFS.includes(it));
   const tmpfs: { size?: number; mode?: number } = {};
   for (const option of given) {
-    const [, name, amount = '', unit = ''] = /^(size|mode)=(\d+)([kmg]?)$/i.exec(option) ?? [];
-    if (name === undefined) throw new RangeError(`unknown tmpfs option "${option}": use size or mode`);
-    if (name === 'mode') tmpfs.mode = Number.parseInt(amount, 8);
-    else tmpfs.size = Number(amount) * 1024 ** ' kmg'.indexOf(unit.toLowerCase() || ' ');
+    const [, mode, size, unit = ''] = /^(?:mode=([0-7]{1,4})|size=(\d{1,12})([kmg]?))$/i.exec(option) ?? [];
+    if (mode !== undefined) tmpfs.mode = Number.parseInt(mode, 8);
+    else if (size !== undefined)
+      tmpfs.size = Number(size) * 1024 ** ' kmg'.indexOf(unit.toLowerCase() || ' ');
+    else throw new RangeError(`unknown tmpfs option "${option}": use size=64m or mode=1777`);
   }
   return { type: 'tmpfs', target, ...(given.length > 0 && { tmpfs }) };
 }
