@@ -11,7 +11,7 @@ import { apply, remove } from './cli/apply.ts';
 import { type CliContext, type ExitCode, OUTPUT_FORMATS, type OutputFormat } from './cli/cli-context.ts';
 import { demo, demoDown } from './cli/demo.ts';
 import { describe } from './cli/describe.ts';
-import { doctor } from './cli/doctor.ts';
+import { type BundleFiles, doctor } from './cli/doctor.ts';
 import { events } from './cli/events.ts';
 import { GET_KINDS, type GetKind, get } from './cli/get.ts';
 import type { GitOptions } from './cli/git-source.ts';
@@ -357,7 +357,18 @@ run(
 );
 onFiles('heal', 'undo every fault found on any node', heal, false);
 onFiles('images', 'build what an operator on another machine needs, and print the names', images, false);
-onFiles('doctor', 'say what is missing, here and on the nodes', doctor, false);
+run(
+  fileVerb('doctor', 'say what is missing, here and on the nodes', false)
+    .option('--bundle <file>', 'and write what somebody who helps needs to know, without secrets, as .tar.gz')
+    .option('--log <file>', 'with --bundle: where the log of the operator was kept'),
+  (flags) => {
+    const files: BundleFiles = {
+      ...('bundle' in flags && { bundle: resolve(String(flags.bundle)) }),
+      ...('log' in flags && { log: resolve(String(flags.log)) }),
+    };
+    return doctor(answering(flags), serveOf(flags, 'warn'), filesOf(flags), files);
+  },
+);
 run(
   program
     .command('schema')

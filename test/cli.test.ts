@@ -4,6 +4,7 @@ import { appendFile, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { list } from 'tar';
 import { parse } from 'yaml';
 import { awaitResources } from '../controller/cli/await-resources.ts';
 import { judge } from '../controller/cli/doctor.ts';
@@ -326,6 +327,23 @@ t.test('the doctor looks without touching, and fails only for a problem', async 
   const { code, stdout } = await run('doctor');
   t.equal(code, 1);
   t.match(stdout, /\njournal +problem +line 2: run run-3: schemaVersion 9/);
+});
+
+t.test('the doctor writes a bundle also when the manifests are what is wrong', async (t) => {
+  const { run, state, folder, manifests, log } = await makePlace(t);
+  await fill(state);
+  const bad = join(manifests, 'bad.yaml');
+  writeFileSync(bad, schedule('seven'));
+  t.equal((await run('doctor', '-f', bad)).code, 2, 'without one it is an argument that is wrong');
+  const bundle = join(folder, 'bundle.tar.gz');
+  const { code, stdout, stderr } = await run('doctor', '-f', bad, '--bundle', bundle, '--log', log);
+  t.equal(code, 1);
+  t.match(stdout, /\nmanifests +problem +.*bad\.yaml:6:9: spec\.seed/);
+  t.match(stderr, `${bundle}: for somebody who helps`);
+  const names: string[] = [];
+  await list({ file: bundle, onReadEntry: ({ path }) => void names.push(path) });
+  for (const name of ['doctor.json', 'manifests/0-bad.yaml', 'operator.log', 'state/journal.ndjson'])
+    t.ok(names.includes(name), name);
 });
 
 t.test('the doctor names what a node lacks, and the kinds that are impossible there because of it', (t) => {

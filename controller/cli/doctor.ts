@@ -1,19 +1,23 @@
 import { existsSync } from 'node:fs';
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { ManifestError } from '../../crds/problem.ts';
 import { messageOf } from '../../provisioners/contract.ts';
 import { localDocker } from '../../provisioners/shared/docker-client.ts';
 import { type MachineFacts, readMachineFacts } from '../../provisioners/shared/node-facts.ts';
 import type { Need } from '../../state-machines/contract.ts';
 import { missingNeeds } from '../../state-machines/missing-needs.ts';
+import { writeBundle } from '../bundle/write-bundle.ts';
+import { systemClock } from '../clock.ts';
 import { byNode, describeDeafness } from '../names/deafness.ts';
 import type { Operator } from '../operator.ts';
 import { faultKindsByName } from '../resource-kinds.ts';
+import { readManifests } from '../source/read-manifests.ts';
 import { readRunJournal } from '../status/run-journal.ts';
 import { readLockHolder } from '../status/state-lock.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
 import { clusterNodes, lookAround } from './look-around.ts';
-import type { FileOptions } from './read-files.ts';
+import { type FileOptions, readFiles } from './read-files.ts';
 import type { ServeOptions } from './watch.ts';
 
 const kinds = Object.values(faultKindsByName);
@@ -27,10 +31,22 @@ export interface Finding {
   readonly lacks?: readonly { readonly need: Need; readonly kinds: readonly string[] }[];
 }
 
-/** `controller doctor [-f ...]`: what is missing on this machine and on the nodes, before anything needs it. */
-export function doctor(context: CliContext, serve: ServeOptions, files: FileOptions): Promise<ExitCode> {
-  const { stateDir, signal } = context;
-  return lookAround(context, serve, files, async (operator) => {
+/** Where a support bundle goes, and where an operator's log is, if that is kept in a file. */
+export interface BundleFiles {
+  readonly bundle?: string;
+  readonly log?: string;
+}
+
+/** `controller doctor [-f ...] [--bundle FILE]`: what is missing on this machine and on the nodes, before anything needs it. */
+export function doctor(
+  context: CliContext,
+  serve: ServeOptions,
+  files: FileOptions,
+  { bundle, log }: BundleFiles = {},
+): Promise<ExitCode> {
+  const { stateDir, version, signal, note } = context;
+  return lookAround(context, serve, { ...files, files: [] }, async (operator) => {
+    const manifests = await checkManifests(operator, files, bundle !== undefined, signal);
     const here = await Promise.all([
       checkNode(),
       checkEngine(),
@@ -39,15 +55,47 @@ export function doctor(context: CliContext, serve: ServeOptions, files: FileOpti
       checkJournal(stateDir),
     ]);
     const there = await Promise.all([checkMachines(operator, signal), checkNames(operator, signal)]);
-    const findings = [...here, ...there.flat()];
+    const findings = [...manifests, ...here, ...there.flat()];
     answer(context, findings, (all) =>
       formatTable(
         ['CHECK', 'STATE', 'MESSAGE'],
         all.map(({ check, state, message }) => [check, state, message]),
       ),
     );
+    if (bundle !== undefined) {
+      const { files: read } = await readManifests(
+        files.files,
+        { ...operator, ...files, clock: systemClock },
+        signal,
+      );
+      const to = { file: bundle, ...(log !== undefined && { logFile: log }) };
+      const from = {
+        manifests: read.map(({ path }) => path),
+        nodes: clusterNodes(operator),
+        port: serve.port,
+      };
+      await writeBundle({ ...to, ...from, version, stateDir, findings, operator }, signal);
+      note(`${bundle}: for somebody who helps; what looks like a secret is not in it`);
+    }
     return findings.some(({ state }) => state === 'problem') ? 1 : 0;
   });
+}
+
+/** Who asks for help may do so because of a manifest: then what is wrong with it is a finding as any other. */
+async function checkManifests(
+  operator: Operator,
+  files: FileOptions,
+  isTold: boolean,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  if (files.files.length === 0) return [];
+  try {
+    await readFiles(operator, files, signal);
+    return [];
+  } catch (error) {
+    if (!isTold || !(error instanceof ManifestError)) throw error;
+    return [{ check: 'manifests', state: 'problem', message: error.message }];
+  }
 }
 
 async function checkNode(): Promise<Finding> {

@@ -29,8 +29,9 @@ function isSame(a: NewEvent, b: NewEvent): boolean {
 
 /** What is a part of every life; any other reason is a warning. */
 const usual: ReadonlySet<string> = new Set<ConditionReason>([
-  ...(['Valid', 'Converged', 'Progressing', 'JoinPending', 'TasksNotRunning', 'HeldByTrial'] as const),
-  ...(['Deleting', 'Waiting', 'WaitingForCluster', 'Running', 'Idle', 'Finished'] as const),
+  ...(['Valid', 'Fetched', 'Converged', 'Progressing', 'JoinPending', 'TasksNotRunning'] as const),
+  ...(['DependencyNotReady', 'NotLeading', 'HeldByTrial', 'Suspended', 'Deleting', 'Waiting'] as const),
+  ...(['WaitingForCluster', 'WaitingForLease', 'Running', 'RunElsewhere', 'Idle', 'Finished'] as const),
 ]);
 
 /** An event for each condition with another status or reason than before, under that reason. Two that say the same are one. */
