@@ -58,7 +58,7 @@ function flagBefore(list: readonly unknown[], index: number): string {
 /** YAML without secrets, comments and anchors; undefined when it cannot be understood, and so cannot be redacted. */
 export function redactYaml(text: string): string | undefined {
   try {
-    const documents = parseAllDocuments(text, { merge: true });
+    const documents = parseAllDocuments(text, { merge: true, logLevel: 'error' });
     if (!Array.isArray(documents) || documents.some(({ errors }) => errors.length > 0)) return undefined;
     return documents.map((document) => stringify(redactTree(document.toJS()))).join('---\n');
   } catch {
