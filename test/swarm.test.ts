@@ -8,6 +8,7 @@ import { diffNetwork } from '../controller/swarm/diff-network.ts';
 import { diffService, needsReplacement } from '../controller/swarm/diff-service.ts';
 import { engineGateway, swarmGateway } from '../controller/swarm/docker-gateways.ts';
 import { ConflictError, EngineError } from '../controller/swarm/engine-error.ts';
+import { requestDone } from '../controller/swarm/engine-request.ts';
 import { hashService } from '../controller/swarm/normal-service.ts';
 import { readEvents } from '../controller/swarm/read-events.ts';
 import { References, resolveReferences } from '../controller/swarm/resolve-references.ts';
@@ -277,7 +278,7 @@ async function engine(t: Test, answer: RequestListener) {
     host: '127.0.0.1',
     port: (server.address() as AddressInfo).port,
   });
-  return { asked, engine: engineGateway(docker), swarm: swarmGateway(docker) };
+  return { docker, asked, engine: engineGateway(docker), swarm: swarmGateway(docker) };
 }
 
 const json =
@@ -466,6 +467,15 @@ t.test('what an answer means', async (t) => {
     const { engine: gateway } = await engine(t, json(500, { message }));
     const options = { advertiseAddr: '10.0.0.2', remoteAddrs: ['10.0.0.1:2377'], token: 'x' };
     t.equal(await gateway.joinSwarm(options, never), 'pending');
+  });
+
+  t.test('an answer that does not come is given up, whoever asks', async (t) => {
+    const { docker } = await engine(t, () => {});
+    const create = { method: 'POST', path: '/services/create', body: {}, limitMs: 50 } as const;
+    await t.rejects(requestDone(docker, create, never), {
+      code: 'UNAVAILABLE',
+      message: 'POST /services/create: no answer within 0.05 s',
+    });
   });
 
   t.test('giving up rejects with the reason given', async (t) => {

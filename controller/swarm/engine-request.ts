@@ -9,7 +9,12 @@ interface EngineRequest {
   readonly query?: Readonly<Record<string, string | readonly string[]>>;
   readonly body?: unknown;
   readonly upload?: Readable;
+  /** How long an answer is waited for, unless it is a stream; a minute when nothing is said. */
+  readonly limitMs?: number;
 }
+
+/** Three times as long as the engine itself gives a node to join. Who asks again finds out what became of it. */
+const answerMs = 60_000;
 
 /** The part of docker-modem that dockerode leaves untyped. */
 interface Modem {
@@ -27,13 +32,15 @@ function dial(
   signal: AbortSignal,
 ): Promise<unknown> {
   signal.throwIfAborted();
+  const { limitMs = answerMs } = request;
+  const tooLong = stream ? undefined : AbortSignal.timeout(limitMs);
   const options = {
     method: request.method,
     // With an empty _query the modem leaves the address alone.
     path: `${request.path}?${queryOf(request)}`,
     options: { _query: {}, _body: request.body ?? {} },
     statusCodes: { 200: true, 201: true, 204: true },
-    abortSignal: signal,
+    abortSignal: tooLong ? AbortSignal.any([signal, tooLong]) : signal,
     isStream: stream,
     ...(request.upload === undefined ? {} : { file: request.upload }),
   };
@@ -42,6 +49,8 @@ function dial(
     modem.dial(options, (error, answer) => {
       if (error === null || error === undefined) resolve(answer);
       else if (signal.aborted) reject(signal.reason as Error);
+      else if (tooLong?.aborted)
+        reject(new EngineError('UNAVAILABLE', `${name(request)}: no answer within ${limitMs / 1000} s`));
       else reject(toEngineError(error, request));
     });
   });
