@@ -5,6 +5,8 @@ import type { ClusterPlan, Step } from '../controller/cluster/cluster-plan.ts';
 import { formatPlan } from '../controller/cluster/format-plan.ts';
 import { planCluster } from '../controller/cluster/plan-cluster.ts';
 import type { DesiredCluster, ObservedCluster, ObservedMachine } from '../controller/cluster/plan-context.ts';
+import { ControlLoop } from '../controller/loop/control-loop.ts';
+import type { StoredResource } from '../controller/source/resource-store.ts';
 import type { CheckpointUse } from '../controller/stack/checkpoint.ts';
 import type { DesiredStack } from '../controller/stack/convert-stack.ts';
 import { EngineError } from '../controller/swarm/engine-error.ts';
@@ -13,6 +15,7 @@ import type { ContainerSpec, EngineInfo, LiveNode, ServiceSpec } from '../contro
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
 import { ManifestError } from '../crds/problem.ts';
 import { ProvisionError } from '../provisioners/contract.ts';
+import { seededRandom } from '../state-machines/seeded-random.ts';
 import {
   app,
   config,
@@ -24,6 +27,7 @@ import {
   World,
 } from './support/cluster-world.ts';
 import { settle } from './support/fake-clock.ts';
+import { flaky } from './support/flaky.ts';
 import { scrapeMetrics } from './support/scrape-metrics.ts';
 
 const live = new AbortController().signal;
@@ -328,37 +332,33 @@ t.test('plan of a cluster', async (t) => {
     world.reconciler.close();
   });
 
-  const jobWith = (hash: string): DesiredStack => {
-    const File = { Name: '/job', UID: '0', GID: '0', Mode: 292 };
-    const Configs = [{ File, ConfigName: `app_job-${hash}` }];
-    const Secrets = [{ File, SecretName: `app_key-${hash}` }];
-    const web = service('app', 'web', { ContainerSpec: { Image: 'lab/web:1', Configs, Secrets } });
-    const services = [web, service('app', 'db'), service('app', 'queue')];
-    const made = stack('app', services, [config('app', 'job', hash)]);
-    return { ...made, secrets: [config('app', 'key', hash)] };
-  };
   const filesOf = ({ swarm }: World) =>
     [...swarm.configs.values(), ...swarm.secrets.values()].map(({ Spec }) => Spec.Name).sort();
 
   t.test('keeps one earlier revision of a config and of a secret, and removes older ones', async (t) => {
-    const world = await convergedWorld(threeNodes, [jobWith('00000001')]);
+    const world = await convergedWorld(threeNodes, [appWithSecret('00000001')]);
     for (const hash of ['00000002', '00000003']) {
-      world.stacks.set('app', jobWith(hash));
+      world.stacks.set('app', appWithSecret(hash));
       await world.converge();
     }
     const kept = ['app_job-00000002', 'app_job-00000003', 'app_key-00000002', 'app_key-00000003'];
     t.same(filesOf(world), kept);
     t.equal(world.condition('Ready')?.status, 'True');
-    world.stacks.set('app', { ...jobWith('00000003'), services: app.services, configs: [], secrets: [] });
+    world.stacks.set('app', {
+      ...appWithSecret('00000003'),
+      services: app.services,
+      configs: [],
+      secrets: [],
+    });
     await world.converge();
     t.same(filesOf(world), [], 'what no stack asks for in any revision goes with all of them');
     world.reconciler.close();
   });
 
   t.test('keeps the revision to which the engine went back, whatever came after it', async (t) => {
-    const world = await convergedWorld(threeNodes, [jobWith('00000001')]);
+    const world = await convergedWorld(threeNodes, [appWithSecret('00000001')]);
     for (const hash of ['00000002', '00000003']) {
-      world.stacks.set('app', jobWith(hash));
+      world.stacks.set('app', appWithSecret(hash));
       await world.pass();
       world.swarm.failUpdate('app_web', 'rollback', 'no');
       await world.converge();
@@ -366,7 +366,7 @@ t.test('plan of a cluster', async (t) => {
     }
     const used = ['app_job-00000001', 'app_job-00000003', 'app_key-00000001', 'app_key-00000003'];
     t.same(filesOf(world), used);
-    world.stacks.set('app', jobWith('00000004'));
+    world.stacks.set('app', appWithSecret('00000004'));
     const before = world.swarm.writes.length;
     await world.pass();
     t.notMatch(
@@ -2121,4 +2121,113 @@ t.test('one of several operators', async (t) => {
     world.lease.elsewhere = 'other, which leads';
     t.match(await world.pass(true), { finalized: true });
   });
+});
+
+/** A stack with a config and a secret of a revision, which one of its services uses. */
+function appWithSecret(revision: string): DesiredStack {
+  const File = { Name: '/job', UID: '0', GID: '0', Mode: 292 };
+  const Configs = [{ File, ConfigName: `app_job-${revision}` }];
+  const Secrets = [{ File, SecretName: `app_key-${revision}` }];
+  const web = service('app', 'web', { ContainerSpec: { Image: 'lab/web:1', Configs, Secrets } });
+  const made = stack(
+    'app',
+    [web, service('app', 'db'), service('app', 'queue')],
+    [config('app', 'job', revision)],
+  );
+  return { ...made, secrets: [config('app', 'key', revision)] };
+}
+
+t.test('an hour in which one call of twenty fails or hangs ends as it should', async (t) => {
+  for (const seed of [1, 2, 3, 4]) {
+    const random = seededRandom(seed);
+    const world = new World(threeNodes, [appWithSecret('00000000')]);
+    let chance = 0.05;
+    /** What the operator did to the swarm, by call and name. */
+    const did: string[] = [];
+    const lost: string[] = [];
+    const done = (method: string, [first]: readonly unknown[]) => {
+      if (/^(create|remove)(Service|Secret|Config)$/.test(method))
+        did.push(`${method} ${(first as { Name?: string }).Name ?? ''}`);
+      const held = new Set(world.swarm.secrets.keys());
+      for (const { Spec } of world.swarm.services.values())
+        for (const { SecretID, SecretName } of Spec.TaskTemplate.ContainerSpec.Secrets ?? [])
+          if (!held.has(SecretID ?? '')) lost.push(`${SecretName} of ${Spec.Name}, by ${method}`);
+    };
+    const options = { chance: () => chance, random, clock: world.clock, done };
+    world.openEngine = async (...call) => {
+      const opened = await world.provisioner.openEngine(...call);
+      return { ...opened, engine: flaky(opened.engine, options), swarm: flaky(opened.swarm, options) };
+    };
+    world.provisioner.beforeCall = (call) => {
+      if (random() < chance) throw new ProvisionError([`${call}: no answer`]);
+    };
+
+    /** The operator, until it is asked to end. */
+    const start = () => {
+      const end = new AbortController();
+      const loop = new ControlLoop<StoredResource>({
+        reconciler: { kind: 'ClusterSpec', reconcile: (...call) => world.reconciler.reconcile(...call) },
+        resources: { get: () => world.stored(), finalized: () => {} },
+        log: { warn: () => {}, error: () => {}, debug: () => {}, within: (_, work) => work() },
+        ...{ clock: world.clock, random, passLimitMs: 1_800_000 },
+      });
+      const running = loop.run(end.signal);
+      loop.add('ClusterSpec/small');
+      return async () => {
+        end.abort(new Error('ended'));
+        await running;
+        world.restart();
+      };
+    };
+
+    let stop = start();
+    const byHand = { web: 0, db: 0, queue: 0 };
+    const names = Object.keys(byHand) as (keyof typeof byHand)[];
+    let revision = 0;
+    for (let minute = 1; minute <= 60; minute++) {
+      await world.clock.advance(60_000);
+      const name = names[Math.floor(random() * names.length)]!;
+      const live = world.service(`app_${name}`);
+      if (minute % 3 === 0 && live) {
+        world.swarm.services.delete(live.ID);
+        byHand[name]++;
+      }
+      if (minute % 5 === 0 && world.service('app_db'))
+        world.swarm.editService('app_db', (spec) => ({ ...spec, Mode: { Replicated: { Replicas: 7 } } }));
+      if (minute % 11 === 0) world.provisioner.lose('node3');
+      if (minute % 13 === 0) {
+        world.stacks.set('app', appWithSecret(`0000000${++revision}`));
+        world.generation++;
+      }
+      if (minute % 17 === 0) {
+        await stop();
+        stop = start();
+      }
+    }
+    await stop();
+    chance = 0;
+    await world.converge();
+
+    t.equal(world.condition('Ready')?.status, 'True', `seed ${seed}`);
+    t.same(
+      [...world.swarm.services.values()].map(({ Spec }) => Spec.Name).sort(),
+      ['app_db', 'app_queue', 'app_web'],
+      'each service once',
+    );
+    for (const name of names) {
+      const made = did.filter((call) => call === `createService app_${name}`).length;
+      t.equal(made, 1 + byHand[name], `${name} was made as often as somebody removed it, and once`);
+    }
+    t.same(
+      did.filter((call) => call.startsWith('removeService')),
+      [],
+    );
+    t.same(lost, []);
+    const secrets = did.filter((call) => call.startsWith('createSecret'));
+    t.equal(secrets.length, new Set(secrets).size, 'no secret was made twice');
+    t.ok([...world.swarm.secrets.values()].some(({ Spec }) => Spec.Name === `app_key-0000000${revision}`));
+    t.equal(world.provisioner.machines.size, 3);
+    t.same(await world.writesOf(() => world.pass()), [], 'and nothing is left to do');
+    world.reconciler.close();
+  }
 });

@@ -1,5 +1,6 @@
 import type { ClusterPlan, Finding } from '../../controller/cluster/cluster-plan.ts';
 import { ClusterReconciler } from '../../controller/cluster/cluster-reconciler.ts';
+import type { OpenEngine } from '../../controller/cluster/node-pool.ts';
 import { createMetrics } from '../../controller/metrics.ts';
 import type { StoredResource } from '../../controller/source/resource-store.ts';
 import type { CheckpointUse } from '../../controller/stack/checkpoint.ts';
@@ -121,6 +122,7 @@ export class World {
   spec: Partial<ClusterSpec['spec']> = {};
   /** What every compose file sees; those of `stacks` are made without. */
   variables: Readonly<Record<string, string>> = {};
+  openEngine: OpenEngine = this.provisioner.openEngine;
   loadStack: LoadStack = async ({ name }) => {
     const found = this.stacks.get(name);
     if (found && !(found instanceof Error)) return found;
@@ -176,7 +178,7 @@ export class World {
         this.bound.push(spec.provisioner);
         return this.provisioner;
       },
-      openEngine: this.provisioner.openEngine,
+      openEngine: (...call) => this.openEngine(...call),
       loadStack: (source, signal) => this.loadStack(source, signal),
       images: {
         deliver: async (references, engine) => {
