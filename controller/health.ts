@@ -90,10 +90,11 @@ export function stateCheck(stateDir: string, clock: Pick<Clock, 'now'> = perform
   const ask = async () => {
     try {
       await writeFile(probe, '\n');
-      await rm(probe);
       return undefined;
     } catch (error) {
       return messageOf(error);
+    } finally {
+      await rm(probe, { force: true }).catch(() => {}); // told already
     }
   };
   return {

@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { appendFileSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -27,6 +27,7 @@ import {
   startController,
 } from './support/controller-process.ts';
 import { exampleRun } from './support/example-run.ts';
+import { fill as fillDisk, mountSmallDisk, unmount } from './support/small-disk.ts';
 
 // The built command line, as users run it. Nothing here asks for a machine: no manifest of a cluster is ever good.
 
@@ -521,6 +522,63 @@ t.test('the operator', async (t) => {
     t.equal(next.exitCode, 0);
   });
 });
+
+const smallDisk = mountSmallDisk();
+const noDisk = smallDisk ? {} : { skip: 'no rights to mount a small file system' };
+
+t.test(
+  'an operator whose state directory is full says so, lives on, and goes on with space',
+  noDisk,
+  async (t) => {
+    const disk = smallDisk ?? '';
+    const place = await makePlace(t);
+    const file = join(place.manifests, 'worker-crash.yaml');
+    writeFileSync(file, schedule('7'));
+    const args = ['--watch', place.manifests, ...place.options, '--state', disk];
+    const operator = startController(args, place.log);
+    t.teardown(async () => {
+      await endController(operator, 'SIGKILL');
+      unmount(disk);
+    });
+    const { schedules } = openStatusStores(disk);
+    const told = (reason: string) =>
+      eventually(reason, 20_000, async () => {
+        const { status } = await schedules.read('worker-crash');
+        return status?.conditions.find((each) => each.reason === reason);
+      });
+    const health = async (path: string) => {
+      const response = await fetch(`http://127.0.0.1:${place.port}/${path}`);
+      return { status: response.status, text: await response.text() };
+    };
+    const ready = () =>
+      eventually('ready', 20_000, async () => (await health('readyz')).status === 200 || undefined);
+    await ready();
+    await told('InvalidManifest');
+    const filler = fillDisk(disk);
+    const full = await eventually('not ready', 20_000, async () => {
+      const { status, text } = await health('readyz');
+      return status === 503 ? text : undefined;
+    });
+    t.match(full, /\[-\]state failed: ENOSPC/);
+    writeFileSync(file, schedule('eight'));
+    t.match(await told('StateDirectoryFull'), { type: 'Stalled', status: 'True' });
+    t.equal((await health('healthz')).status, 200, 'a new process would not help');
+    rmSync(filler);
+    await ready();
+    const { status } = await eventually('a status again', 20_000, async () => {
+      const read = await schedules.read('worker-crash');
+      return read.status?.conditions.some(({ type }) => type === 'Stalled') ? undefined : read;
+    });
+    t.match(status?.conditions.find(({ type }) => type === 'Accepted')?.message, /seed: expected/);
+    await endController(operator, 'SIGTERM');
+    t.equal(operator.exitCode, 0);
+
+    execFileSync('mount', ['-o', 'remount,ro', disk]);
+    const refused = await runController(args, place.log);
+    t.equal(refused.code, 1);
+    t.match(refused.stderr, /EROFS|read-only/);
+  },
+);
 
 t.test('an operator over a folder that is not there waits for it, and ends as any other', async (t) => {
   const place = await makePlace(t);

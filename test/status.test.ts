@@ -1,16 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import fc from 'fast-check';
@@ -29,6 +20,7 @@ import { openStatusStores } from '../controller/status/status-stores.ts';
 import type { ClusterStatus, Condition, ObjectEvent } from '../crds/status.ts';
 import type { Clock } from '../state-machines/contract.ts';
 import { exampleRun } from './support/example-run.ts';
+import { fill, mountSmallDisk, unmount } from './support/small-disk.ts';
 
 /** Tries again at once where the product waits a little. */
 const hasty: Clock = { now: systemClock.now, sleep: (_, signal) => systemClock.sleep(1, signal) };
@@ -189,17 +181,13 @@ const noDisk = smallDisk ? {} : { skip: 'no rights to mount a small file system'
 
 t.test('a full disk: status and journal say so, lose nothing, and go on with space', noDisk, async (t) => {
   const disk = smallDisk ?? '';
-  t.teardown(() => {
-    execFileSync('umount', [disk]);
-    rmdirSync(disk);
-  });
+  t.teardown(() => unmount(disk));
   const reserve = new Reserve(disk);
   const store = openStatusStore({ stateDir: disk, kind: 'Thing', parse: (value) => value, reserve });
   const journal = await openRunJournal(disk);
   await store.write('a', { n: 1 });
   await journal.write(exampleRun('kept'));
-  const filler = join(disk, 'filler');
-  execFileSync('sh', ['-c', `head -c 10m /dev/zero > "$1" 2>/dev/null || true`, 'sh', filler]);
+  const filler = fill(disk);
   await t.rejects(store.write('a', { n: 2, padding: 'x'.repeat(50_000) }), { code: 'STATE_FULL' });
   await t.rejects(journal.write(exampleRun('lost', { message: 'x'.repeat(50_000) })), { code: 'STATE_FULL' });
   t.same(await store.read('a'), { status: { n: 1 } });
@@ -222,18 +210,6 @@ t.test('a full disk: status and journal say so, lose nothing, and go on with spa
   );
   t.same(problems, [], 'what the full disk tore was cut off');
 });
-
-/** A file system of 1 MiB; undefined where that is not allowed. */
-function mountSmallDisk(): string | undefined {
-  const disk = mkdtempSync(join(tmpdir(), 'spark-failures-disk-'));
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk], { stdio: 'ignore' });
-    return disk;
-  } catch {
-    rmdirSync(disk);
-    return undefined;
-  }
-}
 
 t.test(
   'kill -9 at any moment leaves the newest acknowledged status and journal',
