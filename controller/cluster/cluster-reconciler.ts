@@ -1,50 +1,26 @@
 import { type ClusterSpec, provisionerOf } from '../../crds/cluster-spec.ts';
-import { formatProblem } from '../../crds/problem.ts';
-import type { ClusterStatus, Rollouts } from '../../crds/status.ts';
+import type { Rollouts } from '../../crds/status.ts';
 import { type Machine, messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import type { Nodes } from '../../state-machines/contract.ts';
 import { type ReconcileResult, type Reconciler, TerminalError } from '../loop/reconciler.ts';
 import type { StoredResource } from '../source/resource-store.ts';
-import { defined } from '../stack/defined.ts';
-import { type ConditionUpdate, isTrue, setCondition } from '../status/conditions.ts';
-import { addEvent, type NewEvent } from '../status/events.ts';
-import { withApplied, withSource } from '../status/source-status.ts';
-import { isStateFull } from '../status/state-error.ts';
+import type { NewEvent } from '../status/events.ts';
 import { References } from '../swarm/resolve-references.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import { applyPlan, type StepResult } from './apply-plan.ts';
 import { applyStep } from './apply-step.ts';
 import type { ClusterPlan, Finding, Step, StepKind } from './cluster-plan.ts';
 import { type ClusterDeps, ClusterSession } from './cluster-session.ts';
-import {
-  addLeaderEvent,
-  addStepEvents,
-  clusterConditions,
-  countNodes,
-  countTasks,
-  failureConditions,
-  listDrift,
-  type PassReport,
-  readyNodes,
-} from './cluster-status.ts';
+import { countNodes, countTasks, listDrift, type PassReport, readyNodes } from './cluster-status.ts';
 import { loadDesired } from './load-desired.ts';
 import { observeCluster } from './observe-cluster.ts';
 import { nextInventory } from './ownership.ts';
+import { resyncMs, soonMs } from './pace.ts';
 import { heldDifferences, planCluster } from './plan-cluster.ts';
 import type { PlanContext } from './plan-context.ts';
 import { nextRollouts } from './plan-rollout.ts';
 import { planTeardown } from './plan-teardown.ts';
-
-/** A change that no event told is found within this time. */
-const resyncMs = 2_500;
-const soonMs = 100;
-const pendingMs = 500;
-/** Tasks that start are watched closely; those that do not start within a minute, less so. */
-const convergingMs = 250;
-const stuckAfterMs = 60_000;
-const stuckMs = 1_000;
-/** To rest for each ms of a pass: an engine that starts many tasks answers slowly, and asking it keeps it from them. */
-const restPerMs = 9;
+import { ClusterTeller } from './tell-cluster.ts';
 
 type Context = Omit<PlanContext, 'replaced'>;
 
@@ -54,14 +30,19 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
   readonly #deps: ClusterDeps;
   readonly #sessions = new Map<string, ClusterSession>();
   readonly #passed = new Map<string, number>();
+  readonly #teller: ClusterTeller;
 
   constructor(deps: ClusterDeps) {
     this.#deps = deps;
+    this.#teller = new ClusterTeller(deps);
   }
 
   async reconcile(stored: StoredResource, signal: AbortSignal): Promise<ReconcileResult> {
     const cluster = clusterOf(stored);
-    if (!cluster) return this.#refuse(stored);
+    if (!cluster) {
+      await this.#teller.refused(stored);
+      return {};
+    }
     const session = this.#session(cluster);
     session.use(cluster);
     await session.begin(stored.generation);
@@ -80,7 +61,8 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       return result;
     } catch (error) {
       if (bounded.aborted && !signal.aborted) return { requeueAfterMs: soonMs };
-      if (!signal.aborted && !(error instanceof StepsFailed)) await this.#tellFailure(stored, session, error);
+      if (!signal.aborted && !(error instanceof StepsFailed))
+        await this.#teller.failure(stored, session, error);
       throw error;
     }
   }
@@ -192,7 +174,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     if (ready.some((node) => session.ready?.includes(node) === false)) this.#deps.returned(stored.name);
     session.ready = ready;
     this.#deps.metrics.clusterSeen(stored.name, nodes, countTasks(desired, observed));
-    await this.#save(stored, session, report, {
+    await this.#teller.pass(stored, session, report, {
       nodes,
       inventory: nextInventory(context.inventory, observed, leftAlone ? [] : plan.steps, desired),
       drift: leftAlone && hindrance === undefined ? someOf(listDrift(plan)) : undefined,
@@ -205,7 +187,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     const results = await this.#apply(steps, session, context, signal);
     if (results.length > 0) {
       const failures = session.backoff.failuresOf(plan.steps);
-      await this.#save(stored, session, { ...report, failures, results });
+      await this.#teller.pass(stored, session, { ...report, failures, results });
     }
     // Who only looks on forgets a cluster that is gone.
     const isOver = hindrance === undefined ? !leftAlone && isFinished(plan, results) : isGone(observed);
@@ -214,7 +196,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
       return this.#finalize(session, cluster.metadata.name);
     }
     this.#throwFailures(session, results);
-    return { requeueAfterMs: this.#requeueMs(session, report, results) };
+    return { requeueAfterMs: session.pace.nextMs(report, results) };
   }
 
   async #look(
@@ -307,64 +289,6 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     throw new StepsFailed(errors);
   }
 
-  #requeueMs(
-    session: ClusterSession,
-    { plan, observed, leftAlone }: PassReport,
-    results: readonly StepResult[],
-  ): number {
-    if (leftAlone) return resyncMs; // for what others do
-    const states = new Set(results.map(({ outcome }) => outcome.state));
-    if (states.has('done') || plan.waiting.length === 0) session.waitingSinceMs = undefined;
-    if (states.has('done') || (!observed.swarm && states.size > 0)) return soonMs;
-    if (states.has('pending') || states.has('held')) return pendingMs;
-    const retryMs = Math.min(resyncMs, session.backoff.nextRetryMs(plan.steps) ?? resyncMs);
-    if (plan.waiting.length === 0) return retryMs;
-    const nowMs = this.#deps.clock.now();
-    session.waitingSinceMs ??= nowMs;
-    const paceMs = nowMs - session.waitingSinceMs > stuckAfterMs ? stuckMs : convergingMs;
-    const againMs = Math.min(...plan.waiting.map((each) => each.againMs ?? paceMs));
-    const dueMs = Math.min(Math.max(againMs, paceMs), stuckMs);
-    return Math.min(retryMs, Math.max(dueMs, restPerMs * (nowMs - session.beganMs)));
-  }
-
-  async #save(
-    stored: StoredResource,
-    session: ClusterSession,
-    report: PassReport,
-    parts: StatusParts = {},
-  ): Promise<void> {
-    const nowMs = this.#deps.clock.now();
-    const leader = this.#deps.leadership?.leader(stored.name);
-    const before = told(stored, session.status.current, nowMs);
-    const conditions = clusterConditions(before.conditions, report, nowMs);
-    const isReady = isTrue(conditions, 'Ready', stored.generation);
-    this.#deps.metrics.clusterReady(stored.name, isReady);
-    const { told: fromOthers } = session;
-    const led = addLeaderEvent(before, leader, nowMs);
-    const earlier = fromOthers.reduce((ring, event) => addEvent(ring, event, nowMs), led);
-    const events = addStepEvents(earlier, report.results, nowMs);
-    const status = defined({ ...before, ...parts, leader, conditions, events }) as ClusterStatus;
-    await session.status.save(isReady ? withApplied(status) : status);
-    session.told = session.told.slice(fromOthers.length);
-  }
-
-  /** A pass that could not even look, or act. */
-  async #tellFailure(stored: StoredResource, session: ClusterSession, error: unknown): Promise<void> {
-    const nowMs = this.#deps.clock.now();
-    const before = told(stored, session.status.current, nowMs);
-    const conditions = failureConditions(before.conditions, stored.generation, error, nowMs);
-    this.#deps.metrics.clusterReady(stored.name, false);
-    await session.status.save({ ...before, conditions }, isStateFull(error) ? 'tellFull' : 'write');
-  }
-
-  /** No text of this manifest was ever good: there is nothing to act upon, and nothing that could be destroyed. */
-  async #refuse(stored: StoredResource): Promise<ReconcileResult> {
-    if (stored.deleting) throw new TerminalError(`${stored.key} is gone, and what it asked for is not known`);
-    const { status } = await this.#deps.statuses.read(stored.name);
-    await this.#deps.statuses.write(stored.name, told(stored, status, this.#deps.clock.now()));
-    return {};
-  }
-
   async #finalize(session: ClusterSession, name: string): Promise<ReconcileResult> {
     await this.#deps.leadership?.forget(name);
     session.close();
@@ -392,9 +316,6 @@ const stackKinds: ReadonlySet<StepKind> = new Set([
   'create-service',
   'update-service',
 ]);
-
-/** What a pass found; undefined where there is nothing any more. */
-type StatusParts = { readonly [part in keyof ClusterStatus]?: ClusterStatus[part] | undefined };
 
 /** Another value of this annotation has everything looked at from scratch, and what failed tried again. */
 const RECONCILE_AT = 'spark-failures.io/reconcile-at';
@@ -436,14 +357,6 @@ function someOf<T extends object>(parts: T): T | undefined {
 
 /** A look changes nothing of what a manifest speaks of. */
 const isCorrection = ({ kind }: Step): boolean => kind !== 'try-checkpoint';
-
-const emptyStatus: ClusterStatus = {
-  uid: '',
-  observedGeneration: 0,
-  conditions: [],
-  inventory: { nodes: [], services: [], networks: [], configs: [], secrets: [], stacks: [] },
-  nodes: { desired: 0, ready: 0, managers: 0, unreachable: [] },
-};
 
 function clusterOf({ resource }: StoredResource): ClusterSpec | undefined {
   return resource?.kind === 'ClusterSpec' ? resource : undefined;
@@ -501,21 +414,4 @@ function isGone({ machines, swarm }: Context['observed']): boolean {
 function machinesLeft({ steps }: ClusterPlan, { machines }: Context['observed']): readonly string[] {
   const destroyed = steps.filter(({ kind }) => kind === 'destroy-machine').map(({ target }) => target);
   return machines.map(({ machine }) => machine.name).filter((name) => !destroyed.includes(name));
-}
-
-/** What the status says already, now of this manifest and whether it was accepted. */
-function told(stored: StoredResource, saved: ClusterStatus | undefined, nowMs: number): ClusterStatus {
-  const { uid, generation: observedGeneration, specHash, problems } = stored;
-  const before = { ...emptyStatus, ...saved };
-  const update: Pick<ConditionUpdate, 'status' | 'reason' | 'message'> =
-    problems.length === 0
-      ? { status: 'True', reason: 'Valid', message: 'the manifest is in force' }
-      : { status: 'False', reason: 'InvalidManifest', message: problems.map(formatProblem).join('; ') };
-  const accepted = { type: 'Accepted', observedGeneration, ...update } as const;
-  const conditions = setCondition(before.conditions, accepted, nowMs);
-  const status = {
-    ...before,
-    ...{ uid, observedGeneration, ...(specHash !== undefined && { specHash }), conditions },
-  };
-  return withSource(status, stored, nowMs);
 }

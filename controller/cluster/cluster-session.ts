@@ -23,6 +23,7 @@ import { rememberingDiff, UnkeptFields } from '../swarm/diff-service.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
 import type { Finding } from './cluster-plan.ts';
 import { NodePool, type OpenEngine } from './node-pool.ts';
+import { Pace } from './pace.ts';
 import type { ObservedSwarm } from './plan-context.ts';
 import { RolloutWatch } from './rollout-watch.ts';
 import { SavedStatus } from './saved-status.ts';
@@ -94,13 +95,10 @@ export class ClusterSession {
   readonly pool: NodePool;
   readonly status: SavedStatus;
   readonly backoff: StepBackoff;
+  readonly pace: Pace;
   readonly diff = rememberingDiff();
   readonly unkept = new UnkeptFields();
   readonly rollouts: RolloutWatch;
-  /** When the pass that is made now began. */
-  beganMs = 0;
-  /** Since when waiting is all there is to do. */
-  waitingSinceMs: number | undefined;
   /** The nodes that the swarm called ready in the last pass. */
   ready: readonly string[] | undefined;
   /** What others have to tell of the cluster, for its status. */
@@ -124,6 +122,7 @@ export class ClusterSession {
     this.pool = new NodePool({ provisioner: { connect }, openEngine: deps.openEngine, clock: deps.clock });
     this.status = new SavedStatus(deps.statuses, name, deps.clock);
     this.backoff = new StepBackoff(deps.clock);
+    this.pace = new Pace(deps.clock, this.backoff);
     this.rollouts = new RolloutWatch(deps.clock);
     void this.#watch(this.#end.signal);
   }
@@ -146,7 +145,7 @@ export class ClusterSession {
 
   /** Starts a pass over a generation; another one than before may have mended what failed. */
   async begin(generation: number): Promise<void> {
-    this.beganMs = this.#deps.clock.now();
+    this.pace.begin();
     await this.status.restore();
     if (generation !== this.#generation) this.backoff.clear();
     this.#generation = generation;
