@@ -19,6 +19,7 @@ import { SPEC_HASH_LABEL } from '../controller/swarm/labels.ts';
 import type { ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import { formatProblem, ManifestError } from '../crds/problem.ts';
 import type { NodeHandle } from '../provisioners/contract.ts';
+import { messageOf } from '../provisioners/contract.ts';
 import { FakeSwarm } from './support/fake-swarm.ts';
 
 const STACK_LABELS = {
@@ -459,6 +460,20 @@ secrets: { s: { file: ./s.txt, labels: { k: v } } }`;
     t.not(one.configs[0]?.Name, two.configs[0]?.Name);
     t.equal(one.configs[1]?.Name, two.configs[1]?.Name);
     t.not(one.services[0]?.Labels[SPEC_HASH_LABEL], two.services[0]?.Labels[SPEC_HASH_LABEL]);
+  });
+
+  t.test('a name for which the hash leaves no space is shortened, and stays one of its own', async (t) => {
+    const named = (name: string) =>
+      stackOf(`services: { web: { image: i } }\nconfigs: { c: { name: ${name}, content: x } }`).configs[0]!
+        .Name;
+    const long = 'n'.repeat(63);
+    t.match(named('n'.repeat(55)), /^n{55}-[0-9a-f]{8}$/);
+    t.match(named(`${long}a`), /^n{46}-[0-9a-f]{8}-[0-9a-f]{8}$/);
+    t.not(
+      named(`${long}a`).slice(0, 55),
+      named(`${long}b`).slice(0, 55),
+      'revisions are told by what is before',
+    );
   });
 
   t.test('the order of keys changes nothing', async (t) => {
@@ -947,6 +962,21 @@ t.test('loading from a folder', async (t) => {
     await t.rejects(stackLoader()({ ...source, path: `${path}.gone` }, never), {
       message: /gone: cannot be read/,
     });
+  });
+
+  t.test('says which names are longer than a swarm takes', async (t) => {
+    const [most, more] = ['n'.repeat(60), 'n'.repeat(61)];
+    const ofNames = (config: string, service: string, secret = 's') =>
+      writeFile(
+        path,
+        `services: { ${service}: { image: i } }\nconfigs: { ${config}: { content: x } }\nsecrets: { ${secret}: { external: true } }`,
+      );
+    await ofNames(most, most.slice(1), more.repeat(2));
+    await stackLoader()(source, never);
+    await ofNames(more, most);
+    const told = await stackLoader()(source, never).catch(messageOf);
+    t.match(told, /stack\.yaml:1:13: services\.n+: with the stack's it has 64 letters: a swarm takes 63/);
+    t.match(told, /stack\.yaml:2:12: configs\.n+: with the stack's it has 65 letters: a swarm takes 64/);
   });
 
   t.test('stops when told to', async (t) => {

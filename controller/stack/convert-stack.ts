@@ -180,7 +180,7 @@ function convertFile(
   const drivers = driver || template_driver ? stableHash({ driver, driver_opts, template_driver }) : '';
   const hash = createHash('sha256').update(labels).update(content).update(drivers).digest('hex').slice(0, 8);
   return {
-    Name: `${file.name ?? `${context.stack}_${name}`}-${hash}`,
+    Name: `${shortened(file.name ?? `${context.stack}_${name}`)}-${hash}`,
     Labels: { ...file.labels, ...stackLabels },
     Data: Buffer.from(content).toString('base64'),
     ...defined({
@@ -189,6 +189,10 @@ function convertFile(
     }),
   };
 }
+
+/** Leaves space for a hash: the swarm takes 64 letters. */
+const shortened = (name: string): string =>
+  name.length <= 55 ? name : `${name.slice(0, 46)}-${stableHash(name).slice(0, 8)}`;
 
 function contentOf(
   { content, environment, driver, file = '' }: ComposeFile,

@@ -110,15 +110,23 @@ function namedFiles({ services, configs, secrets }: ComposeModel): readonly Name
   return [...contents, ...environments];
 }
 
-/** The swarm takes so many letters for the name of a service, the stack's among them. */
-const maxLetters = 63;
-
-const longNames = (stack: string, { services }: ComposeModel, problemAt: LoadedCompose['problemAt']) =>
-  Object.keys(services).flatMap((name) => {
-    const letters = stack.length + 1 + name.length;
-    const message = `with the stack's it has ${letters} letters: a swarm takes ${maxLetters}`;
-    return letters > maxLetters ? [problemAt(['services', name], message)] : [];
-  });
+/** The swarm takes 63 letters for the name of a service, the stack's among them, and 64 for that of a config or secret. */
+function longNames(stack: string, model: ComposeModel, problemAt: LoadedCompose['problemAt']) {
+  const { services, configs, secrets } = model;
+  const longer = (path: readonly PropertyKey[], name: string, most: number): readonly Problem[] => {
+    const message = `with the stack's it has ${name.length} letters: a swarm takes ${most}`;
+    return name.length > most ? [problemAt(path, message)] : [];
+  };
+  const files = Object.entries({ configs, secrets }).flatMap(([section, own]) =>
+    Object.entries(own).map(([key, file]) => ({ section, key, ...file })),
+  );
+  return [
+    ...Object.keys(services).flatMap((key) => longer(['services', key], `${stack}_${key}`, 63)),
+    ...files.flatMap(({ section, key, name = `${stack}_${key}`, external }) =>
+      external === true ? [] : longer([section, key], name, 64),
+    ),
+  ];
+}
 
 /** Contents that come from a variable which is not there. */
 function unsetContents(
