@@ -315,8 +315,13 @@ t.test('plan of a cluster', async (t) => {
     const problem = { file: 'app.yaml', line: 3, column: 1, path: '', message: 'not valid YAML' };
     world.stacks.set('app', new ManifestError([problem]));
     world.stacks.set('extra', stack('extra', [service('extra', 'two')]));
+    world.nodes = threeNodes.slice(0, 2);
     const plan = await world.plan();
-    t.same(ids(plan), ['create-service/extra_two'], 'the other stack goes on, without removals');
+    t.same(
+      ids(plan),
+      ['create-service/extra_two'],
+      'the other stack goes on, without removals, of machines too',
+    );
     t.match(plan.problems, [
       { target: 'app', reason: 'StackRefused', message: 'app.yaml:3:1: not valid YAML' },
     ]);

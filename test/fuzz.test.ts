@@ -175,10 +175,7 @@ t.test(
     });
     t.same(failures, []);
     t.ok(planned > runs / 2, `${planned} were planned with`);
-    if (runs >= 1_000) {
-      t.ok(planned < runs, 'some name another cluster');
-      t.ok(removals > 0, `${removals} removed what they do not name any more`);
-    }
+    if (runs >= 1_000) t.ok(removals > 0, `${removals} removed what they do not name any more`);
     world.reconciler.close();
   },
 );

@@ -5,11 +5,17 @@ import { findSwarmNode } from './node-identity.ts';
 import type { ObservedMachine, PlanContext } from './plan-context.ts';
 import { joinParts, note, type PlanPart, problem, step } from './plan-part.ts';
 
-/** Machines that the manifest no longer names, the one that is replaced, and what is left of them in the swarm. */
+/**
+ * Machines that the manifest no longer names, the one that is replaced, and what is left of them in the swarm. As with
+ * services, none goes for want of its name while a stack cannot be read.
+ */
 export function planRemoval(context: PlanContext, present: readonly Step[]): PlanPart {
   const { desired, observed, replaced } = context;
   const wanted = new Set(desired.nodes.map(({ name }) => name));
-  const surplus = observed.machines.filter(({ machine: { name } }) => !wanted.has(name) || name === replaced);
+  const mayGo = desired.brokenStacks.length === 0;
+  const surplus = observed.machines.filter(
+    ({ machine: { name } }) => (mayGo && !wanted.has(name)) || name === replaced,
+  );
   // A manager goes only when those that stay have come.
   const arrivals = present.filter(
     ({ kind }) => kind === 'init-swarm' || kind === 'join-swarm' || kind === 'set-role',
