@@ -17,7 +17,7 @@ import { Leadership } from './lease/leadership.ts';
 import type { LeaseTimes } from './lease/lease-elector.ts';
 import type { Log } from './log.ts';
 import { ControlLoop } from './loop/control-loop.ts';
-import { createMetrics, type Metrics } from './metrics.ts';
+import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import { type NameWatch, nameWatch } from './names/watch-names.ts';
 import { faultKindsByName, provisionersByName, resourceKinds } from './resource-kinds.ts';
 import { ActiveRuns } from './schedule/active-runs.ts';

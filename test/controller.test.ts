@@ -7,7 +7,7 @@ import { eventLoopCheck, reportHealth, stateCheck } from '../controller/health.t
 import { type JsonRoute, startHttpServer } from '../controller/http-server.ts';
 import { createLog, type LogOptions } from '../controller/log.ts';
 import { ControlLoop } from '../controller/loop/control-loop.ts';
-import { createMetrics } from '../controller/metrics.ts';
+import { createMetrics } from '../controller/metrics/metrics.ts';
 import { noFindings, type Sample } from '../state-machines/recovery/sample.ts';
 import { FakeClock } from './support/fake-clock.ts';
 import { scrapeMetrics as scrape } from './support/scrape-metrics.ts';

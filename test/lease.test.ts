@@ -2,7 +2,7 @@ import t from 'tap';
 import { Leadership } from '../controller/lease/leadership.ts';
 import { LeaseElector, type LeaseGateway, type LeaseTimes } from '../controller/lease/lease-elector.ts';
 import { leaseLabels, leaseName, readLease } from '../controller/lease/lease-record.ts';
-import { createMetrics } from '../controller/metrics.ts';
+import { createMetrics } from '../controller/metrics/metrics.ts';
 import type { SwarmGateway } from '../controller/swarm/swarm-gateway.ts';
 import type { Clock } from '../state-machines/contract.ts';
 import { seededRandom } from '../state-machines/seeded-random.ts';

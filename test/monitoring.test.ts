@@ -8,7 +8,7 @@ import { DASHBOARDS } from '../compose/monitoring/dashboards/catalog.ts';
 import { generatorMetrics } from '../compose/streaming/generator/generator-metrics.ts';
 import { observerMetrics } from '../compose/streaming/observer/observer-metrics.ts';
 import type { GeneratorFrontier } from '../compose/streaming/records/frontier.ts';
-import { createMetrics, type Metrics } from '../controller/metrics.ts';
+import { createMetrics, type Metrics } from '../controller/metrics/metrics.ts';
 import { stackLoader } from '../controller/stack/load-stack.ts';
 import {
   errorClasses,

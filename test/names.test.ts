@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import t, { type Test } from 'tap';
-import { createMetrics } from '../controller/metrics.ts';
+import { createMetrics } from '../controller/metrics/metrics.ts';
 import {
   type Deafness,
   deafOf,

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { createMetrics } from '../controller/metrics.ts';
+import { createMetrics } from '../controller/metrics/metrics.ts';
 import { closeGone } from '../controller/schedule/close-books.ts';
 import { type OrphanWatchPorts, orphanWatch } from '../controller/schedule/watch-orphans.ts';
 import { type FaultRun, RefusedError, type RunRecord } from '../state-machines/contract.ts';

@@ -6,7 +6,7 @@ import type { Provisioner } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { Leadership } from '../lease/leadership.ts';
 import { leaseName } from '../lease/lease-record.ts';
-import type { ClusterMetrics } from '../metrics.ts';
+import type { ClusterMetrics } from '../metrics/cluster-metrics.ts';
 import {
   type ImageDelivery,
   type ImageSource,

@@ -1,6 +1,6 @@
 import type { ClusterStatus, Condition, Drift, ObjectEvent } from '../../crds/status.ts';
 import { messageOf, ProvisionError } from '../../provisioners/contract.ts';
-import type { TaskCount } from '../metrics.ts';
+import type { TaskCount } from '../metrics/cluster-metrics.ts';
 import { type ConditionReason, stateReason } from '../status/condition-vocabulary.ts';
 import { removeCondition, setCondition } from '../status/conditions.ts';
 import { addEvent } from '../status/events.ts';

@@ -2,7 +2,7 @@ import { messageOf } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 import type { Finding } from '../cluster/cluster-plan.ts';
-import type { ClusterMetrics } from '../metrics.ts';
+import type { ClusterMetrics } from '../metrics/cluster-metrics.ts';
 import type { ClusterAccess } from '../schedule/cluster-access.ts';
 import type { NewEvent } from '../status/events.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';

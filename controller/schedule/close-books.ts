@@ -2,7 +2,7 @@ import type { FaultSchedule } from '../../crds/fault-schedule.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Clock, Outcome, RunJournal, RunRecord } from '../../state-machines/contract.ts';
 import { gravest } from '../../state-machines/run-together.ts';
-import type { TrialMetrics } from '../metrics.ts';
+import type { TrialMetrics } from '../metrics/trial-metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
 import { planCampaign } from './plan-campaign.ts';

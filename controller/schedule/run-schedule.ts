@@ -14,7 +14,8 @@ import {
   type TrialPorts,
   type TrialResult,
 } from '../../state-machines/run-trial.ts';
-import type { TrialMetrics, WorkloadMetrics } from '../metrics.ts';
+import type { TrialMetrics } from '../metrics/trial-metrics.ts';
+import type { WorkloadMetrics } from '../metrics/workload-metrics.ts';
 import { PATH_CHECKPOINT } from '../stack/checkpoint.ts';
 import { addEvent } from '../status/events.ts';
 import type { StatusStore } from '../status/status-store.ts';

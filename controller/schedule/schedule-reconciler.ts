@@ -4,7 +4,7 @@ import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
 import type { Leadership } from '../lease/leadership.ts';
 import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
-import type { TrialMetrics } from '../metrics.ts';
+import type { TrialMetrics } from '../metrics/trial-metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition, removeCondition } from '../status/conditions.ts';
 import { withApplied, withSource } from '../status/source-status.ts';

@@ -2,7 +2,7 @@ import type { TrialRecord } from '../../crds/trial-record.ts';
 import type { Clock, FaultRun } from '../../state-machines/contract.ts';
 import type { FaultState } from '../../state-machines/fault-machine.ts';
 import type { Progress } from '../../state-machines/run-trial.ts';
-import type { TrialMetrics } from '../metrics.ts';
+import type { TrialMetrics } from '../metrics/trial-metrics.ts';
 import type { NewEvent } from '../status/events.ts';
 
 /** Who hears of a run while it goes on. */

@@ -12,7 +12,7 @@ import {
   type Standing,
   scanOrphans,
 } from '../../state-machines/scan-orphans.ts';
-import type { TrialMetrics } from '../metrics.ts';
+import type { TrialMetrics } from '../metrics/trial-metrics.ts';
 import type { FileRunJournal } from '../status/run-journal.ts';
 
 export interface OrphanWatchPorts {

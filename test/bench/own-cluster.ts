@@ -7,10 +7,11 @@ import type { SwarmGateway } from '../../controller/swarm/swarm-gateway.ts';
 import { API_VERSION } from '../../crds/group.ts';
 import { runCommand } from '../../provisioners/shared/run-command.ts';
 import { endController } from '../support/controller-process.ts';
+import { findDockerCli } from '../support/docker-cli.ts';
 import { type OwnEngine, startOwnEngine } from '../support/own-engine.ts';
 import { ownMachineName } from '../support/own-machine.ts';
 import { metricsPort } from './bench-lab.ts';
-import { type BenchSite, docker, until } from './bench-site.ts';
+import { type BenchSite, until } from './bench-site.ts';
 
 /** Whatever an operator over this cluster has to know. */
 export interface OwnSite {
@@ -27,7 +28,7 @@ const name = 'own';
 /** What `sleeper` asks for, with nothing in it but that. */
 const env = { GENERATOR_IMAGE: 'spark-failures/sleeper:own' };
 const importImage = `
-ldd /bin/sleep | grep -o '/[^ ]*' | xargs tar -chP /bin/sleep | docker -H "$1" import - "$2"`;
+ldd /bin/sleep | grep -o '/[^ ]*' | xargs tar -chP /bin/sleep | "$0" -H "$1" import - "$2"`;
 
 /** Gives a swarm of one node that nobody else sees, and takes it down whatever happens. */
 export async function withOwnCluster<T>(
@@ -37,8 +38,9 @@ export async function withOwnCluster<T>(
 ): Promise<T> {
   const engine = await startOwnEngine(signal);
   try {
-    await runCommand('sh', ['-c', importImage, 'sh', engine.host, env.GENERATOR_IMAGE], {}, signal);
-    const cluster = new OwnCluster(engine, site, signal);
+    const cli = await findDockerCli(signal);
+    await runCommand('sh', ['-c', importImage, cli, engine.host, env.GENERATOR_IMAGE], {}, signal);
+    const cluster = new OwnCluster(engine, cli, site, signal);
     try {
       return await use(cluster);
     } finally {
@@ -58,10 +60,16 @@ export class OwnCluster {
   /** Of the operator. */
   readonly log: string;
   readonly #engine: OwnEngine;
+  readonly #cli: string;
   readonly #signal: AbortSignal;
   #operator: ChildProcess | undefined;
 
-  constructor(engine: OwnEngine, { workDir, packageRoot, cacheDir }: BenchSite, signal: AbortSignal) {
+  constructor(
+    engine: OwnEngine,
+    cli: string,
+    { workDir, packageRoot, cacheDir }: BenchSite,
+    signal: AbortSignal,
+  ) {
     const folder = join(workDir, name);
     mkdirSync(folder, { recursive: true });
     this.site = {
@@ -71,6 +79,7 @@ export class OwnCluster {
     this.manifest = join(folder, 'cluster.yaml');
     this.swarm = swarmGateway(engine.docker);
     this.#engine = engine;
+    this.#cli = cli;
     this.#signal = signal;
     this.log = `${folder}.log`;
     this.save();
@@ -104,14 +113,12 @@ export class OwnCluster {
 
   /** `docker stack deploy` of the same file, as anybody would call it where no registry answers. */
   async deploy(compose: string): Promise<void> {
-    const settings = Object.entries(env).map(([key, value]) => `${key}=${value}`);
-    const deploy = ['stack', 'deploy', '--detach', '--resolve-image', 'never', '-c', compose, name];
-    await runCommand('env', [...settings, 'docker', '-H', this.#engine.host, ...deploy], {}, this.#signal);
+    await this.#docker('stack', 'deploy', '--detach', '--resolve-image', 'never', '-c', compose, name);
   }
 
   /** `docker stack rm`. */
   async remove(): Promise<void> {
-    await docker(['-H', this.#engine.host, 'stack', 'rm', name], this.#signal);
+    await this.#docker('stack', 'rm', name);
   }
 
   /** Waits until so many services are there, each with all of its tasks running. */
@@ -136,7 +143,7 @@ export class OwnCluster {
   async msOfLoss(service: string): Promise<number> {
     const lost = await this.#find(`${name}_${service}`);
     const startMs = performance.now();
-    await docker(['-H', this.#engine.host, 'service', 'rm', `${name}_${service}`], this.#signal);
+    await this.#docker('service', 'rm', `${name}_${service}`);
     const look = async () => {
       const there = await this.#find(`${name}_${service}`);
       return (there && there.ID !== lost?.ID) || undefined;
@@ -150,14 +157,16 @@ export class OwnCluster {
     const twin = `twin-of-${service}`;
     const command = ['service', 'create', '--detach', '--no-resolve-image', '--name', twin];
     const startMs = performance.now();
-    await docker(
-      ['-H', this.#engine.host, ...command, env.GENERATOR_IMAGE, 'sleep', 'infinity'],
-      this.#signal,
-    );
+    await this.#docker(...command, env.GENERATOR_IMAGE, 'sleep', 'infinity');
     await until({ what: twin, everyMs: 10, deadlineMs: 30_000 }, () => this.#find(twin), this.#signal);
     const ms = Math.round(performance.now() - startMs);
-    await docker(['-H', this.#engine.host, 'service', 'rm', twin], this.#signal);
+    await this.#docker('service', 'rm', twin);
     return ms;
+  }
+
+  async #docker(...args: readonly string[]): Promise<void> {
+    const settings = Object.entries(env).map(([key, value]) => `${key}=${value}`);
+    await runCommand('env', [...settings, this.#cli, '-H', this.#engine.host, ...args], {}, this.#signal);
   }
 
   async #find(service: string) {

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { steadyClock } from '../../controller/clock.ts';
 import { WorkQueue } from '../../controller/loop/work-queue.ts';
-import { createMetrics } from '../../controller/metrics.ts';
+import { createMetrics } from '../../controller/metrics/metrics.ts';
 import { seededRandom } from '../../state-machines/seeded-random.ts';
 import type { Measure } from './bench-site.ts';
 import { median } from './figure.ts';

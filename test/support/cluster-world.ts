@@ -1,7 +1,7 @@
 import type { ClusterPlan, Finding } from '../../controller/cluster/cluster-plan.ts';
 import { ClusterReconciler } from '../../controller/cluster/cluster-reconciler.ts';
 import type { OpenEngine } from '../../controller/cluster/node-pool.ts';
-import { createMetrics } from '../../controller/metrics.ts';
+import { createMetrics } from '../../controller/metrics/metrics.ts';
 import type { StoredResource } from '../../controller/source/resource-store.ts';
 import type { CheckpointUse } from '../../controller/stack/checkpoint.ts';
 import type { DesiredStack } from '../../controller/stack/convert-stack.ts';

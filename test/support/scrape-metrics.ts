@@ -1,4 +1,4 @@
-import type { Metrics } from '../../controller/metrics.ts';
+import type { Metrics } from '../../controller/metrics/metrics.ts';
 
 /** What the process exposes: each series, by name and labels as they are written, with its value. */
 export async function scrapeMetrics(metrics: Metrics): Promise<ReadonlyMap<string, number>> {
