@@ -16,7 +16,7 @@ module.exports = {
     rule('faults-no-builtins', '^state-machines/faults/', { dependencyTypes: ['core'] }, 'a fault is a plan; only the runner acts'),
     rule('catalogues-only', '^controller/(?!resource-kinds)', { path: '^(state-machines/faults|provisioners/(lab|ssh|ec2|catalog))' }, 'members are reached through resource-kinds.ts'),
     rule('one-docker-client', '^(controller|crds|state-machines|compose|provisioners/(?!shared/docker-client))', { path: 'node_modules/dockerode', dependencyTypesNot: ['type-only'] }, 'one guarded factory'),
-    rule('workload-apart', '^compose/streaming/', { path: ours, pathNot: '^(compose/streaming/|state-machines/recovery/(sample|control-planes)\.)' }, 'the workload knows what a row is made of'),
+    rule('workload-apart', '^compose/streaming/', { path: ours, pathNot: '^(compose/streaming/|state-machines/recovery/(sample|control-planes)\.|provisioners/deadline\.)' }, 'the workload knows what a row is made of'),
     rule('generator-and-observer', '^compose/streaming/generator/', { path: '^compose/streaming/observer/' }, 'they share records only'),
     rule('observer-and-generator', '^compose/streaming/observer/', { path: '^compose/streaming/generator/' }, 'they share records only'),
   ],

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { type Duplex, PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import type { ClientChannel } from 'ssh2';
 import t, { type Test } from 'tap';
@@ -15,6 +17,7 @@ import { engineGateway } from '../controller/swarm/docker-gateways.ts';
 import { quantityBytes } from '../crds/quantity.ts';
 import { provisionerCatalog } from '../provisioners/catalog.ts';
 import { ExecError, ProvisionError } from '../provisioners/contract.ts';
+import { deadline } from '../provisioners/deadline.ts';
 import { labConfigSchema } from '../provisioners/lab/config.ts';
 import { machineHostConfig, nodeContainerOptions } from '../provisioners/lab/node-container.ts';
 import { endPowerSwitch, throwPowerSwitch } from '../provisioners/lab/power-switch.ts';
@@ -36,6 +39,18 @@ const words = fc.array(
   fc.string({ unit: 'grapheme' }).map((word) => word.replaceAll('\0', '')),
   { maxLength: 5 },
 );
+
+t.test('a limit of time holds as a part of another signal, whatever is collected meanwhile', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = setInterval(runInNewContext('gc') as () => void, 20);
+  t.teardown(() => clearInterval(collect));
+  const over = (signal: AbortSignal) =>
+    new Promise((resolve) => signal.addEventListener('abort', () => resolve(signal.reason), { once: true }));
+  const lost = new Promise((resolve) => setTimeout(resolve, 5_000, 'lost').unref());
+  t.match(await Promise.race([over(AbortSignal.any([never, deadline(200)])), lost]), {
+    name: 'TimeoutError',
+  });
+});
 
 const sshd = async (t: Test, options: FakeSshdOptions = {}) => {
   const server = await new FakeSshd(options).listen();

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { create } from 'tar';
 import { messageOf } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import type { Operator } from '../operator.ts';
 import { eventLogPaths } from '../status/event-log.ts';
 import { journalPath } from '../status/run-journal.ts';
@@ -151,7 +152,7 @@ function httpPieces({ port }: BundleOptions, signal: AbortSignal): Promise<reado
     ['metrics', 'healthz', 'readyz'].map(async (path): Promise<Piece> => {
       const name = `operator/${path}.txt`;
       try {
-        const within = AbortSignal.any([signal, AbortSignal.timeout(httpMs)]);
+        const within = AbortSignal.any([signal, deadline(httpMs)]);
         const response = await fetch(`http://127.0.0.1:${port}/${path}?verbose`, { signal: within });
         return { name, text: redactText(await response.text()) };
       } catch (error) {
@@ -183,7 +184,7 @@ function nodePieces({ operator, nodes }: BundleOptions, signal: AbortSignal): Pr
   return Promise.all(
     nodes.map(async ({ cluster, node }): Promise<Piece> => {
       const name = `nodes/${cluster}/${node}.txt`;
-      const within = AbortSignal.any([signal, AbortSignal.timeout(nodeMs)]);
+      const within = AbortSignal.any([signal, deadline(nodeMs)]);
       try {
         const handle = await inTime(operator.access(cluster).nodes(node), within);
         const { stdout } = await handle.exec(nodeScript, [], {}, within);

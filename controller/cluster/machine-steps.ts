@@ -1,4 +1,5 @@
 import { type MachineSpec, OVERLAY_POOL, type Role } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import { EngineError } from '../swarm/engine-error.ts';
 import type { StepOutcome } from './apply-plan.ts';
 import { managerApi, type StepWork } from './step-tools.ts';
@@ -65,7 +66,7 @@ async function leaveSwarm(name: string, work: StepWork): Promise<void> {
 export async function tryToLeaveSwarm(name: string, work: StepWork): Promise<void> {
   work.mayWrite();
   try {
-    await leaveSwarm(name, { ...work, signal: AbortSignal.any([work.signal, AbortSignal.timeout(leaveMs)]) });
+    await leaveSwarm(name, { ...work, signal: AbortSignal.any([work.signal, deadline(leaveMs)]) });
   } catch {
     work.signal.throwIfAborted();
   }

@@ -5,6 +5,7 @@ import {
   type NodeHandle,
   type Provisioner,
 } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { EngineGateway, SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { EngineFacts, MachineState } from './plan-context.ts';
@@ -301,7 +302,7 @@ export class NodePool {
   }
 
   #limit(ms: number): AbortSignal {
-    return AbortSignal.any([this.#closed.signal, AbortSignal.timeout(ms)]);
+    return AbortSignal.any([this.#closed.signal, deadline(ms)]);
   }
 
   async #within(

@@ -1,4 +1,5 @@
 import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import type { NodePool } from './node-pool.ts';
 import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './plan-context.ts';
 
@@ -63,7 +64,7 @@ async function readSwarm(
   let swarmError: string | undefined;
   for (const name of pool.managers()) {
     try {
-      return { swarm: await readLists(name, pool, AbortSignal.any([signal, AbortSignal.timeout(listMs)])) };
+      return { swarm: await readLists(name, pool, AbortSignal.any([signal, deadline(listMs)])) };
     } catch (error) {
       signal.throwIfAborted();
       pool.doubt(name);

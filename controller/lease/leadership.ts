@@ -1,3 +1,4 @@
+import { deadline } from '../../provisioners/deadline.ts';
 import { type Clock, RefusedError } from '../../state-machines/contract.ts';
 import { type ElectorOptions, LeaseElector, type LeaseGateway, type LeaseTimes } from './lease-elector.ts';
 import type { LeaseRecord } from './lease-record.ts';
@@ -115,7 +116,7 @@ export class Leadership {
     const standing = this.#standings.get(cluster);
     if (!standing) return;
     await this.#drop(cluster, standing);
-    await standing.elector.remove(AbortSignal.timeout(letGoMs)).catch(() => undefined); // gone with its swarm
+    await standing.elector.remove(deadline(letGoMs)).catch(() => undefined); // gone with its swarm
   }
 
   /** Stands for the lease of each cluster that is known, until the signal; what is held then is held until `release`. */
@@ -133,7 +134,7 @@ export class Leadership {
   async release(): Promise<void> {
     const all = [...this.#standings].map(async ([cluster, standing]) => {
       await this.#drop(cluster, standing);
-      await standing.elector.release(AbortSignal.timeout(letGoMs)).catch((err: unknown) => {
+      await standing.elector.release(deadline(letGoMs)).catch((err: unknown) => {
         this.#options.log.warn({ err, cluster }, 'lease not let go: it runs out');
       });
     });

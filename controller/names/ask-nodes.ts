@@ -1,4 +1,5 @@
 import { ExecError } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import type { Nodes } from '../../state-machines/contract.ts';
 import type { Scripts } from '../../state-machines/load-scripts.ts';
 import type { Answer } from './deafness.ts';
@@ -18,7 +19,7 @@ export async function askNodes(
   const asked = names.map(async (name) => {
     const own = questions.filter(({ node }) => node === name);
     const stdin = [...new Set(own.map((each) => `${each.container} ${each.name}\n`))].join('');
-    const within = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
+    const within = AbortSignal.any([signal, deadline(limitMs)]);
     const { code, stdout, stderr } = await (await nodes(name)).exec(resolve, [], { stdin }, within);
     if (code !== 0) throw new ExecError(name, `resolve.sh ended with ${code}: ${stderr.trim()}`);
     return stdout.split('\n').flatMap(toAnswer);

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import type { ClusterSpec } from '../../crds/cluster-spec.ts';
 import type { Machine, Switches } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import type { CheckpointKind, Clock, ClockBound, Nodes, Workload } from '../../state-machines/contract.ts';
 import { checkpointKind, describeCheckpoint } from '../stack/checkpoint.ts';
 import type { TargetClaims } from '../status/claims.ts';
@@ -79,7 +80,7 @@ export function clusterAccess({
 }: ClusterAccessOptions): ClusterAccess {
   const { spec } = cluster;
   const observerNode = async () => {
-    const signal = AbortSignal.timeout(inventoryMs);
+    const signal = deadline(inventoryMs);
     const { services } = await gatherInventory(await swarm(signal), signal);
     const task = services.find(({ name }) => name.endsWith('_observer'))?.tasks[0];
     if (!task) throw new Error('no observer runs in the cluster');
@@ -102,7 +103,7 @@ export function clusterAccess({
       clockBound: (signal) => observer.clockBound(signal),
     },
     async clocks(signal) {
-      const within = AbortSignal.any([signal, AbortSignal.timeout(clocksMs)]);
+      const within = AbortSignal.any([signal, deadline(clocksMs)]);
       const asked = spec.nodes.map(async ({ name }) => boundNodeClock(await nodes(name), clock, within));
       const answers = await Promise.allSettled(asked);
       return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));

@@ -1,6 +1,7 @@
 import { type FaultEntry, type FaultGroup, type FaultSchedule, faultOf } from '../../crds/fault-schedule.ts';
 import { parseDuration } from '../../crds/parse-duration.ts';
 import { type Machine, messageOf } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import {
   type CheckpointKind,
   type Facts,
@@ -245,7 +246,7 @@ async function askNeeds(
   { cluster, faultKind, scripts }: Planning,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(needsLimitMs)]);
+  const limited = AbortSignal.any([signal, deadline(needsLimitMs)]);
   const asked = cluster.nodeNames.map(async (name): Promise<[string, readonly string[]]> => {
     try {
       const missing = await missingNeeds(await cluster.nodes(name), faultKind.needs, scripts, limited);

@@ -1,4 +1,5 @@
 import { messageOf } from '../../provisioners/contract.ts';
+import { deadline } from '../../provisioners/deadline.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
 import { type StepPorts, type StepSwitches, within } from '../../state-machines/dead-man/step-actions.ts';
 import { healUnfinished } from '../../state-machines/fault-runner.ts';
@@ -112,7 +113,7 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
     const { runId, steps } = run;
     const look = async (node: string) => {
       const handle = await ports.clusterOf(cluster).nodes(node);
-      return scanOrphans(handle, ports.scripts, AbortSignal.timeout(nodeLimitMs));
+      return scanOrphans(handle, ports.scripts, deadline(nodeLimitMs));
     };
     try {
       const found = await Promise.all([...new Set(steps.map(({ node }) => node))].map(look));
@@ -137,7 +138,7 @@ export function orphanWatch(ports: OrphanWatchPorts): OrphanWatch {
         return reached;
       });
       const armedBefore = new Set(reports.get(key)?.arming);
-      const limited = AbortSignal.any([signal, AbortSignal.timeout(nodeLimitMs)]);
+      const limited = AbortSignal.any([signal, deadline(nodeLimitMs)]);
       const report = await healOrphans(handle, { scripts, standings, armedBefore }, limited);
       reports.set(key, report);
       say(key, undefined);

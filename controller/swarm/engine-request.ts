@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
+import { deadline } from '../../provisioners/deadline.ts';
 import { ConflictError, EngineError } from './engine-error.ts';
 
 interface EngineRequest {
@@ -33,7 +34,7 @@ function dial(
 ): Promise<unknown> {
   signal.throwIfAborted();
   const { limitMs = answerMs } = request;
-  const tooLong = stream ? undefined : AbortSignal.timeout(limitMs);
+  const tooLong = stream ? undefined : deadline(limitMs);
   const options = {
     method: request.method,
     // With an empty _query the modem leaves the address alone.

@@ -1,3 +1,4 @@
+import { deadline } from '../../provisioners/deadline.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import {
   type ControlPlaneAnswer,
@@ -29,7 +30,7 @@ export async function* withSwarmViews(
     const view = viewer('swarm');
     for (;;) {
       try {
-        const within = AbortSignal.any([until, AbortSignal.timeout(timeoutMs)]);
+        const within = AbortSignal.any([until, deadline(timeoutMs)]);
         const askedMs = clock.now();
         const answer = await askSwarm(await swarm(within), within);
         newest = view(answer, { askedMs, atMs: clock.now() });

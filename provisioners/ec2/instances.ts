@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-ec2';
 import { quantityBytes } from '../../crds/quantity.ts';
 import { type MachineSpec, messageOf, ProvisionError } from '../contract.ts';
+import { deadline } from '../deadline.ts';
 import type { KeyPair } from '../shared/keys.ts';
 import { untilAborted } from '../shared/until-aborted.ts';
 import { codeOf } from './aws-errors.ts';
@@ -264,7 +265,7 @@ export class Instances {
     const last = this.#told.get(what);
     if (last && clock.now() < last.atMs + freshMs) return untilAborted(last.answer, signal);
     // Whoever gives up waiting for it does not take it from the others.
-    const answer = work(AbortSignal.timeout(describeMs));
+    const answer = work(deadline(describeMs));
     const told = { atMs: clock.now(), answer };
     this.#told.set(what, told);
     answer.catch(() => {

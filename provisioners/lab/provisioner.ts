@@ -5,6 +5,7 @@ import type Docker from 'dockerode';
 import { quantityBytes } from '../../crds/quantity.ts';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, ProvisionError } from '../contract.ts';
+import { deadline } from '../deadline.ts';
 import { nodeAddress } from '../shared/addresses.ts';
 import { localDocker } from '../shared/docker-client.ts';
 import { inTurns } from '../shared/in-turns.ts';
@@ -164,7 +165,7 @@ class LabProvisioner implements Provisioner {
   }
 
   async #awaitReady(name: string, signal: AbortSignal): Promise<void> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
+    const limit = AbortSignal.any([signal, deadline(bootMs)]);
     const [found, key] = await Promise.all([this.#get(name, limit), this.#clientKey()]);
     const node = await logInWhenBooted(accessOf(found, this.#docker, key), limit);
     try {
@@ -187,7 +188,7 @@ class LabProvisioner implements Provisioner {
 
   /** One that cannot be entered any more is ended all the same. */
   async #thaw({ Id }: Docker.ContainerInfo): Promise<void> {
-    const limit = AbortSignal.timeout(thawMs);
+    const limit = deadline(thawMs);
     await untilAborted(runInside(this.#docker.getContainer(Id), thawScript), limit).catch(() => undefined);
   }
 

@@ -3,6 +3,7 @@ import type { Client, ClientChannel } from 'ssh2';
 import ssh2 from 'ssh2';
 import type { DialTarget, ExecOptions, ExecResult, NodeHandle } from '../contract.ts';
 import { ExecError } from '../contract.ts';
+import { deadline } from '../deadline.ts';
 import { ChannelSlots, type Lane } from './channel-slots.ts';
 import { LateStream } from './late-stream.ts';
 import { RootRunner, rootRunnerCommand } from './root-runner.ts';
@@ -121,7 +122,7 @@ export class SshNode implements NodeHandle {
   async #beginRunner(): Promise<RootRunner | undefined> {
     const channel = await this.#session(rootRunnerCommand(this.#target.user), 'heal', unlimited());
     const runner = new RootRunner(channel, () => this.#lost);
-    const limit = AbortSignal.timeout(this.#target.readyTimeoutMs ?? loginMs);
+    const limit = deadline(this.#target.readyTimeoutMs ?? loginMs);
     const hasBegun = untilAborted(runner.begun, limit).catch((error: unknown) => {
       if (!limit.aborted) throw error;
       runner.close();

@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import pLimit from 'p-limit';
 import type { Machine, MachineSpec, NodeHandle, Provisioner, ProvisionerContext } from '../contract.ts';
 import { ExecError, messageOf, ProvisionError } from '../contract.ts';
+import { deadline } from '../deadline.ts';
 import {
   askedOfApt,
   enginePackages,
@@ -110,7 +111,7 @@ class SshProvisioner implements Provisioner {
   }
 
   async #recover(name: string): Promise<void> {
-    const limit = AbortSignal.timeout(recoverMs);
+    const limit = deadline(recoverMs);
     if (this.#config.hosts[name]?.hostKey === undefined && !(await this.#records.get(name))) return;
     const record = await this.#recordOf(name, limit);
     const node = await this.#logIn(record, limit);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { deadline } from '../../../provisioners/deadline.ts';
 import type { KafkaRequest } from './kafka-requests.ts';
 
 export interface BrokerAddress {
@@ -75,7 +76,7 @@ export class BrokerSocket {
   }
 
   private async connect({ host, port }: BrokerAddress): Promise<void> {
-    const signal = AbortSignal.timeout(this.limits.connectTimeoutMs);
+    const signal = deadline(this.limits.connectTimeoutMs);
     try {
       await once(this.socket, 'connect', { signal });
     } catch (error) {

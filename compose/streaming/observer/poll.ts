@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { deadline } from '../../../provisioners/deadline.ts';
 
 export interface Poll<T> {
   readonly everyMs: number;
@@ -20,7 +21,7 @@ export async function poll<T>(
 ): Promise<void> {
   while (!signal.aborted) {
     const askedMs = Date.now();
-    const inTime = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const inTime = AbortSignal.any([signal, deadline(timeoutMs)]);
     const answer = ask(inTime);
     try {
       onAnswer(await unlessAborted(answer, inTime), askedMs);

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { simpleGit } from 'simple-git';
 import { messageOf } from '../../../provisioners/contract.ts';
+import { deadline } from '../../../provisioners/deadline.ts';
 import { SourceError } from './source-error.ts';
 
 /** How a repository is reached. Files hold what is secret: it stands in no URL, list of processes, log or status. */
@@ -35,7 +36,7 @@ export async function openGit(folder: string, access: GitAccess): Promise<Git> {
   const base = { ...access.environment, ...environmentOf(folder, access) };
   const git: Git = async (args, signal, environment = {}) => {
     const env = { ...base, ...environment };
-    const abort = AbortSignal.any([signal, AbortSignal.timeout(commandLimitMs)]);
+    const abort = AbortSignal.any([signal, deadline(commandLimitMs)]);
     try {
       const instance = simpleGit({
         ...{ baseDir: repository, abort, allowEnvironment: Object.keys(env) },
