@@ -56,6 +56,8 @@ export interface OperatorOptions {
   readonly election?: LeaseTimes;
   /** Opened by the one writer of the state directory; absent for those who only look: these save nothing. */
   readonly journal?: FileRunJournal;
+  /** How long a manifest must not have been written to; 0 where nobody can see half of one. */
+  readonly settleMs?: number;
   /** In the place of the catalogue: for machines that no manifest can name. */
   readonly bindProvisioner?: (cluster: ClusterSpec) => Provisioner;
 }
@@ -280,7 +282,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const clusterLoop = loop(clusters);
   const scheduleLoop = loop(schedules);
   const loopOf = (key: string) => (key.startsWith('ClusterSpec/') ? clusterLoop : scheduleLoop);
-  const read = settledReader(SETTLE_MS, clock);
+  const read = settledReader(options.settleMs ?? SETTLE_MS, clock);
   const load = manifestLoader(resourceKinds, read, join(packageRoot, HDFS_COMPOSE));
   const enqueueAll = () => {
     for (const { key } of store.list()) loopOf(key).add(key);

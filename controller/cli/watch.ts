@@ -133,7 +133,7 @@ async function watchGit(
     const results = { git: repository, url: access.url, branch: resultsBranch };
     return [source, resultsActor({ context, operator, log, ...results })];
   };
-  await runOperator({ ...options, posts }, actorsOf, context.signal);
+  await runOperator({ ...options, posts, settleMs: 0 }, actorsOf, context.signal);
   return 0;
 }
 

@@ -38,14 +38,17 @@ export class GitRepository {
   readonly #options: RepositoryOptions;
   readonly #folder: string;
   #name: string;
+  /** The id of the commit in force, as `currentRef` has it on the disk; undefined before the first. */
+  #current: string | undefined;
   #before = '';
   /** Trees that are known to be complete: those of an earlier process may be torn by a power cut. */
   readonly #made = new Set<string>();
 
-  private constructor(options: RepositoryOptions, folder: string, git: Git) {
+  private constructor(options: RepositoryOptions, folder: string, git: Git, current: string | undefined) {
     this.#options = options;
     this.#folder = folder;
     this.#name = options.ref ?? 'HEAD';
+    this.#current = current;
     this.git = git;
   }
 
@@ -55,7 +58,9 @@ export class GitRepository {
     const folder = join(stateDir, 'git', stableHash([access.url, ref]).slice(0, 16));
     const git = await openGit(folder, access);
     await installSigners(folder, verify, access.environment);
-    return new GitRepository(options, folder, git);
+    const format = ['--format=%(objectname)', currentRef];
+    const current = await git(['for-each-ref', ...format], new AbortController().signal);
+    return new GitRepository(options, folder, git, current.trim() || undefined);
   }
 
   /** The folder of the commit in force; it is turned to another one in a single step. */
@@ -65,9 +70,8 @@ export class GitRepository {
 
   /** The commit that was in force when the last process ended: it stays so though the repository may be out of reach. */
   async restore(signal: AbortSignal): Promise<Commit | undefined> {
-    const sha = await this.#currentSha(signal);
-    if (sha === undefined) return undefined;
-    const commit = await this.#describe(sha, signal);
+    if (this.#current === undefined) return undefined;
+    const { commit } = await this.#describe(this.#current, signal);
     await this.#verify(commit, signal);
     await this.#checkOut(commit, signal);
     return commit;
@@ -90,15 +94,17 @@ export class GitRepository {
 
   /** Fetches and takes the commit that `head` spoke of; a newer one, when there is one by now. */
   async take(signal: AbortSignal): Promise<{ readonly commit: Commit; readonly isRewritten: boolean }> {
-    const current = await this.#currentSha(signal);
+    const current = this.#current;
     const { url } = this.#options.access;
     const depth = current === undefined ? ['--depth=1'] : [];
     const flags = ['--quiet', '--no-tags', '--no-recurse-submodules', '--force', ...depth];
-    await this.git(['fetch', ...flags, '--', url, `+${this.#name}:${fetchedRef}`], signal);
-    const commit = await this.#describe(`${fetchedRef}^{commit}`, signal);
+    // Its upkeep has time when the commit is in force.
+    const fetch = ['fetch', '--no-auto-maintenance', ...flags];
+    await this.git([...fetch, '--', url, `+${this.#name}:${fetchedRef}`], signal);
+    const { commit, parents } = await this.#describe(`${fetchedRef}^{commit}`, signal);
     await this.#verify(commit, signal);
-    const { sha } = commit;
-    const isRewritten = current !== undefined && !(await this.#isAncestor(current, sha, signal));
+    const follows = current === undefined || [commit.sha, ...parents].includes(current);
+    const isRewritten = !follows && !(await this.#isAncestor(current, commit.sha, signal));
     // Who may write to the server, but has no key, could put an old signed commit back: that is no new one.
     if (isRewritten && this.#options.verify.length > 0) throw rewritten(commit, current, this.#folder);
     await this.#checkOut(commit, signal);
@@ -108,6 +114,7 @@ export class GitRepository {
   /** From now on this commit is in force. Trees go that nobody names any more, but for the one before: it may be read still. */
   async keep({ sha }: Commit, isNamed: (tree: string) => boolean, signal: AbortSignal): Promise<void> {
     await this.git(['update-ref', currentRef, sha], signal);
+    this.#current = sha;
     const trees = join(this.#folder, 'trees');
     const others = (await readdir(trees)).filter((name) => name !== sha && name !== this.#before);
     const old = others.filter((name) => !isNamed(join(trees, name)));
@@ -116,11 +123,8 @@ export class GitRepository {
       await rm(join(trees, name), { recursive: true, force: true });
     }
     this.#before = sha;
-  }
-
-  async #currentSha(signal: AbortSignal): Promise<string | undefined> {
-    const sha = await this.git(['for-each-ref', '--format=%(objectname)', currentRef], signal);
-    return sha.trim() || undefined;
+    // Git itself makes nothing of it when that fails after a fetch.
+    await this.git(['maintenance', 'run', '--auto', '--quiet'], signal).catch(() => signal.throwIfAborted());
   }
 
   async #isAncestor(older: string, newer: string, signal: AbortSignal): Promise<boolean> {
@@ -128,11 +132,12 @@ export class GitRepository {
     return missing.trim() === '';
   }
 
-  async #describe(of: string, signal: AbortSignal): Promise<Commit> {
-    const line = await this.git(['log', '-1', '--format=%H%x00%an%x00%s', of, '--'], signal);
-    const [sha = '', author = '', message = ''] = line.trim().split('\0').map(printable);
+  async #describe(of: string, signal: AbortSignal) {
+    const line = await this.git(['log', '-1', '--format=%H%x00%P%x00%an%x00%s', of, '--'], signal);
+    const [sha = '', parents = '', author = '', message = ''] = line.trim().split('\0').map(printable);
     const ref = this.#name.replace(/^refs\/(heads|tags)\//, '');
-    return { sha, revision: `${ref}@sha1:${sha}`, author, message };
+    const commit: Commit = { sha, revision: `${ref}@sha1:${sha}`, author, message };
+    return { commit, parents: parents.split(' ') };
   }
 
   async #verify({ sha, revision }: Commit, signal: AbortSignal): Promise<void> {
@@ -163,11 +168,11 @@ export class GitRepository {
   ): Promise<void> {
     const made = `${place}.new`;
     const entries = await this.#entries(sha, revision, signal);
-    await rm(made, { recursive: true, force: true });
+    const index = join(this.#folder, 'index');
+    await Promise.all([made, index].map((path) => rm(path, { recursive: true, force: true })));
     await mkdir(made, { recursive: true });
-    const at = { GIT_WORK_TREE: made, GIT_INDEX_FILE: join(this.#folder, 'index') };
-    await this.git(['read-tree', sha], signal, at);
-    await this.git(['checkout-index', '--all', '--force', '--quiet'], signal, at);
+    const at = { GIT_WORK_TREE: made, GIT_INDEX_FILE: index };
+    await this.git(['read-tree', '--reset', '-u', sha], signal, at);
     await refuseWayOut(made, entries, revision);
     await rm(place, { recursive: true, force: true });
     await rename(made, place);
