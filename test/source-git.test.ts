@@ -3,27 +3,35 @@ import { mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/pr
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { checkGit } from '../controller/cli/git-source.ts';
+import { checkGit, resultsActor } from '../controller/cli/git-source.ts';
 import { systemClock } from '../controller/clock.ts';
 import { startHttpServer } from '../controller/http-server.ts';
+import type { Log } from '../controller/log.ts';
 import { resourceKinds } from '../controller/resource-kinds.ts';
 import { ActiveRuns } from '../controller/schedule/active-runs.ts';
 import type { ScheduledRun } from '../controller/schedule/run-schedule.ts';
 import { ScheduleReconciler } from '../controller/schedule/schedule-reconciler.ts';
 import { followGit } from '../controller/source/git/follow-git.ts';
-import type { GitAccess } from '../controller/source/git/git-command.ts';
+import { type GitAccess, openGit } from '../controller/source/git/git-command.ts';
 import { GIT_HOOK_PATH, gitHook } from '../controller/source/git/git-hook.ts';
 import { type Commit, GitRepository } from '../controller/source/git/git-repository.ts';
 import { Nudge } from '../controller/source/git/nudge.ts';
 import { pushResults } from '../controller/source/git/push-results.ts';
 import { manifestLoader } from '../controller/source/load-manifest.ts';
 import { settledReader } from '../controller/source/read-settled.ts';
-import { type KnownResource, ResourceStore } from '../controller/source/resource-store.ts';
+import {
+  type KnownResource,
+  ResourceStore,
+  type StoredResource,
+} from '../controller/source/resource-store.ts';
 import { openStatusStores } from '../controller/status/status-stores.ts';
 import { formatProblem } from '../crds/problem.ts';
+import { packageRoot } from './support/examples.ts';
+import { FakeClock } from './support/fake-clock.ts';
 import { FakeSshd } from './support/fake-sshd.ts';
 import { GitRemote, installHook, serveGit } from './support/git-remote.ts';
-import { crash, makeSchedule, ScheduleLab } from './support/schedule-lab.ts';
+import { crash, MemoryStatuses, makeSchedule, ScheduleLab } from './support/schedule-lab.ts';
+import { exampleFaults, startMs, syntheticCampaign } from './support/synthetic-campaign.ts';
 
 const never = new AbortController().signal;
 const environment = { PATH: process.env.PATH ?? '' };
@@ -381,10 +389,10 @@ t.test('over ssh a key opens the door of a host that is known', async (t) => {
 t.test('results are pushed on top of what others push, once', async (t) => {
   const remote = await place(t);
   await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
-  const { repository } = await follow(t, remote);
   const folder = join(remote.folder, 'results');
+  const git = await openGit(folder, { url: remote.url, environment });
   const results = (text: string) => ({
-    ...{ git: repository.git, url: remote.url, branch: 'results', folder, message: 'results of crash' },
+    ...{ git, url: remote.url, branch: 'results', folder, message: 'results of crash' },
     files: new Map([['results/crash/report.md', text]]),
   });
   t.equal(await pushResults(results('first'), never), true);
@@ -405,6 +413,153 @@ git update-ref refs/heads/results $commit`,
   t.equal(await show('results:other.txt'), 'x', 'what others pushed is there');
   t.equal(await remote.git(`--git-dir=${remote.bare}`, 'rev-list', '--count', 'results'), '3');
 });
+
+/** Schedules of which each has ended with one trial or runs still, and the actor that pushes their results. */
+function endingSchedules(t: Test, remote: GitRemote) {
+  const { schedule: like, cluster, status } = syntheticCampaign('any', exampleFaults.slice(3));
+  const resources = new Map<string, object>([['ClusterSpec/six-nodes', { resource: cluster }]]);
+  const statuses = new MemoryStatuses();
+  const clock = new FakeClock();
+  const lines: object[] = [];
+  const log = (fields: object, message: string) => void lines.push({ ...fields, message });
+  const know = (name: string) =>
+    resources.set(`FaultSchedule/${name}`, { resource: { ...like, metadata: { name } }, specHash: 'newer' });
+  const run = (name: string, key: string, endMs?: number, specHash = 'newer') => {
+    know(name);
+    const finishedAt = new Date(startMs + (endMs ?? 0)).toISOString();
+    const source = { revision: `main@sha1:${key}`, message: '', author: '' };
+    const condition = { type: 'Complete', status: endMs === undefined ? 'False' : 'True' } as const;
+    const told = { reason: 'Any', message: '', observedGeneration: 1, lastTransitionTime: finishedAt };
+    statuses.all.set(name, {
+      ...{ ...status, specHash, runKey: `uid-1/1/${key}`, conditions: [{ ...condition, ...told }] },
+      trials: [{ ...status.trials[0]!, finishedAt, source }],
+      source: { ...source, revision: 'main@sha1:newer' },
+    });
+  };
+  const start = () => {
+    const stop = new AbortController();
+    const actor = resultsActor({
+      ...{ access: { url: remote.url, environment }, branch: 'results', schedules: statuses, clock },
+      context: { version: '0', packageRoot, stateDir: join(remote.folder, 'state') },
+      store: { get: (key) => resources.get(key) as StoredResource | undefined },
+      log: { info: log, warn: log } as unknown as Log,
+    });
+    const done = actor.execute(stop.signal).catch((reason: unknown) => reason);
+    const end = () => {
+      stop.abort(new Error('asked to end'));
+      return done;
+    };
+    t.teardown(end);
+    return end;
+  };
+  const rest = async () => {
+    while (clock.sleeping === 0) await sleep(5);
+  };
+  /** Lets time pass, and what is done then come to its end. */
+  const pass = async (ms: number) => {
+    await rest();
+    await clock.advance(ms);
+    await rest();
+  };
+  const commits = async () => {
+    const all = await remote.git(`--git-dir=${remote.bare}`, 'log', '--reverse', '--format=%s', 'results');
+    return all.split('\n');
+  };
+  return { run, start, pass, commits, lines, statuses, resources, know };
+}
+
+t.test('results are pushed once for each schedule that ends, in the order of their ends', async (t) => {
+  const remote = await place(t);
+  const { run, start, pass, commits, lines } = endingSchedules(t, remote);
+  run('a', '1');
+  run('b', '1', 20_000);
+  const end = start();
+  await pass(2_000);
+  t.same(
+    await commits(),
+    ['results of b (main@sha1:1)'],
+    'what runs still has no results; the commit that was run is named',
+  );
+  const show = (what: string) => remote.git(`--git-dir=${remote.bare}`, 'show', `results:results/${what}`);
+  t.match(JSON.parse(await show('b/report.json')), {
+    campaigns: [{ schedule: { metadata: { name: 'b' } } }],
+  });
+  t.match(await show('b/report.md'), /six-nodes/);
+  run('a', '1', 60_000);
+  run('b', '2', 50_000);
+  run('c', '1', 40_000, 'older');
+  await pass(2_000);
+  const all = ['b (main@sha1:1)', 'c (main@sha1:1)', 'b (main@sha1:2)', 'a (main@sha1:1)'];
+  t.same(
+    await commits(),
+    all.map((one) => `results of ${one}`),
+  );
+  t.match(await show('c/report.md'), /has been edited since/, 'what was edited after its end');
+  t.notMatch(await show('a/report.md'), /has been edited since/);
+  await rename(remote.bare, `${remote.bare}.away`);
+  await pass(20_000);
+  await end();
+  t.equal(lines.length, 4, 'nobody is asked when there is nothing new');
+  await rename(`${remote.bare}.away`, remote.bare);
+  start();
+  await pass(2_000);
+  t.equal((await commits()).length, 4, 'the next process finds that all is there');
+});
+
+t.test('what stands in the way of results is told, and they are pushed when it is gone', async (t) => {
+  const remote = await place(t);
+  const { run, start, pass, commits, lines, statuses, resources, know } = endingSchedules(t, remote);
+  await rename(remote.bare, `${remote.bare}.away`);
+  run('b', '1', 10_000);
+  run('a', '1', 20_000);
+  run('c', '1', 30_000);
+  resources.delete('FaultSchedule/c');
+  const end = start();
+  await pass(0);
+  const notPushed = (schedule?: string) => ({ message: 'results not pushed', ...(schedule && { schedule }) });
+  t.match(lines, [notPushed('b'), notPushed('a')], 'one that fails does not keep others from their turn');
+  await pass(2_000);
+  t.equal(lines.length, 2, 'not so soon again');
+  await rename(`${remote.bare}.away`, remote.bare);
+  await pass(28_000);
+  const first = ['results of b (main@sha1:1)', 'results of a (main@sha1:1)'];
+  t.same(await commits(), first);
+  const { list } = statuses;
+  statuses.list = () => Promise.reject(new Error('too many open files'));
+  await pass(2_000);
+  t.match(lines.at(-1), { ...notPushed(), err: { message: 'too many open files' } });
+  statuses.list = list;
+  know('c');
+  await pass(30_000);
+  t.same(
+    await commits(),
+    [...first, 'results of c (main@sha1:1)'],
+    'nor is one forgotten that was not known yet',
+  );
+  t.match(await end(), { message: 'asked to end' });
+});
+
+t.test(
+  'a branch of results that begins after the commit in force does not make history look rewritten',
+  async (t) => {
+    const remote = await place(t);
+    await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+    const { commits, until, store } = await follow(t, remote);
+    await until('it is seen', () => commits.length === 1);
+    await remote.push({ 'manifests/a.yaml': cluster(2) }, 'two');
+    await remote.git('push', '--quiet', remote.bare, 'HEAD:refs/heads/results');
+    const { run, start, pass } = endingSchedules(t, remote);
+    run('b', '1', 10_000);
+    start();
+    await pass(0);
+    await remote.push({ 'manifests/a.yaml': cluster(3) }, 'three');
+    await until('the next', () => store.get(clusterKey)?.generation === 2);
+    t.same(
+      commits.map(({ isRewritten }) => isRewritten),
+      [false, false],
+    );
+  },
+);
 
 t.test('a webhook hastens the next look, for those who know its secret', async (t) => {
   let hints = 0;

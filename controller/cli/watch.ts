@@ -129,9 +129,9 @@ async function watchGit(
       );
     const source = { name: 'source', execute: follow };
     if (resultsBranch === undefined) return [source];
-    const repository = opened.then((one) => one.git);
-    const results = { git: repository, url: access.url, branch: resultsBranch };
-    return [source, resultsActor({ context, operator, log, ...results })];
+    const { schedules } = operator.statuses;
+    const results = { access, branch: resultsBranch, context, schedules, store, clock: steadyClock, log };
+    return [source, resultsActor(results)];
   };
   await runOperator({ ...options, posts, settleMs: 0 }, actorsOf, context.signal);
   return 0;

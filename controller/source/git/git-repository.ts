@@ -34,7 +34,7 @@ const currentRef = 'refs/spark-failures/current';
 
 /** Our copy of one ref of a repository, and a folder with the files of the commit in force. */
 export class GitRepository {
-  readonly git: Git;
+  readonly #git: Git;
   readonly #options: RepositoryOptions;
   readonly #folder: string;
   #name: string;
@@ -49,7 +49,7 @@ export class GitRepository {
     this.#folder = folder;
     this.#name = options.ref ?? 'HEAD';
     this.#current = current;
-    this.git = git;
+    this.#git = git;
   }
 
   /** Rejects when git or a key cannot be used. What was taken from another URL or ref is not believed. */
@@ -81,7 +81,7 @@ export class GitRepository {
   async head(signal: AbortSignal): Promise<string> {
     const { ref, access } = this.#options;
     const names = ref === undefined ? ['HEAD'] : [`refs/heads/${ref}`, `refs/tags/${ref}`, ref];
-    const answer = await this.git(['ls-remote', '--symref', '--', access.url, ...names], signal);
+    const answer = await this.#git(['ls-remote', '--symref', '--', access.url, ...names], signal);
     const lines = answer.split('\n').map((line) => line.split('\t'));
     const symbolic = lines.find(([from, name]) => from?.startsWith('ref: ') && name === 'HEAD')?.[0];
     const found = names
@@ -100,7 +100,7 @@ export class GitRepository {
     const flags = ['--quiet', '--no-tags', '--no-recurse-submodules', '--force', ...depth];
     // Its upkeep has time when the commit is in force.
     const fetch = ['fetch', '--no-auto-maintenance', ...flags];
-    await this.git([...fetch, '--', url, `+${this.#name}:${fetchedRef}`], signal);
+    await this.#git([...fetch, '--', url, `+${this.#name}:${fetchedRef}`], signal);
     const { commit, parents } = await this.#describe(`${fetchedRef}^{commit}`, signal);
     await this.#verify(commit, signal);
     const follows = current === undefined || [commit.sha, ...parents].includes(current);
@@ -113,7 +113,7 @@ export class GitRepository {
 
   /** From now on this commit is in force. Trees go that nobody names any more, but for the one before: it may be read still. */
   async keep({ sha }: Commit, isNamed: (tree: string) => boolean, signal: AbortSignal): Promise<void> {
-    await this.git(['update-ref', currentRef, sha], signal);
+    await this.#git(['update-ref', currentRef, sha], signal);
     this.#current = sha;
     const trees = join(this.#folder, 'trees');
     const others = (await readdir(trees)).filter((name) => name !== sha && name !== this.#before);
@@ -124,16 +124,16 @@ export class GitRepository {
     }
     this.#before = sha;
     // Git itself makes nothing of it when that fails after a fetch.
-    await this.git(['maintenance', 'run', '--auto', '--quiet'], signal).catch(() => signal.throwIfAborted());
+    await this.#git(['maintenance', 'run', '--auto', '--quiet'], signal).catch(() => signal.throwIfAborted());
   }
 
   async #isAncestor(older: string, newer: string, signal: AbortSignal): Promise<boolean> {
-    const missing = await this.git(['rev-list', '--max-count=1', older, '--not', newer], signal);
+    const missing = await this.#git(['rev-list', '--max-count=1', older, '--not', newer], signal);
     return missing.trim() === '';
   }
 
   async #describe(of: string, signal: AbortSignal) {
-    const line = await this.git(['log', '-1', '--format=%H%x00%P%x00%an%x00%s', of, '--'], signal);
+    const line = await this.#git(['log', '-1', '--format=%H%x00%P%x00%an%x00%s', of, '--'], signal);
     const [sha = '', parents = '', author = '', message = ''] = line.trim().split('\0').map(printable);
     const ref = this.#name.replace(/^refs\/(heads|tags)\//, '');
     const commit: Commit = { sha, revision: `${ref}@sha1:${sha}`, author, message };
@@ -143,7 +143,7 @@ export class GitRepository {
   async #verify({ sha, revision }: Commit, signal: AbortSignal): Promise<void> {
     if (this.#options.verify.length === 0) return;
     try {
-      await this.git(['verify-commit', '--raw', sha], signal);
+      await this.#git(['verify-commit', '--raw', sha], signal);
     } catch (cause) {
       signal.throwIfAborted();
       const message = `${revision} bears no good signature of a given key`;
@@ -172,7 +172,7 @@ export class GitRepository {
     await Promise.all([made, index].map((path) => rm(path, { recursive: true, force: true })));
     await mkdir(made, { recursive: true });
     const at = { GIT_WORK_TREE: made, GIT_INDEX_FILE: index };
-    await this.git(['read-tree', '--reset', '-u', sha], signal, at);
+    await this.#git(['read-tree', '--reset', '-u', sha], signal, at);
     await refuseWayOut(made, entries, revision);
     await rm(place, { recursive: true, force: true });
     await rename(made, place);
@@ -180,7 +180,7 @@ export class GitRepository {
 
   /** Everything in a commit, once it is known to be of a size that we take. */
   async #entries(sha: string, revision: string, signal: AbortSignal): Promise<readonly TreeEntry[]> {
-    const listing = await this.git(['ls-tree', '-r', '-l', '-z', sha], signal);
+    const listing = await this.#git(['ls-tree', '-r', '-l', '-z', sha], signal);
     const entries = listing.split('\0').filter(Boolean).map(toEntry);
     const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
     if (entries.length > mostFiles || bytes > mostBytes) {
