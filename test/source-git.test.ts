@@ -26,10 +26,12 @@ import {
 } from '../controller/source/resource-store.ts';
 import { openStatusStores } from '../controller/status/status-stores.ts';
 import { formatProblem } from '../crds/problem.ts';
+import { generateKeyPair, type KeyPair } from '../provisioners/shared/keys.ts';
 import { packageRoot } from './support/examples.ts';
 import { FakeClock } from './support/fake-clock.ts';
 import { FakeSshd } from './support/fake-sshd.ts';
 import { GitRemote, installHook, serveGit } from './support/git-remote.ts';
+import { findSshd, freePort, type RunningSshd, startSshd } from './support/openssh.ts';
 import { crash, MemoryStatuses, makeSchedule, ScheduleLab } from './support/schedule-lab.ts';
 import { exampleFaults, startMs, syntheticCampaign } from './support/synthetic-campaign.ts';
 
@@ -370,21 +372,69 @@ t.test('over http a token opens the door, and stands nowhere', async (t) => {
     t.notOk((await readFile(join(entry.parentPath, entry.name))).includes(token), entry.name);
 });
 
-t.test('over ssh a key opens the door of a host that is known', async (t) => {
-  const remote = await place(t);
-  await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
-  const sshd = await new FakeSshd().listen();
-  t.teardown(() => sshd.close());
-  const [sshKeyFile, knownHostsFile] = [join(remote.folder, 'key'), join(remote.folder, 'known hosts')];
-  await writeFile(sshKeyFile, sshd.clientKey.privateKey, { mode: 0o600 });
-  await writeFile(knownHostsFile, '');
-  const url = `ssh://operator@127.0.0.1:${sshd.port}${remote.bare}`;
-  const { until, store, problems } = await follow(t, remote, { access: { url, sshKeyFile, knownHostsFile } });
-  await until('not believed', () => problems.length > 0);
-  t.match(problems[0], [/Host key verification failed/]);
-  await writeFile(knownHostsFile, `[127.0.0.1]:${sshd.port} ${sshd.hostKey.publicKey}\n`);
-  await until('believed', () => store.get(clusterKey)?.generation === 1);
-});
+const openssh = await findSshd(AbortSignal.timeout(300_000));
+const startFake = async (_folder: string, clientKey: KeyPair, port: number): Promise<RunningSshd> => {
+  const sshd = new FakeSshd({ clientKey });
+  sshd.port = port;
+  return Object.assign(await sshd.listen(), { user: 'operator' });
+};
+const sshds = {
+  'an sshd of ours': { start: startFake },
+  "OpenSSH's sshd":
+    'missing' in openssh
+      ? { skip: openssh.missing, start: startFake }
+      : { start: (...how: Parameters<typeof startFake>) => startSshd(openssh, ...how) },
+};
+for (const [what, { start, ...skip }] of Object.entries(sshds))
+  t.test(`over ssh a key opens the door of a host that is known: ${what}`, skip, async (t) => {
+    const remote = await place(t);
+    await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+    const [clientKey, otherKey] = [generateKeyPair('client'), generateKeyPair('other')];
+    const folder = join(remote.folder, 'sshd');
+    const port = await freePort();
+    const begin = async () => {
+      const sshd = await start(folder, clientKey, port);
+      t.teardown(() => sshd.close());
+      return sshd;
+    };
+    const sshd = await begin();
+    const [sshKeyFile, knownHostsFile] = [join(remote.folder, 'key'), join(remote.folder, 'known hosts')];
+    await writeFile(sshKeyFile, otherKey.privateKey, { mode: 0o600 });
+    await writeFile(knownHostsFile, '');
+    const known = ({ hostKey }: RunningSshd) =>
+      writeFile(knownHostsFile, `[127.0.0.1]:${port} ${hostKey.publicKey}\n`);
+    const url = `ssh://${sshd.user}@127.0.0.1:${port}${remote.bare}`;
+    const access = { url, sshKeyFile, knownHostsFile };
+    const { until, store, problems, trouble } = await follow(t, remote, { access });
+    const told = (pattern: RegExp) => () => pattern.test(String(problems.at(-1)));
+    await until('the host is not believed', told(/Host key verification failed/));
+    await known(sshd);
+    await until('the key is not', told(/Permission denied/));
+    await writeFile(sshKeyFile, clientKey.privateKey, { mode: 0o600 });
+    await until('both are', () => store.get(clusterKey)?.generation === 1);
+
+    await sshd.close();
+    await remote.push({ 'manifests/a.yaml': cluster(2) }, 'two');
+    await until('nobody is there', () => trouble() === 'FetchFailed');
+    const another = await begin();
+    await until('another one is', () => trouble() === 'AuthenticationFailed');
+    t.ok(told(/Host key verification failed/)());
+    t.match(
+      store.get(clusterKey),
+      { generation: 1, deleting: false, problems: [] },
+      'the last good state stays',
+    );
+    await known(another);
+    await until('it is believed, too', () => store.get(clusterKey)?.generation === 2);
+    t.equal(trouble(), undefined);
+
+    const results = join(remote.folder, 'results');
+    const git = await openGit(results, { ...access, environment });
+    const files = new Map([['results/report.md', 'all is well']]);
+    const pushing = { git, url, branch: 'results', folder: results, files, message: 'results' };
+    t.equal(await pushResults(pushing, never), true);
+    t.equal(await remote.git(`--git-dir=${remote.bare}`, 'show', 'results:results/report.md'), 'all is well');
+  });
 
 t.test('results are pushed on top of what others push, once', async (t) => {
   const remote = await place(t);
