@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -30,7 +31,7 @@ import { generateKeyPair, type KeyPair } from '../provisioners/shared/keys.ts';
 import { packageRoot } from './support/examples.ts';
 import { FakeClock } from './support/fake-clock.ts';
 import { FakeSshd } from './support/fake-sshd.ts';
-import { GitRemote, installHook, serveGit } from './support/git-remote.ts';
+import { GitRemote, installHook, selfSigned, serveGit } from './support/git-remote.ts';
 import { findSshd, freePort, type RunningSshd, startSshd } from './support/openssh.ts';
 import { crash, MemoryStatuses, makeSchedule, ScheduleLab } from './support/schedule-lab.ts';
 import { exampleFaults, startMs, syntheticCampaign } from './support/synthetic-campaign.ts';
@@ -371,6 +372,40 @@ t.test('over http a token opens the door, and stands nowhere', async (t) => {
   for (const entry of saved.filter((each) => each.isFile()))
     t.notOk((await readFile(join(entry.parentPath, entry.name))).includes(token), entry.name);
 });
+
+const noOpenssl = { skip: spawnSync('openssl', ['version']).status !== 0 && 'no openssl here' };
+t.test(
+  'over https a server is believed whose certificate is, and no other is told the token',
+  noOpenssl,
+  async (t) => {
+    const remote = await place(t);
+    await remote.push({ 'manifests/a.yaml': cluster() }, 'one');
+    const [ours, theirs] = [
+      await selfSigned(remote.folder, 'ours'),
+      await selfSigned(remote.folder, 'theirs'),
+    ];
+    const tokenFile = join(remote.folder, 'token');
+    await writeFile(tokenFile, 'sesame\n');
+    const served = await serveGit(remote.folder, 'sesame', ours);
+    t.teardown(served.close);
+    const url = `${served.url}/remote.git`;
+    const blind = await follow(t, remote, { access: { url, tokenFile } });
+    await blind.until('unknown', () => blind.problems.length > 0);
+    t.match(blind.problems[0], [/certificate/]);
+    t.same(served.asked, []);
+    await blind.end();
+
+    const access = { url, tokenFile, environment: { ...environment, SSL_CERT_FILE: ours.file } };
+    const { store, until, trouble } = await follow(t, remote, { access });
+    await until('believed', () => store.get(clusterKey)?.generation === 1);
+    await served.close();
+    const other = await serveGit(remote.folder, 'sesame', theirs, served.port);
+    t.teardown(other.close);
+    await until('somebody else', () => trouble() === 'AuthenticationFailed');
+    t.same(other.asked, []);
+    t.match(store.get(clusterKey), { generation: 1, deleting: false, problems: [] });
+  },
+);
 
 const openssh = await findSshd(AbortSignal.timeout(300_000));
 const startFake = async (_folder: string, clientKey: KeyPair, port: number): Promise<RunningSshd> => {

@@ -1,9 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
+import type { SecureContextOptions } from 'node:tls';
 import { promisify } from 'node:util';
 import { createEnsureTool } from '../../compose/images/host-tools.ts';
 
@@ -86,10 +88,19 @@ export class GitRemote {
   }
 }
 
-/** Serves the repositories of a folder over http to those who bear the token, as git's own CGI does it. */
-export async function serveGit(folder: string, token: string) {
+/** A certificate of 127.0.0.1 that nobody signed but its own key, and the file that it is in. */
+export async function selfSigned(folder: string, name: string) {
+  const [keyFile, file] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1'];
+  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  await run('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', keyFile, '-out', file]);
+  return { file, key: await readFile(keyFile), cert: await readFile(file) };
+}
+
+/** Serves the repositories of a folder over http(s) to those who bear the token, as git's own CGI does it. */
+export async function serveGit(folder: string, token: string, tls?: SecureContextOptions, port = 0) {
   const asked: string[] = [];
-  const server = createServer((request, response) => {
+  const serve = (request: IncomingMessage, response: ServerResponse) => {
     const url = new URL(request.url ?? '/', 'http://git');
     asked.push(url.pathname);
     const [, basic = ''] = (request.headers.authorization ?? '').split(' ');
@@ -118,13 +129,15 @@ export async function serveGit(folder: string, token: string) {
       response.writeHead(status, headers.filter(([name]) => name !== 'Status').flat());
       response.end(all.subarray(end + 4));
     });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  };
+  const server = tls ? createTlsServer(tls, serve) : createServer(serve);
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   const close = () => {
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   };
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked, close };
+  const { port: taken } = server.address() as AddressInfo;
+  return { url: `${tls ? 'https' : 'http'}://127.0.0.1:${taken}`, port: taken, asked, close };
 }
 
 /** A hook of the repository that runs with the first push after it. */

@@ -75,28 +75,31 @@ function failureOf(exitCode: number, stdErr: readonly Buffer[]): Error | undefin
   return new Error(Buffer.concat(stdErr).toString() || `ended with exit status ${exitCode}`);
 }
 
-/** What git says is told, without its advice; only that it was not let in has a word of its own. */
+/** What git says is told, without its advice; only that one of the two was not believed has a word of its own. */
 function toSourceError(command: string, cause: unknown): SourceError {
   const lines = messageOf(cause)
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !advice.test(line));
-  const code = lines.some((line) => notLetIn.test(line)) ? 'AuthenticationFailed' : 'FetchFailed';
+  const code = lines.some((line) => notBelieved.test(line)) ? 'AuthenticationFailed' : 'FetchFailed';
   return new SourceError(code, `git ${command}: ${lines.slice(-3).join('; ')}`, { cause });
 }
 
 const advice =
   /^(Please make sure you have the correct|and the repository exists|hint:|fatal: Could not read from remote)/;
-const notLetIn =
-  /Authentication failed|Permission denied|could not read (Username|Password)|error: 40[13]|Host key verification failed/i;
+const notBelieved =
+  /Authentication failed|Permission denied|could not read (Username|Password)|error: 40[13]|Host key verification failed|certificate/i;
 
 function environmentOf(folder: string, access: GitAccess): Record<string, string> {
-  const { url, sshKeyFile, knownHostsFile, tokenFile } = access;
+  const { url, sshKeyFile, knownHostsFile, tokenFile, environment } = access;
+  const { SSL_CERT_FILE: authorities } = environment;
   const protocol = new URL(url).protocol.slice(0, -1);
   return {
     ...{ HOME: folder, LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', GIT_LFS_SKIP_SMUDGE: '1' },
     ...{ GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: join(folder, 'config'), GIT_ATTR_NOSYSTEM: '1' },
     ...{ GIT_ALLOW_PROTOCOL: protocol, GNUPGHOME: join(folder, 'keyring') },
+    // Of two libraries that git may be built with, only one knows it by that name.
+    ...(authorities !== undefined && { GIT_SSL_CAINFO: authorities }),
     ...(tokenFile !== undefined && { GIT_ASKPASS: join(folder, 'askpass'), GIT_TOKEN_FILE: tokenFile }),
     ...(protocol === 'ssh' && { GIT_SSH_COMMAND: sshCommand(sshKeyFile, knownHostsFile) }),
   };
