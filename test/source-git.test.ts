@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -703,6 +703,17 @@ t.test('each trial names the commit that it ran with', async (t) => {
   const source = { revision: 'main@sha1:1f0c', message: 'kill a worker', author: 'Ada' };
   const { trials } = await lab.run(makeSchedule({ faults: [crash] }), never, { source });
   t.match(trials, [{ source, outcome: 'Healed' }]);
+});
+
+t.test('a git that hangs is ended', async (t) => {
+  const bin = t.testdir({ git: '#!/bin/sh\ntest "$1" = init || exec sleep 600\n' });
+  await chmod(join(bin, 'git'), 0o755);
+  const PATH = `${bin}:${environment.PATH}`;
+  const git = await openGit(join(bin, 'own'), { url: 'file:///x', environment: { PATH } }, 1_000);
+  await t.rejects(git(['ls-remote'], never), {
+    code: 'FetchFailed',
+    message: 'git ls-remote took longer than 1 s',
+  });
 });
 
 t.test('without git there is nothing to begin with', async (t) => {

@@ -28,7 +28,11 @@ export type Git = (
 const commandLimitMs = 120_000;
 
 /** Makes the repository below `folder` ready, with settings and an askpass of its own. */
-export async function openGit(folder: string, access: GitAccess): Promise<Git> {
+export async function openGit(
+  folder: string,
+  access: GitAccess,
+  limitMs: number = commandLimitMs,
+): Promise<Git> {
   const repository = join(folder, 'repository');
   await mkdir(repository, { recursive: true, mode: 0o700 });
   await writeFile(join(folder, 'config'), settings(folder, access.url));
@@ -36,7 +40,8 @@ export async function openGit(folder: string, access: GitAccess): Promise<Git> {
   const base = { ...access.environment, ...environmentOf(folder, access) };
   const git: Git = async (args, signal, environment = {}) => {
     const env = { ...base, ...environment };
-    const abort = AbortSignal.any([signal, deadline(commandLimitMs)]);
+    const late = deadline(limitMs);
+    const abort = AbortSignal.any([signal, late]);
     try {
       const instance = simpleGit({
         ...{ baseDir: repository, abort, allowEnvironment: Object.keys(env) },
@@ -56,7 +61,8 @@ export async function openGit(folder: string, access: GitAccess): Promise<Git> {
         .raw([...args]);
     } catch (cause) {
       signal.throwIfAborted();
-      if (abort.aborted) throw new SourceError('FetchFailed', `git ${args[0]} took longer than two minutes`);
+      if (late.aborted)
+        throw new SourceError('FetchFailed', `git ${args[0]} took longer than ${limitMs / 1000} s`);
       throw toSourceError(args[0]!, cause);
     }
   };
