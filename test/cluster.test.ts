@@ -1036,6 +1036,21 @@ t.test('the reconciler', async (t) => {
     world.reconciler.close();
   });
 
+  t.test('takes a list without the networks of its services for no answer', async (t) => {
+    const world = await convergedWorld();
+    const all = [...world.swarm.networks];
+    world.swarm.networks.clear();
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'SwarmUnavailable',
+      message: /networks lacks/,
+    });
+    for (const [id, network] of all) world.swarm.networks.set(id, network);
+    t.same(await world.writesOf(() => world.converge()), []);
+    t.equal(world.condition('Ready')?.status, 'True');
+  });
+
   t.test('has the names looked at when a node comes back, and is not Ready while one is deaf', async (t) => {
     const world = await convergedWorld();
     world.returns = 0;

@@ -1,5 +1,8 @@
 import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import { deadline } from '../../provisioners/deadline.ts';
+import { EngineError } from '../swarm/engine-error.ts';
+import { CLUSTER_LABEL } from '../swarm/labels.ts';
+import type { LiveNetwork, LiveService } from '../swarm/swarm-types.ts';
 import type { NodePool } from './node-pool.ts';
 import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './plan-context.ts';
 
@@ -83,5 +86,21 @@ async function readLists(manager: string, pool: NodePool, signal: AbortSignal): 
     swarm.listConfigs(signal),
     swarm.listSecrets(signal),
   ]);
+  refuseWithout(networks, services);
   return { manager, nodes, networks, configs, secrets, services };
+}
+
+/**
+ * An engine that finds no leader refuses all lists but one: of networks it lists those that it knows itself, as if these
+ * were all. By that list services would differ, and networks be missing.
+ */
+function refuseWithout(networks: readonly LiveNetwork[], services: readonly LiveService[]): void {
+  const known = new Set(networks.map(({ Id }) => Id));
+  for (const { Spec } of services.filter(({ Spec: { Labels } }) => Labels?.[CLUSTER_LABEL] !== undefined))
+    for (const { Target } of Spec.TaskTemplate.Networks ?? [])
+      if (!known.has(Target))
+        throw new EngineError(
+          'UNAVAILABLE',
+          `the list of networks lacks ${Target}, which ${Spec.Name} is on`,
+        );
 }

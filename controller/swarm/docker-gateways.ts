@@ -148,7 +148,7 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     const query = { version: String(Version.Index), registryAuthFrom: 'spec' };
     return requestDone(docker, { method: 'POST', path: `/services/${ID}/update`, query, body }, signal);
   };
-  let predefined: readonly LiveNetwork[] | undefined;
+  const predefined = new Map<string, LiveNetwork>();
   const remove = (path: string, signal: AbortSignal, query: Readonly<Record<string, string>> = {}) =>
     requestDone(docker, { method: 'DELETE', path, query }, signal);
 
@@ -162,12 +162,11 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
     removeNode: (id, { force }, signal) => remove(`/nodes/${id}`, signal, { force: String(force) }),
     async listNetworks(signal) {
       const filters = JSON.stringify({ scope: ['swarm'] });
-      const [own, made] = await Promise.all([
-        predefined ?? listPredefined(docker, signal),
+      const [made] = await Promise.all([
         list<LiveNetwork>('/networks', { filters }, signal),
+        findPredefined(docker, predefined, signal),
       ]);
-      predefined = own;
-      return [...own, ...made];
+      return [...predefined.values(), ...made];
     },
     createNetwork: (spec, signal) => create('/networks/create', { ...spec, CheckDuplicate: true }, signal),
     removeNetwork: (id, signal) => remove(`/networks/${id}`, signal),
@@ -209,18 +208,25 @@ export function swarmGateway(docker: Dockerode): SwarmGateway {
   };
 }
 
-/** Networks of the nodes themselves have an id in the swarm, which never changes, and are in none of its lists. */
-async function listPredefined(docker: Dockerode, signal: AbortSignal): Promise<readonly LiveNetwork[]> {
-  const found = ['bridge', 'host'].map(async (name) => {
+/**
+ * Networks of the nodes themselves have an id in the swarm, which never changes, and are in none of its lists. An engine
+ * that finds no leader says that there are none: only what was found is remembered.
+ */
+async function findPredefined(
+  docker: Dockerode,
+  found: Map<string, LiveNetwork>,
+  signal: AbortSignal,
+): Promise<void> {
+  const unknown = ['bridge', 'host'].filter((name) => !found.has(name));
+  const asked = unknown.map(async (name) => {
     const request = { method: 'GET', path: `/networks/${name}`, query: { scope: 'swarm' } } as const;
     try {
-      return [await requestObject<LiveNetwork>(docker, request, signal)];
+      found.set(name, await requestObject<LiveNetwork>(docker, request, signal));
     } catch (error) {
-      if (error instanceof EngineError && error.code === 'NOT_FOUND') return [];
-      throw error;
+      if (!(error instanceof EngineError && error.code === 'NOT_FOUND')) throw error;
     }
   });
-  return (await Promise.all(found)).flat();
+  await Promise.all(asked);
 }
 
 /** The live counter is to be sent back: another one restarts every task. */
