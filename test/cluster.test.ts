@@ -1051,6 +1051,29 @@ t.test('the reconciler', async (t) => {
     t.equal(world.condition('Ready')?.status, 'True');
   });
 
+  t.test('takes the word of a manager that most others have left for no answer', async (t) => {
+    const managers = threeNodes.map((node) => ({ ...node, role: 'manager' as const }));
+    const world = await convergedWorld(managers);
+    const reach = (name: string, Reachability: 'reachable' | 'unreachable') =>
+      world.swarm.editNode(world.memberOf(name)!.ID, (node) => {
+        return { ...node, ManagerStatus: { ...node.ManagerStatus!, Reachability } };
+      });
+    reach('node3', 'unreachable');
+    await world.pass();
+    t.match(world.condition('Ready'), { status: 'False', reason: 'NodeUnreachable', message: /node3/ });
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    reach('node2', 'unreachable');
+    t.same(await world.writesOf(() => world.pass()), [], 'what could not be written is not tried');
+    t.match(world.condition('Ready'), {
+      status: 'False',
+      reason: 'SwarmUnavailable',
+      message: /1 of 3 managers/,
+    });
+    for (const name of ['node2', 'node3']) reach(name, 'reachable');
+    t.same(await world.writesOf(() => world.converge()), ['createService app_db']);
+    t.equal(world.condition('Ready')?.status, 'True');
+  });
+
   t.test('has the names looked at when a node comes back, and is not Ready while one is deaf', async (t) => {
     const world = await convergedWorld();
     world.returns = 0;

@@ -2,7 +2,7 @@ import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import { deadline } from '../../provisioners/deadline.ts';
 import { EngineError } from '../swarm/engine-error.ts';
 import { CLUSTER_LABEL } from '../swarm/labels.ts';
-import type { LiveNetwork, LiveService } from '../swarm/swarm-types.ts';
+import type { LiveNetwork, LiveNode, LiveService } from '../swarm/swarm-types.ts';
 import type { NodePool } from './node-pool.ts';
 import type { ObservedCluster, ObservedMachine, ObservedSwarm } from './plan-context.ts';
 
@@ -54,9 +54,8 @@ function isDoubtful({ look }: ObservedMachine, swarm: ObservedSwarm | undefined)
   if (LocalNodeState === 'pending' || LocalNodeState === 'error') return true;
   if (LocalNodeState !== 'active') return false;
   const live = swarm?.nodes.find(({ ID }) => ID === NodeID);
-  return (
-    live?.Status.State !== 'ready' || (live.Spec.Role === 'manager') !== look.info.Swarm.ControlAvailable
-  );
+  if (live?.Status.State !== 'ready' || live.ManagerStatus?.Reachability === 'unreachable') return true;
+  return (live.Spec.Role === 'manager') !== look.info.Swarm.ControlAvailable;
 }
 
 /** Asks one manager after another until one answers. */
@@ -86,15 +85,28 @@ async function readLists(manager: string, pool: NodePool, signal: AbortSignal): 
     swarm.listConfigs(signal),
     swarm.listSecrets(signal),
   ]);
-  refuseWithout(networks, services);
+  refuseWithoutQuorum(nodes);
+  refuseWithoutNetworks(networks, services);
   return { manager, nodes, networks, configs, secrets, services };
+}
+
+/**
+ * A leader that has lost the others goes on answering, with what it last knew, for half a minute or longer; what it is told
+ * to write it can only keep waiting.
+ */
+function refuseWithoutQuorum(nodes: readonly LiveNode[]): void {
+  const managers = nodes.flatMap(({ ManagerStatus }) => ManagerStatus ?? []);
+  const lost = managers.filter(({ Reachability }) => Reachability === 'unreachable').length;
+  if (lost === 0 || lost * 2 < managers.length) return;
+  const [left, all] = [managers.length - lost, managers.length];
+  throw new EngineError('UNAVAILABLE', `${left} of ${all} managers are too few: nothing can be changed`);
 }
 
 /**
  * An engine that finds no leader refuses all lists but one: of networks it lists those that it knows itself, as if these
  * were all. By that list services would differ, and networks be missing.
  */
-function refuseWithout(networks: readonly LiveNetwork[], services: readonly LiveService[]): void {
+function refuseWithoutNetworks(networks: readonly LiveNetwork[], services: readonly LiveService[]): void {
   const known = new Set(networks.map(({ Id }) => Id));
   for (const { Spec } of services.filter(({ Spec: { Labels } }) => Labels?.[CLUSTER_LABEL] !== undefined))
     for (const { Target } of Spec.TaskTemplate.Networks ?? [])

@@ -193,6 +193,9 @@ function planMember(node: DesiredNode, look: ObservedMachine['look'], context: P
 
 function readiness({ name }: DesiredNode, live: LiveNode): PlanPart {
   const { State, Message } = live.Status;
+  // Told within seconds; that a node is down, after three times five.
+  if (live.ManagerStatus?.Reachability === 'unreachable')
+    return waiting(name, 'NodeUnreachable', 'the leader of the swarm does not reach it');
   if (State === 'ready') return {};
   return waiting(name, 'NodeUnreachable', `the swarm sees it ${State}${Message ? `: ${Message}` : ''}`);
 }
