@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, type Provisioner } from '../../provisioners/contract.ts';
 import { deadline } from '../../provisioners/deadline.ts';
 import { EngineError } from '../swarm/engine-error.ts';
@@ -13,6 +14,8 @@ interface Viewpoint {
 }
 
 const listMs = 5_000;
+/** One whose machine is gone does not even refuse. */
+const patienceMs = 1_500;
 
 /**
  * Reads the cluster as it is now: the list of machines and the swarm's lists at the same time, each engine only when
@@ -58,22 +61,44 @@ function isDoubtful({ look }: ObservedMachine, swarm: ObservedSwarm | undefined)
   return (live.Spec.Role === 'manager') !== look.info.Swarm.ControlAvailable;
 }
 
-/** Asks one manager after another until one answers. */
+/** Asks one manager, and one more when it fails or lets wait; the first answer counts. */
 async function readSwarm(
   pool: NodePool,
   signal: AbortSignal,
 ): Promise<Pick<ObservedCluster, 'swarm' | 'swarmError'>> {
+  const over = new AbortController();
+  const within = AbortSignal.any([signal, over.signal]);
   let swarmError: string | undefined;
-  for (const name of pool.managers()) {
+  const ask = async (name: string, turn: Promise<unknown>) => {
+    await turn;
     try {
-      return { swarm: await readLists(name, pool, AbortSignal.any([signal, deadline(listMs)])) };
+      return await readLists(name, pool, AbortSignal.any([within, deadline(listMs)]));
     } catch (error) {
-      signal.throwIfAborted();
-      pool.doubt(name);
+      if (!within.aborted) pool.doubt(name);
       swarmError ??= `${name}: ${messageOf(error)}`;
+      throw error;
     }
+  };
+  const asked: Promise<ObservedSwarm>[] = [];
+  for (const name of pool.managers()) asked.push(ask(name, turnAfter(asked.at(-1), within)));
+  try {
+    return { swarm: await Promise.any(asked) };
+  } catch {
+    signal.throwIfAborted();
+    return swarmError === undefined ? {} : { swarmError };
+  } finally {
+    over.abort();
   }
-  return swarmError === undefined ? {} : { swarmError };
+}
+
+/** When the one before has failed, or has let wait; rejects when nobody is to be asked any more. */
+async function turnAfter(before: Promise<unknown> | undefined, signal: AbortSignal): Promise<void> {
+  if (before === undefined) return;
+  const failed = before.then(
+    () => sleep(patienceMs, undefined, { signal }),
+    () => {},
+  );
+  await Promise.race([failed, sleep(patienceMs, undefined, { signal })]);
 }
 
 async function readLists(manager: string, pool: NodePool, signal: AbortSignal): Promise<ObservedSwarm> {
