@@ -2,7 +2,7 @@ import { messageOf } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
 import type { SwarmGateway } from '../swarm/swarm-gateway.ts';
 import type { LiveConfig } from '../swarm/swarm-types.ts';
-import { type LeaseRecord, leaseData, leaseLabels, leaseName, readLease } from './lease-record.ts';
+import { type LeaseRecord, leaseData, leaseLabels, leaseName, nobody, readLease } from './lease-record.ts';
 
 /** client-go's three times, with its rule: lease > renew > retry. */
 export interface LeaseTimes {
@@ -83,7 +83,9 @@ export class LeaseElector {
   /** What was last seen. */
   get leader(): Pick<LeaseRecord, 'holder' | 'term'> | undefined {
     const record = this.#seen?.record;
-    return record && record.holder !== '' ? { holder: record.holder, term: record.term } : undefined;
+    return record && record.holder !== '' && record.holder !== nobody
+      ? { holder: record.holder, term: record.term }
+      : undefined;
   }
 
   get problem(): string | undefined {
@@ -151,6 +153,12 @@ export class LeaseElector {
     signal.throwIfAborted();
     const isHeld = this.mandate !== undefined;
     if (live && isHeld && this.#seen?.record?.holder !== identity) this.#end(this.#right!);
+    if (!live && !isHeld) {
+      // Not taken by being made: of a record that was there for a moment, and of its holder, nobody may have heard.
+      const unheld = { holder: nobody, term: 0, durationMs: times.leaseMs, renewed: '', runs: {} };
+      await this.#write(swarm, live, unheld, signal);
+      await this.#look(swarm, signal);
+    }
     if (!this.#mayTake()) return;
     const record = this.#seen?.record;
     const renewed = new Date(clock.now()).toISOString();
@@ -163,7 +171,7 @@ export class LeaseElector {
     this.#grant(`${id} ${term}`, term, sentMs + times.renewMs);
   }
 
-  /** A record that is gone counts as one that stands still: who deleted it did not ask its holder. */
+  /** Only a record that stands still is taken: one that is gone is made anew, for who deleted it did not ask its holder. */
   #mayTake(): boolean {
     const { identity, times, monotonicMs } = this.#options;
     if (this.mandate !== undefined) return true;

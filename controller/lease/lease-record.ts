@@ -27,6 +27,9 @@ const label = {
   run: `${prefix}-run.`,
 } as const;
 
+/** The holder of a record that was just made: it has to stand still as if somebody held it. */
+export const nobody = 'nobody';
+
 /** A config must have some content, which can never be changed. */
 export const leaseData = Buffer.from('Its labels say which operator acts on the cluster.\n').toString(
   'base64',
