@@ -11,6 +11,7 @@ import type { CheckpointUse } from '../controller/stack/checkpoint.ts';
 import type { DesiredStack } from '../controller/stack/convert-stack.ts';
 import { EngineError } from '../controller/swarm/engine-error.ts';
 import { CLUSTER_LABEL, NODE_LABEL, TRIED_LABEL } from '../controller/swarm/labels.ts';
+import type { SwarmGateway } from '../controller/swarm/swarm-gateway.ts';
 import type { ContainerSpec, EngineInfo, LiveNode, ServiceSpec } from '../controller/swarm/swarm-types.ts';
 import type { ClusterSpec } from '../crds/cluster-spec.ts';
 import { ManifestError } from '../crds/problem.ts';
@@ -1049,6 +1050,26 @@ t.test('the reconciler', async (t) => {
     for (const [id, network] of all) world.swarm.networks.set(id, network);
     t.same(await world.writesOf(() => world.converge()), []);
     t.equal(world.condition('Ready')?.status, 'True');
+  });
+
+  t.test('asks the other managers when those before let wait', async (t) => {
+    const world = new World(threeNodes.map((node) => ({ ...node, role: 'manager' as const })));
+    const silent = new Set<string>();
+    world.openEngine = async (node, ...call) => {
+      const opened = await world.provisioner.openEngine(node, ...call);
+      const listServices: SwarmGateway['listServices'] = (signal) =>
+        silent.has(node.name)
+          ? new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+          : opened.swarm.listServices(signal);
+      return { ...opened, swarm: { ...opened.swarm, listServices } };
+    };
+    await world.converge();
+    for (const name of ['node1', 'node2']) silent.add(name);
+    world.swarm.services.delete(world.service('app_db')!.ID);
+    const startMs = performance.now();
+    t.same(await world.writesOf(() => world.pass()), ['createService app_db']);
+    t.ok(performance.now() - startMs < 4_500, 'before the first one is given up');
+    world.reconciler.close();
   });
 
   t.test('takes the word of a manager that most others have left for no answer', async (t) => {

@@ -94,10 +94,7 @@ async function readSwarm(
 /** When the one before has failed, or has let wait; rejects when nobody is to be asked any more. */
 async function turnAfter(before: Promise<unknown> | undefined, signal: AbortSignal): Promise<void> {
   if (before === undefined) return;
-  const failed = before.then(
-    () => sleep(patienceMs, undefined, { signal }),
-    () => {},
-  );
+  const failed = new Promise<void>((resolve) => void before.catch(() => resolve()));
   await Promise.race([failed, sleep(patienceMs, undefined, { signal })]);
 }
 
