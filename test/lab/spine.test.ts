@@ -215,15 +215,15 @@ t.test('Prometheus finds every target, and every target is up', { timeout: 120_0
       }[];
     };
   }
+  // Engines tell each other at once who has started, and again every 30 s: what was lost at first is found then.
+  const pools = ['controller', 'generator', 'observer', 'kafka', 'node'];
   const up = await eventually('all targets up', 100_000, async () => {
     const text = onNode('node1', 'curl', '-s', `${prometheusUrl}/targets?state=active`);
     const { activeTargets } = (JSON.parse(text) as Targets).data;
-    return activeTargets.length >= 12 && activeTargets.every(({ health }) => health === 'up')
-      ? activeTargets
-      : undefined;
+    const isWhole = pools.every((pool) => activeTargets.some(({ scrapePool }) => scrapePool === pool));
+    return isWhole && activeTargets.every(({ health }) => health === 'up') ? activeTargets : undefined;
   });
-  const pools = new Set(up.map(({ scrapePool }) => scrapePool));
-  for (const pool of ['controller', 'generator', 'observer', 'kafka', 'node']) t.ok(pools.has(pool), pool);
+  t.ok(up.length >= 12, `${up.length} targets`);
 });
 
 t.test('a crash is injected, verified and measured', { timeout: 400_000 }, async (t) => {
