@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { simpleGit } from 'simple-git';
 import { messageOf } from '../../../provisioners/contract.ts';
@@ -27,7 +27,7 @@ export type Git = (
 /** A repository too big to come within this time is one to ask for a smaller one. */
 const commandLimitMs = 120_000;
 
-/** Makes the repository below `folder` ready, with settings and an askpass of its own. */
+/** Makes the repository below `folder` ready, with settings and an askpass of its own; nobody else may be at work there. */
 export async function openGit(
   folder: string,
   access: GitAccess,
@@ -35,6 +35,7 @@ export async function openGit(
 ): Promise<Git> {
   const repository = join(folder, 'repository');
   await mkdir(repository, { recursive: true, mode: 0o700 });
+  await unlock(folder, repository);
   await writeFile(join(folder, 'config'), settings(folder, access.url));
   await writeFile(join(folder, 'askpass'), askpass, { mode: 0o700 });
   const base = { ...access.environment, ...environmentOf(folder, access) };
@@ -69,6 +70,13 @@ export async function openGit(
   // Without a template there are no hooks; those of a repository beside us are its own business.
   await git(['init', '--bare', '--quiet', '--template=', repository], new AbortController().signal);
   return git;
+}
+
+/** A git that was killed, or lost power, leaves its locks behind: each later one would fail on them. */
+async function unlock(folder: string, repository: string): Promise<void> {
+  const left = (await readdir(repository, { recursive: true })).filter((name) => name.endsWith('.lock'));
+  const locks = [join(folder, 'index.lock'), ...left.map((name) => join(repository, name))];
+  await Promise.all(locks.map((lock) => rm(lock, { force: true })));
 }
 
 /** It waits 50 ms more for one that has said nothing; half of what we ask has nothing to say. An empty word hastens it. */
