@@ -13,7 +13,8 @@ import { steadyClock, systemClock } from './clock.ts';
 import { ClusterReconciler } from './cluster/cluster-reconciler.ts';
 import type { OpenEngine } from './cluster/node-pool.ts';
 import { imagePreparer, imageVariables, stackImages } from './cluster-images.ts';
-import { Leadership } from './lease/leadership.ts';
+import { Bystander } from './lease/bystander.ts';
+import { type Acting, Leadership } from './lease/leadership.ts';
 import type { LeaseTimes } from './lease/lease-elector.ts';
 import type { Log } from './log.ts';
 import { ControlLoop } from './loop/control-loop.ts';
@@ -73,7 +74,8 @@ export interface Operator {
   readonly clusterLoop: ControlLoop<StoredResource>;
   readonly scheduleLoop: ControlLoop<StoredResource>;
   readonly runs: ActiveRuns;
-  /** Absent without an election. */
+  readonly acting: Acting;
+  /** The same, where there is an election. */
   readonly leadership?: Leadership;
   readonly names: NameWatch;
   /** The access to a cluster whose manifest is known; throws when it is not. */
@@ -128,13 +130,14 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
     if (cluster?.kind !== 'ClusterSpec') throw new Error(`there is no ClusterSpec ${name}`);
     return cluster;
   };
+  // Goes on while the machine sleeps, and nobody can set it.
+  const monotonicMs = () => uptime() * 1000;
   const leadership: Leadership | undefined =
     options.election &&
     new Leadership({
       ...{ clock, log, times: options.election, metrics: metrics.leadership },
       identity: `${hostname()}_${randomUUID()}`,
-      // Goes on while the machine sleeps, and nobody can set it.
-      monotonicMs: () => uptime() * 1000,
+      monotonicMs,
       clusters: () =>
         store
           .list()
@@ -148,6 +151,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
         for (const key of schedulesOf(name)) runs.abort(key, reason);
       },
     });
+  const acting: Acting = leadership ?? new Bystander(monotonicMs);
   const schedulesOf = (cluster: string) =>
     store
       .list()
@@ -176,8 +180,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
   const imageSource = dockerImageSource(localDocker());
   const clusters = new ClusterReconciler({
     ...{ clock, log, claimsOf, openEngine, imageSource },
-    ...(leadership && { leadership }),
-    statuses: statuses.clusters,
+    ...{ acting, statuses: statuses.clusters },
     prepare: imagePreparer({ ...options, names: imageNames }),
     isEngineHere: isEngineAnswering,
     bindProvisioner: options.bindProvisioner ?? (await provisionerBinder(options, imageNames)),
@@ -242,14 +245,13 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
       }),
     mayHeal: (cluster) => {
       const { resource } = store.get(resourceKey('ClusterSpec', cluster)) ?? {};
-      if (resource?.kind !== 'ClusterSpec' || leadership?.hindrance(cluster) !== undefined) return false;
+      if (resource?.kind !== 'ClusterSpec' || acting.hindrance(cluster) !== undefined) return false;
       return resource.spec.drift === 'correct' && !resource.spec.suspend;
     },
     tell: (cluster, event) => clusters.tell(cluster, event),
   });
   const schedules = new ScheduleReconciler({
-    ...{ clock, runs, metrics: metrics.trials, status: statuses.schedules },
-    ...(leadership && { leadership }),
+    ...{ clock, runs, acting, metrics: metrics.trials, status: statuses.schedules },
     drawSeed: () => randomInt(2 ** 32),
     runsOf: async (name) => ((await journal?.runs()) ?? []).filter(({ schedule }) => schedule === name),
     isClusterReady,
@@ -298,6 +300,7 @@ export async function createOperator(options: OperatorOptions): Promise<Operator
       clusterLoop,
       scheduleLoop,
       runs,
+      acting,
       ...(leadership && { leadership }),
       names,
       access,

@@ -147,7 +147,7 @@ function orphanActors(watch: OrphanWatch): readonly Actor[] {
 }
 
 function watchOrphans(
-  { runs, store, statuses, access, leadership, interventionsIn, metrics, scripts }: Operator,
+  { runs, store, statuses, access, acting, leadership, interventionsIn, metrics, scripts }: Operator,
   journal: FileRunJournal,
   log: OperatorOptions['log'],
 ): OrphanWatch {
@@ -159,8 +159,10 @@ function watchOrphans(
     healed: (cluster, what) => interventionsIn(cluster).note('the look for orphans', `healed ${what}`),
     async machines() {
       const clusters = store.list().filter(({ kind, deleting }) => kind === 'ClusterSpec' && !deleting);
+      // To who stands for no lease, the faults of who leads would look like nobody's.
+      const ours = clusters.filter(({ name }) => leadership || acting.hindrance(name) === undefined);
       // What was never made carries no fault, and is not asked.
-      const made = clusters.map(async ({ name }) => {
+      const made = ours.map(async ({ name }) => {
         const { status } = await statuses.clusters.read(name);
         return { cluster: name, nodes: status?.inventory.nodes ?? [] };
       });

@@ -615,10 +615,12 @@ t.test('what is awaited is done, failed or pending by the run at hand, not by an
   const identity = { key, kind: 'FaultSchedule', name: 'worker-crash', uid: 'uid-2', generation: 1 };
   const stored: StoredResource = { ...identity, resource, deleting: false, problems: [] };
   const complete = condition('Complete', 'True', 'Finished', 'over');
+  let leads = false;
+  const acting = { leader: () => (leads ? {} : undefined), hindrance: () => 'other, which leads' };
   const end = async (change: Partial<StoredResource>, status: Partial<ScheduleStatus>) => {
     const saved = { ...scheduleStatus, conditions: [complete], ...status };
     const schedules = { read: async () => ({ status: saved }) };
-    const operator = { statuses: { schedules }, clusters: {} } as unknown as Parameters<
+    const operator = { acting, statuses: { schedules }, clusters: {} } as unknown as Parameters<
       typeof awaitResources
     >[1];
     const ends = awaitResources([{ ...stored, ...change }], operator, () => {}, AbortSignal.timeout(100));
@@ -638,6 +640,9 @@ t.test('what is awaited is done, failed or pending by the run at hand, not by an
   t.equal(await end({}, { conditions: [complete, stalled] }), 'failed');
   const suspended = condition('Ready', 'False', 'Suspended', 'left as it is');
   t.equal(await end({}, { conditions: [suspended] }), 'failed', 'nobody waits for what will not be');
+  leads = true;
+  t.equal(await end({ generation: 2 }, {}), 'failed', 'nor for what another operator leads');
+  t.equal(await end({}, {}), 'done', 'what is done is done');
 });
 
 async function endedAfterMs(child: ChildProcess, signal: NodeJS.Signals): Promise<number> {

@@ -5,6 +5,8 @@ import type { ClusterPlan, Step } from '../controller/cluster/cluster-plan.ts';
 import { formatPlan } from '../controller/cluster/format-plan.ts';
 import { planCluster } from '../controller/cluster/plan-cluster.ts';
 import type { DesiredCluster, ObservedCluster, ObservedMachine } from '../controller/cluster/plan-context.ts';
+import { Bystander } from '../controller/lease/bystander.ts';
+import { type LeaseRecord, leaseData, leaseLabels, leaseName } from '../controller/lease/lease-record.ts';
 import { ControlLoop } from '../controller/loop/control-loop.ts';
 import type { StoredResource } from '../controller/source/resource-store.ts';
 import type { CheckpointUse } from '../controller/stack/checkpoint.ts';
@@ -2184,6 +2186,55 @@ t.test('one of several operators', async (t) => {
     world.statuses.set('small', leader);
     world.lease.elsewhere = 'other, which leads';
     t.match(await world.pass(true), { finalized: true });
+  });
+
+  t.test('that stands for no lease leaves a cluster to who renews one, and to nobody else', async (t) => {
+    const world = await convergedWorld();
+    world.bystander = new Bystander(() => world.clock.now());
+    world.restart();
+    const { gateway } = world.swarm;
+    const name = leaseName('small');
+    const put = async (record: Partial<LeaseRecord>) => {
+      const whole = { holder: 'other', term: 3, durationMs: 10_000, renewed: '', runs: {}, ...record };
+      const Labels = leaseLabels('small', whole);
+      const known = await gateway.findConfig(name, live);
+      if (known) await gateway.labelConfig(known, Labels, live);
+      else await gateway.createConfig({ Name: name, Labels, Data: leaseData }, live);
+    };
+    const message = () => world.condition('Ready')?.message;
+    const twice = async () => {
+      await world.pass(); // sees it
+      await world.pass();
+    };
+    await put({});
+    let open = () => {};
+    world.provisioner.open = new Promise((resolve) => {
+      open = resolve;
+    });
+    world.restart();
+    const removal = world.writesOf(() => world.pass(true));
+    await world.clock.advance(3_000); // a pass has no more patience
+    open();
+    t.same(await removal, [], 'not before the swarm was asked');
+    await gateway.removeService(world.service('app_web')!.ID, live);
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.equal(message(), 'left to other, if that still renews its lease: create-service/app_web');
+    await put({});
+    t.same(await world.writesOf(() => world.pass()), []);
+    t.equal(message(), 'left to other, which leads: create-service/app_web');
+    t.match(world.statuses.get('small')?.leader, { holder: 'other', term: 3 });
+    await world.clock.advance(9_999);
+    t.same(await world.writesOf(() => world.pass()), []);
+    await world.clock.advance(1);
+    t.match(await world.writesOf(twice), [/createService app_web/], 'it stands still');
+    await gateway.removeService(world.service('app_web')!.ID, live);
+    await put({ renewed: 'again' });
+    t.same(await world.writesOf(() => world.pass()), []);
+    await put({ holder: '' });
+    t.match(await world.writesOf(twice), [/createService app_web/], 'it is let go');
+    await world.converge();
+    t.equal(world.condition('Ready')?.status, 'True');
+    world.reconciler.close();
   });
 });
 

@@ -115,7 +115,7 @@ class Schedules {
         scheduleFaults: (_schedule, faults) => this.faults.push(faults),
         threshold: (...theta) => this.thresholds.push(theta),
       },
-      leadership: {
+      acting: {
         hindrance: () => this.elsewhere,
         beginRun: async (_cluster, schedule, run) => {
           const isNew = this.begun.get(schedule) !== run;

@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { checkGit, resultsActor } from '../controller/cli/git-source.ts';
 import { systemClock } from '../controller/clock.ts';
 import { startHttpServer } from '../controller/http-server.ts';
+import { Bystander } from '../controller/lease/bystander.ts';
 import type { Log } from '../controller/log.ts';
 import { resourceKinds } from '../controller/resource-kinds.ts';
 import { ActiveRuns } from '../controller/schedule/active-runs.ts';
@@ -179,6 +180,7 @@ t.test(
     const reconciler = new ScheduleReconciler({
       ...{ status: schedules, runs, clock: systemClock, drawSeed: () => 7, runsOf: async () => [] },
       metrics: { scheduleFaults: () => {}, threshold: () => {} },
+      acting: new Bystander(() => 0),
       isClusterReady: async () => true,
       isClusterKnown: () => true,
       runSchedule: (run, signal) => {

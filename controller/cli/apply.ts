@@ -1,9 +1,7 @@
-import { systemClock } from '../clock.ts';
 import type { Operator } from '../operator.ts';
 import type { StoredResource } from '../source/resource-store.ts';
 import { findCondition } from '../status/conditions.ts';
-import type { StatusStores } from '../status/status-stores.ts';
-import { awaitResources, exitCodeOf, type ResourceEnd } from './await-resources.ts';
+import { awaitEnds, awaitResources, exitCodeOf, leftToLeader, type ResourceEnd } from './await-resources.ts';
 import { answer, type CliContext, type ExitCode, formatTable } from './cli-context.ts';
 import { type FileOptions, readFiles } from './read-files.ts';
 import { type ServeOptions, workInOperator } from './watch.ts';
@@ -25,40 +23,22 @@ export async function remove(
 ): Promise<ExitCode> {
   const ends = await workInOperator(context, serve, 'delete', async (operator, signal) => {
     const resources = await readFiles(operator, { ...files, forDeletion: true }, signal);
-    await untilGone(resources, operator, context.note, signal);
-    return resources.map(({ key }): ResourceEnd => ({ key, state: 'done', message: 'deleted' }));
+    return awaitEnds(resources, (resource) => lookAtDeletion(resource, operator), context.note, signal);
   });
   return report(context, ends);
 }
 
-const pollMs = 200;
-
-async function untilGone(
-  resources: readonly StoredResource[],
-  { store, statuses }: Operator,
-  tell: (line: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  let last = '';
-  for (;;) {
-    const left = resources.filter(({ key }) => store.get(key) !== undefined);
-    if (left.length === 0) return;
-    const lines = await Promise.all(left.map((resource) => describeDeletion(resource, statuses)));
-    const line = lines.join('; ');
-    if (line !== last) tell(line);
-    last = line;
-    await systemClock.sleep(pollMs, signal);
-  }
-}
-
-async function describeDeletion(
+async function lookAtDeletion(
   { key, kind, name }: StoredResource,
-  statuses: StatusStores,
-): Promise<string> {
-  const { status } = await (kind === 'ClusterSpec' ? statuses.clusters : statuses.schedules).read(name);
-  const { message } =
-    findCondition(status?.conditions ?? [], kind === 'ClusterSpec' ? 'Ready' : 'Active') ?? {};
-  return [`${key} is being deleted`, message].filter(Boolean).join(': ');
+  { acting, store, statuses }: Operator,
+): Promise<ResourceEnd> {
+  if (store.get(key) === undefined) return { key, state: 'done', message: 'deleted' };
+  const isCluster = kind === 'ClusterSpec';
+  const { status } = await (isCluster ? statuses.clusters : statuses.schedules).read(name);
+  const { message = '' } = findCondition(status?.conditions ?? [], isCluster ? 'Ready' : 'Active') ?? {};
+  const end: ResourceEnd = { key, state: 'pending', message: `being deleted: ${message}` };
+  // Books can be closed by whoever holds them.
+  return isCluster ? leftToLeader(end, name, acting) : end;
 }
 
 function report(context: CliContext, ends: readonly ResourceEnd[] = []): ExitCode {

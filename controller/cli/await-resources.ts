@@ -23,17 +23,28 @@ const pollMs = 250;
 
 /**
  * Waits until each resource is done: a cluster Ready, a schedule Complete, in the generation at hand. A schedule that
- * was refused or aborted, and anything Stalled or suspended, has failed. `tell` gets the message of whatever is awaited, when it changes.
+ * was refused or aborted, anything Stalled or suspended, and what another operator looks after, has failed. `tell` gets the
+ * message of whatever is awaited, when it changes.
  */
-export async function awaitResources(
+export function awaitResources(
   resources: readonly StoredResource[],
-  operator: Pick<Operator, 'clusters' | 'statuses'>,
+  operator: Pick<Operator, 'acting' | 'clusters' | 'statuses'>,
+  tell: (line: string) => void,
+  signal: AbortSignal,
+): Promise<readonly ResourceEnd[]> {
+  return awaitEnds(resources, (resource) => look(resource, operator), tell, signal);
+}
+
+/** Waits until what `look` says of each resource is not pending any more. */
+export async function awaitEnds(
+  resources: readonly StoredResource[],
+  look: (resource: StoredResource) => Promise<ResourceEnd>,
   tell: (line: string) => void,
   signal: AbortSignal,
 ): Promise<readonly ResourceEnd[]> {
   const told = new Map<string, string>();
   for (;;) {
-    const ends = await Promise.all(resources.map((resource) => look(resource, operator)));
+    const ends = await Promise.all(resources.map(look));
     for (const { key, state, message } of ends) {
       if (told.get(key) === message) continue;
       told.set(key, message);
@@ -44,21 +55,30 @@ export async function awaitResources(
   }
 }
 
+/** It does not go on pending when another operator leads the cluster: that one has manifests of its own. */
+export function leftToLeader(end: ResourceEnd, cluster: string, acting: Operator['acting']): ResourceEnd {
+  const hindrance = acting.leader(cluster) && acting.hindrance(cluster);
+  if (end.state !== 'pending' || hindrance === undefined) return end;
+  const message = `left to ${hindrance}: change what that one reads, or end it`;
+  return { key: end.key, state: 'failed', message };
+}
+
 async function look(
   stored: StoredResource,
-  { clusters, statuses }: Pick<Operator, 'clusters' | 'statuses'>,
+  { acting, clusters, statuses }: Pick<Operator, 'acting' | 'clusters' | 'statuses'>,
 ): Promise<ResourceEnd> {
   const { key, name, generation, resource } = stored;
   if (resource?.kind !== 'FaultSchedule') {
     const { status } = await statuses.clusters.read(name);
     // What was saved before this process looked is history.
     const conditions = clusters.hasPassed(name, generation) ? status?.conditions : undefined;
-    return endOf(key, conditions ?? [], 'Ready', generation);
+    return leftToLeader(endOf(key, conditions ?? [], 'Ready', generation), name, acting);
   }
   const { status } = await statuses.schedules.read(name);
   // A run that ended before this one was asked for says nothing about it.
   const conditions = isRunOf(status?.runKey, stored, resource) ? status?.conditions : undefined;
-  return endOf(key, conditions ?? [], 'Complete', generation);
+  const end = endOf(key, conditions ?? [], 'Complete', generation);
+  return leftToLeader(end, resource.spec.clusterRef.name, acting);
 }
 
 function endOf(

@@ -48,11 +48,11 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     await session.begin(stored.generation);
     if (isNewlyAsked(cluster, session)) session.startAfresh();
     const { suspend } = cluster.spec;
-    const { leadership } = this.#deps;
-    if (stored.deleting && !suspend) leadership?.tearDown(stored.name);
-    const hindrance = leadership?.hindrance(stored.name);
+    const { acting } = this.#deps;
+    if (stored.deleting && !suspend) acting.tearDown(stored.name);
+    const hindrance = acting.hindrance(stored.name);
     // What was begun with the right to act ends with it.
-    const ours = hindrance === undefined ? leadership?.ended(stored.name) : undefined;
+    const ours = hindrance === undefined ? acting.ended(stored.name) : undefined;
     const bounded = ours ? AbortSignal.any([signal, ours]) : signal;
     try {
       if (hindrance === undefined && !suspend) await this.#deps.prepare(cluster, stored.deleting, bounded);
@@ -155,10 +155,19 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     stored: StoredResource,
     cluster: ClusterSpec,
     session: ClusterSession,
-    { signal, hindrance }: { readonly signal: AbortSignal; readonly hindrance: string | undefined },
+    { signal, hindrance: before }: { readonly signal: AbortSignal; readonly hindrance: string | undefined },
   ): Promise<ReconcileResult> {
-    const context = await this.#look(stored, cluster, session, signal);
+    const { acting } = this.#deps;
+    let context = await this.#look(stored, cluster, session, signal);
+    if (!context.observed.swarm && !this.#passed.has(stored.name)) {
+      // Only the swarm tells who leads it, and nothing is connected yet when a process begins.
+      await session.pool.settled(signal);
+      context = await this.#look(stored, cluster, session, signal);
+    }
     const { desired, observed } = context;
+    if (observed.swarm) acting.saw(stored.name, observed.swarm.configs);
+    // A pass that began without the right to act does not act.
+    const hindrance = acting.hindrance(stored.name) ?? before;
     const plan = planFor(stored, cluster, context);
     session.unkept.forgetOthers(differingServices(plan));
     const { generation, deleting } = stored;
@@ -267,7 +276,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
 
   /** A trial, or the operator that acts instead of this one. */
   #holderOf({ desired, heldBy }: Context, target: string): string | undefined {
-    return this.#deps.leadership?.hindrance(desired.name) ?? heldBy(target);
+    return this.#deps.acting.hindrance(desired.name) ?? heldBy(target);
   }
 
   #log(cluster: string, { step, outcome }: StepResult): void {
@@ -290,7 +299,7 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
   }
 
   async #finalize(session: ClusterSession, name: string): Promise<ReconcileResult> {
-    await this.#deps.leadership?.forget(name);
+    await this.#deps.acting.forget(name);
     session.close();
     this.#sessions.delete(name);
     await session.status.remove();

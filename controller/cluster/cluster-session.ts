@@ -4,7 +4,7 @@ import { resourceKey } from '../../crds/group.ts';
 import type { ClusterStatus, Rollouts } from '../../crds/status.ts';
 import type { Provisioner } from '../../provisioners/contract.ts';
 import type { Clock } from '../../state-machines/contract.ts';
-import type { Leadership } from '../lease/leadership.ts';
+import type { Acting } from '../lease/leadership.ts';
 import { leaseName } from '../lease/lease-record.ts';
 import type { ClusterMetrics } from '../metrics/cluster-metrics.ts';
 import {
@@ -43,8 +43,7 @@ export interface ClusterDeps {
   readonly statuses: StatusStore<ClusterStatus>;
   /** The claims of one cluster, by its name. */
   readonly claimsOf: (cluster: string) => Pick<TargetClaims, 'heldBy' | 'madeAnewFor'>;
-  /** Absent: there is only this operator. */
-  readonly leadership?: Pick<Leadership, 'hindrance' | 'ended' | 'leader' | 'tearDown' | 'forget'>;
+  readonly acting: Omit<Acting, 'beginRun' | 'forgetRun'>;
   /** Binds the provisioner that a cluster names to its settings; called again when these change. */
   readonly bindProvisioner: (cluster: ClusterSpec) => Provisioner;
   /**

@@ -19,7 +19,7 @@ import {
 /** What a pass found; undefined where there is nothing any more. */
 type StatusParts = { readonly [part in keyof ClusterStatus]?: ClusterStatus[part] | undefined };
 
-type TellerDeps = Pick<ClusterDeps, 'clock' | 'leadership' | 'metrics' | 'statuses'>;
+type TellerDeps = Pick<ClusterDeps, 'clock' | 'acting' | 'metrics' | 'statuses'>;
 
 /** Tells what became of a pass: in the status, with its conditions and events, and in the metrics. */
 export class ClusterTeller {
@@ -37,7 +37,7 @@ export class ClusterTeller {
     parts: StatusParts = {},
   ): Promise<void> {
     const nowMs = this.#deps.clock.now();
-    const leader = this.#deps.leadership?.leader(stored.name);
+    const leader = this.#deps.acting.leader(stored.name);
     const before = told(stored, session.status.current, nowMs);
     const conditions = clusterConditions(before.conditions, report, nowMs);
     const isReady = isTrue(conditions, 'Ready', stored.generation);

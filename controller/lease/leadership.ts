@@ -1,5 +1,6 @@
 import { deadline } from '../../provisioners/deadline.ts';
 import { type Clock, RefusedError } from '../../state-machines/contract.ts';
+import type { LiveConfig } from '../swarm/swarm-types.ts';
 import { type ElectorOptions, LeaseElector, type LeaseGateway, type LeaseTimes } from './lease-elector.ts';
 import type { LeaseRecord } from './lease-record.ts';
 
@@ -22,6 +23,26 @@ export interface LeadershipOptions {
   readonly log: Readonly<Record<'info' | 'warn', (fields: object, message: string) => void>>;
 }
 
+/** Who acts on a cluster, as those ask who would. */
+export interface Acting {
+  /** Takes in the configs that a look at the cluster's swarm has listed. */
+  saw(cluster: string, configs: readonly LiveConfig[]): void;
+  /** Who acts on the cluster in our place, or why nobody does; undefined when we may act. Asked right before each write. */
+  hindrance(cluster: string): string | undefined;
+  /** Who was last seen to hold the lease. */
+  leader(cluster: string): Pick<LeaseRecord, 'holder' | 'term'> | undefined;
+  /** Aborts when the right to act ends; undefined when it cannot any more. */
+  ended(cluster: string): AbortSignal | undefined;
+  /** Whoever has begun to take a cluster down finishes that, lease or not: nobody can take it in a swarm that is gone. */
+  tearDown(cluster: string): void;
+  /** The cluster is gone; of a swarm that stays, the lease is taken away. */
+  forget(cluster: string): Promise<void>;
+  /** Whether that run of a schedule was not begun by any operator yet; from here on it was. */
+  beginRun(cluster: string, schedule: string, run: string, signal: AbortSignal): Promise<boolean>;
+  /** The schedule is gone: another one of its name is another one. */
+  forgetRun(cluster: string, schedule: string, signal: AbortSignal): Promise<void>;
+}
+
 /** Fences nodes and heals what the one before has left; nothing else is done before. Never rejects. */
 type TakeOver = (cluster: string, signal: AbortSignal) => Promise<void>;
 
@@ -39,7 +60,7 @@ const followMs = 1_000;
 const letGoMs = 3_000;
 
 /** Which clusters this process may act on, where several operators have the same manifests: one lease per cluster. */
-export class Leadership {
+export class Leadership implements Acting {
   readonly #options: LeadershipOptions;
   readonly #standings = new Map<string, Standing>();
 
@@ -47,7 +68,9 @@ export class Leadership {
     this.#options = options;
   }
 
-  /** Who acts on the cluster in our place, or why nobody does; undefined when we may act. Asked right before each write. */
+  /** The elector reads the lease by itself, and in time. */
+  saw(): void {}
+
   hindrance(cluster: string): string | undefined {
     const standing = this.#standings.get(cluster);
     if (!standing) return 'whoever gets its lease';
@@ -74,13 +97,11 @@ export class Leadership {
     return this.#standings.get(cluster)?.elector.mandate;
   }
 
-  /** Aborts when the right to act ends; undefined when it cannot any more. */
   ended(cluster: string): AbortSignal | undefined {
     const standing = this.#standings.get(cluster);
     return standing?.isTornDown ? undefined : standing?.elector.ended;
   }
 
-  /** Who was last seen to hold the lease. */
   leader(cluster: string): Pick<LeaseRecord, 'holder' | 'term'> | undefined {
     return this.#standings.get(cluster)?.elector.leader;
   }
@@ -93,25 +114,21 @@ export class Leadership {
     });
   }
 
-  /** Whether that run of a schedule was not begun by any operator yet; from here on it was. */
   beginRun(cluster: string, schedule: string, run: string, signal: AbortSignal): Promise<boolean> {
     this.mandate(cluster);
     return this.#standings.get(cluster)!.elector.noteRun(schedule, run, signal);
   }
 
-  /** The schedule is gone: another one of its name is another one. */
   async forgetRun(cluster: string, schedule: string, signal: AbortSignal): Promise<void> {
     if (this.mandateToHeal(cluster) === undefined) return;
     await this.#standings.get(cluster)!.elector.noteRun(schedule, undefined, signal);
   }
 
-  /** Whoever has begun to take a cluster down finishes that, lease or not: nobody can take it in a swarm that is gone. */
   tearDown(cluster: string): void {
     const standing = this.#standings.get(cluster);
     if (standing && this.hindrance(cluster) === undefined) standing.isTornDown = true;
   }
 
-  /** The cluster is gone; of a swarm that stays, the lease is taken away. */
   async forget(cluster: string): Promise<void> {
     const standing = this.#standings.get(cluster);
     if (!standing) return;

@@ -2,7 +2,7 @@ import { CONTROL, type FaultSchedule, faultGroups } from '../../crds/fault-sched
 import { measurementPlan } from '../../crds/presets.ts';
 import type { ScheduleStatus } from '../../crds/status.ts';
 import type { Clock, RunRecord } from '../../state-machines/contract.ts';
-import type { Leadership } from '../lease/leadership.ts';
+import type { Acting } from '../lease/leadership.ts';
 import type { ReconcileResult, Reconciler } from '../loop/reconciler.ts';
 import type { TrialMetrics } from '../metrics/trial-metrics.ts';
 import type { StoredResource } from '../source/resource-store.ts';
@@ -40,8 +40,7 @@ export interface ScheduleReconcilerDeps {
   readonly isClusterReady: (cluster: string) => Promise<boolean>;
   /** Whether the cluster of that name is there still, or being taken down. */
   readonly isClusterKnown: (cluster: string) => boolean;
-  /** Absent: there is only this operator. */
-  readonly leadership?: Pick<Leadership, 'hindrance' | 'beginRun' | 'forgetRun'>;
+  readonly acting: Pick<Acting, 'hindrance' | 'beginRun' | 'forgetRun'>;
   readonly runSchedule: RunSchedule;
   readonly metrics: Pick<TrialMetrics, 'scheduleFaults' | 'threshold'>;
   readonly clock: Clock;
@@ -99,7 +98,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
   /** Not before what it left in force is healed, or gone with its cluster: it would be out of sight. */
   async #forget(resource: StoredResource, signal: AbortSignal): Promise<ReconcileResult> {
     const { name, generation, resource: schedule } = resource;
-    const { runsOf, isClusterKnown, leadership, clock } = this.#deps;
+    const { runsOf, isClusterKnown, acting, clock } = this.#deps;
     const open = (await runsOf(name)).filter(
       ({ outcome, cluster }) => outcome === undefined && isClusterKnown(cluster),
     );
@@ -112,7 +111,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
       return { requeueAfterMs: healPollMs };
     }
     if (schedule?.kind === 'FaultSchedule')
-      await leadership?.forgetRun(schedule.spec.clusterRef.name, name, signal);
+      await acting.forgetRun(schedule.spec.clusterRef.name, name, signal);
     await this.#deps.status.remove(name);
     this.#deps.metrics.scheduleFaults(name, []);
     return { finalized: true };
@@ -160,7 +159,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     before: ScheduleStatus,
     signal: AbortSignal,
   ): Promise<ReconcileResult> {
-    const { isClusterReady, leadership, clock } = this.#deps;
+    const { isClusterReady, acting, clock } = this.#deps;
     const { name, generation, specHash = '', problems, file } = resource;
     // A fault needs a manifest that this process has read: what is remembered may have been removed meanwhile.
     if (problems.length > 0 || file === undefined) {
@@ -169,7 +168,7 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     }
     const inForce = { ...before, observedGeneration: generation, specHash };
     const cluster = schedule.spec.clusterRef.name;
-    const hindrance = leadership?.hindrance(cluster);
+    const hindrance = acting.hindrance(cluster);
     if (hindrance !== undefined) {
       await this.#save(name, withConditions(inForce, generation, [leftTo(hindrance)], clock.now()));
       return { requeueAfterMs: clusterPollMs };
@@ -195,12 +194,11 @@ export class ScheduleReconciler implements Reconciler<StoredResource> {
     before: ScheduleStatus,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { leadership } = this.#deps;
     const runKey = runKeyOf(resource, schedule);
-    if (!leadership || this.#told.has(runKey) || isRunOf(before.runKey, resource, schedule)) return true;
+    if (this.#told.has(runKey) || isRunOf(before.runKey, resource, schedule)) return true;
     const { name, specHash = '' } = resource;
     const run = `${specHash}/${runAtOf(schedule)}`;
-    const isNew = await leadership.beginRun(schedule.spec.clusterRef.name, name, run, signal);
+    const isNew = await this.#deps.acting.beginRun(schedule.spec.clusterRef.name, name, run, signal);
     if (isNew) this.#told.add(runKey);
     return isNew;
   }

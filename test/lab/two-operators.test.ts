@@ -198,6 +198,26 @@ await t.test('one leads, the other waits and tells so', async (t) => {
   });
 });
 
+await t.test('one that stands for no lease leaves the cluster alone, and does not wait', async (t) => {
+  const labels = () => machines.output('node1', "docker node inspect -f '{{.Spec.Labels}}' node4");
+  const before = await labels();
+  const elsewhere = join(work, 'elsewhere');
+  const file = join(work, 'other.yaml');
+  writeFileSync(file, readFileSync(join(folder, 'cluster.yaml'), 'utf8').replaceAll('place:', 'spot:'));
+  for (const verb of ['apply', 'delete']) {
+    const { code, stdout } = await runController(
+      [verb, '-f', file, '--state', elsewhere, '--listen', '127.0.0.1:0'],
+      log,
+    );
+    t.equal(code, 1, verb);
+    t.match(
+      stdout,
+      /ClusterSpec\/two-operators +failed +left to .+, which leads: change what that one reads/,
+    );
+  }
+  t.equal(await labels(), before);
+});
+
 await t.test('killed while it holds a fault, it is taken over from', async (t) => {
   schedule('1');
   await injected();

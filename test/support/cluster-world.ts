@@ -1,6 +1,7 @@
 import type { ClusterPlan, Finding } from '../../controller/cluster/cluster-plan.ts';
 import { ClusterReconciler } from '../../controller/cluster/cluster-reconciler.ts';
 import type { OpenEngine } from '../../controller/cluster/node-pool.ts';
+import type { Bystander } from '../../controller/lease/bystander.ts';
 import { createMetrics } from '../../controller/metrics/metrics.ts';
 import type { StoredResource } from '../../controller/source/resource-store.ts';
 import type { CheckpointUse } from '../../controller/stack/checkpoint.ts';
@@ -94,6 +95,8 @@ export class World {
     end: new AbortController(),
     calls: [] as string[],
   };
+  /** In its place, from the next start on. */
+  bystander: Bystander | undefined;
   readonly statuses = new Map<string, ClusterStatus>();
   readonly stacks = new Map<string, DesiredStack | Error>();
   readonly images = new Map<string, string>();
@@ -162,7 +165,8 @@ export class World {
       log: { info: () => {}, warn: () => {}, debug: () => {} },
       statuses: store,
       claimsOf: () => this.claims,
-      leadership: {
+      acting: this.bystander ?? {
+        saw: () => {},
         hindrance: () => this.lease.elsewhere,
         leader: () => this.lease.leader,
         ended: () => this.lease.end.signal,
