@@ -2214,8 +2214,12 @@ t.test('one of several operators', async (t) => {
     world.restart();
     const removal = world.writesOf(() => world.pass(true));
     await world.clock.advance(3_000); // a pass has no more patience
+    t.same(await removal, []);
+    t.match(world.condition('Ready')?.reason, 'Deleting', 'not before the swarm has told who leads');
+    await world.clock.advance(9_999);
+    t.same(await world.writesOf(() => world.pass()), []);
     open();
-    t.same(await removal, [], 'not before the swarm was asked');
+    await settle();
     await gateway.removeService(world.service('app_web')!.ID, live);
     t.same(await world.writesOf(() => world.pass()), []);
     t.equal(message(), 'left to other, if that still renews its lease: create-service/app_web');
@@ -2228,12 +2232,28 @@ t.test('one of several operators', async (t) => {
     await world.clock.advance(1);
     t.match(await world.writesOf(twice), [/createService app_web/], 'it stands still');
     await gateway.removeService(world.service('app_web')!.ID, live);
+    t.match(
+      await world.writesOf(() => world.pass()),
+      [/createService app_web/],
+      'and is not waited for again',
+    );
+    await gateway.removeService(world.service('app_web')!.ID, live);
     await put({ renewed: 'again' });
     t.same(await world.writesOf(() => world.pass()), []);
     await put({ holder: '' });
     t.match(await world.writesOf(twice), [/createService app_web/], 'it is let go');
     await world.converge();
     t.equal(world.condition('Ready')?.status, 'True');
+    await put({});
+    world.provisioner.open = new Promise(() => {});
+    world.bystander = new Bystander(() => world.clock.now());
+    world.restart();
+    const first = world.writesOf(() => world.pass(true));
+    await world.clock.advance(3_000);
+    t.same(await first, []);
+    await world.clock.advance(10_000);
+    await world.pass(true);
+    t.match(await world.writesOf(() => world.pass(true)), ['destroy node1'], 'a dead swarm has no leader');
     world.reconciler.close();
   });
 });

@@ -158,14 +158,9 @@ export class ClusterReconciler implements Reconciler<StoredResource> {
     { signal, hindrance: before }: { readonly signal: AbortSignal; readonly hindrance: string | undefined },
   ): Promise<ReconcileResult> {
     const { acting } = this.#deps;
-    let context = await this.#look(stored, cluster, session, signal);
-    if (!context.observed.swarm && !this.#passed.has(stored.name)) {
-      // Only the swarm tells who leads it, and nothing is connected yet when a process begins.
-      await session.pool.settled(signal);
-      context = await this.#look(stored, cluster, session, signal);
-    }
+    const context = await this.#look(stored, cluster, session, signal);
     const { desired, observed } = context;
-    if (observed.swarm) acting.saw(stored.name, observed.swarm.configs);
+    acting.saw(stored.name, observed.swarm?.configs ?? (isGone(observed) ? [] : undefined));
     // A pass that began without the right to act does not act.
     const hindrance = acting.hindrance(stored.name) ?? before;
     const plan = planFor(stored, cluster, context);

@@ -2,13 +2,21 @@ import type { LiveConfig } from '../swarm/swarm-types.ts';
 import type { Acting } from './leadership.ts';
 import { type LeaseRecord, leaseName, nobody, readLease } from './lease-record.ts';
 
-interface Sighting extends Pick<LeaseRecord, 'holder' | 'term'> {
-  readonly id: string;
-  readonly version: number;
-  readonly sinceMs: number;
-  /** Renewed between two looks, or held for longer than it may stand still, or neither yet. */
-  readonly state: 'renewed' | 'over' | 'unknown';
-}
+/** What the looks at one cluster's swarm have shown. */
+type Sighting =
+  | { readonly state: 'free' }
+  /** It has not answered yet. */
+  | { readonly state: 'silent'; readonly sinceMs: number }
+  /** Renewed between two looks, or stood still for too long, or not seen for long enough to tell. */
+  | ({
+      readonly state: 'renewed' | 'over' | 'unclear';
+      readonly id: string;
+      readonly version: number;
+      readonly sinceMs: number;
+    } & Pick<LeaseRecord, 'holder' | 'term'>);
+
+/** In a swarm that does not answer nobody can renew a lease: by default, who leads it has stopped by then. */
+const silenceMs = 10_000;
 
 /**
  * For an operator that stands for no lease, such as a single `apply`: it keeps off clusters that another operator leads, as
@@ -22,31 +30,21 @@ export class Bystander implements Acting {
     this.#monotonicMs = monotonicMs;
   }
 
-  saw(cluster: string, configs: readonly LiveConfig[]): void {
-    const live = configs.find(({ Spec }) => Spec.Name === leaseName(cluster));
-    const { holder = '', term = 0, durationMs = 0 } = live ? readLease(live) : {};
-    if (!live || holder === '' || holder === nobody) {
-      this.#seen.delete(cluster);
-      return;
-    }
-    const nowMs = this.#monotonicMs();
-    const before = this.#seen.get(cluster);
-    const { ID: id, Version } = live;
-    if (before?.id !== id || before.version !== Version.Index) {
-      const state = before?.id === id ? 'renewed' : 'unknown';
-      this.#seen.set(cluster, { id, version: Version.Index, holder, term, sinceMs: nowMs, state });
-    } else if (nowMs - before.sinceMs >= durationMs) this.#seen.set(cluster, { ...before, state: 'over' });
+  saw(cluster: string, configs: readonly LiveConfig[] | undefined): void {
+    this.#seen.set(cluster, this.#judge(cluster, configs, this.#seen.get(cluster)));
   }
 
   hindrance(cluster: string): string | undefined {
-    const { holder, state = 'over' } = this.#seen.get(cluster) ?? {};
-    if (state === 'over') return undefined;
+    const seen = this.#seen.get(cluster);
+    if (!seen || seen.state === 'free' || seen.state === 'over') return undefined;
+    if (seen.state === 'silent') return 'whoever leads it: its swarm does not answer yet';
+    const { holder, state } = seen;
     return state === 'renewed' ? `${holder}, which leads` : `${holder}, if that still renews its lease`;
   }
 
   leader(cluster: string): Pick<LeaseRecord, 'holder' | 'term'> | undefined {
-    const { holder, term, state } = this.#seen.get(cluster) ?? {};
-    return holder !== undefined && term !== undefined && state === 'renewed' ? { holder, term } : undefined;
+    const seen = this.#seen.get(cluster);
+    return seen?.state === 'renewed' ? { holder: seen.holder, term: seen.term } : undefined;
   }
 
   ended(): undefined {}
@@ -60,4 +58,27 @@ export class Bystander implements Acting {
   }
 
   async forgetRun(): Promise<void> {}
+
+  #judge(
+    cluster: string,
+    configs: readonly LiveConfig[] | undefined,
+    before: Sighting | undefined,
+  ): Sighting {
+    const nowMs = this.#monotonicMs();
+    if (!configs) {
+      const seen = before ?? { state: 'silent', sinceMs: nowMs };
+      const isOver = seen.state === 'silent' && nowMs - seen.sinceMs >= silenceMs;
+      return isOver ? { state: 'free' } : seen;
+    }
+    const live = configs.find(({ Spec }) => Spec.Name === leaseName(cluster));
+    if (!live) return { state: 'free' };
+    const { holder, term, durationMs } = readLease(live);
+    if (holder === '' || holder === nobody) return { state: 'free' };
+    const { ID: id, Version } = live;
+    const known = before && 'id' in before && before.id === id ? before : undefined;
+    if (known?.version === Version.Index)
+      return nowMs - known.sinceMs >= durationMs ? { ...known, state: 'over' } : known;
+    const state = known ? 'renewed' : 'unclear';
+    return { state, id, version: Version.Index, sinceMs: nowMs, holder, term };
+  }
 }

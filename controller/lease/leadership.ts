@@ -25,8 +25,8 @@ export interface LeadershipOptions {
 
 /** Who acts on a cluster, as those ask who would. */
 export interface Acting {
-  /** Takes in the configs that a look at the cluster's swarm has listed. */
-  saw(cluster: string, configs: readonly LiveConfig[]): void;
+  /** Takes in the configs that a look has found in the cluster's swarm; undefined when that did not answer. */
+  saw(cluster: string, configs: readonly LiveConfig[] | undefined): void;
   /** Who acts on the cluster in our place, or why nobody does; undefined when we may act. Asked right before each write. */
   hindrance(cluster: string): string | undefined;
   /** Who was last seen to hold the lease. */
