@@ -809,8 +809,10 @@ if ('missing' in moto) {
           return await work(bindIn(dir, settings), AbortSignal.any([signal, killed.signal]));
         } catch (error) {
           last = error;
-          if (killed.signal.aborted) crashesLeft -= 1;
-          else if (!(error instanceof ProvisionError) || error.needsHelp) throw error;
+          if (killed.signal.aborted) {
+            crashesLeft -= 1;
+            await strict.idle();
+          } else if (!(error instanceof ProvisionError) || error.needsHelp) throw error;
         } finally {
           strict.crashes = () => false;
         }

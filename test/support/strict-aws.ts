@@ -122,7 +122,11 @@ export class StrictAws {
   readonly refusals = new Map<string, string>();
   readonly #moto: Moto;
   readonly #machines: Machines | undefined;
-  readonly #server = createServer((incoming, outgoing) => void this.#serve(incoming, outgoing));
+  readonly #serving = new Set<Promise<void>>();
+  readonly #server = createServer((incoming, outgoing) => {
+    const served = this.#serve(incoming, outgoing).finally(() => this.#serving.delete(served));
+    this.#serving.add(served);
+  });
   readonly #sockets = new Set<Socket>();
   #trouble: Trouble = { seed: 0 };
   #random = seededRandom(0);
@@ -175,6 +179,11 @@ export class StrictAws {
     for (const table of [this.#instances, this.#tokens, this.#hidden, this.#within]) table.clear();
     for (const table of [this.#roles, this.#allowed, this.#credentials]) table.clear();
     for (const table of [this.#networks, this.#associated]) table.clear();
+  }
+
+  /** Until what was asked for is done, also when who asked is no more: the next process begins later than that. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#serving);
   }
 
   /** Ids of machines that live, whoever is told of them. */
