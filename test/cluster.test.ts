@@ -878,7 +878,7 @@ t.test('the reconciler', async (t) => {
     };
     const slow = world.pass();
     await world.clock.advance(100);
-    t.equal((await slow).requeueAfterMs, 900, 'but watching takes a tenth of the time at most');
+    t.equal((await slow).requeueAfterMs, 1_900, 'but watching takes a twentieth of the time at most');
     world.provisioner.list = list;
     state = 'running';
     ({ requeueAfterMs } = await world.pass());

@@ -12,7 +12,7 @@ const convergingMs = 250;
 const stuckAfterMs = 60_000;
 const stuckMs = 1_000;
 /** To rest for each ms of a pass: an engine that starts many tasks answers slowly, and asking it keeps it from them. */
-const restPerMs = 9;
+const restPerMs = 19;
 
 /** How soon a cluster is looked at again. */
 export class Pace {
