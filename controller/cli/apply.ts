@@ -35,9 +35,10 @@ async function lookAtDeletion(
   if (store.get(key) === undefined) return { key, state: 'done', message: 'deleted' };
   const isCluster = kind === 'ClusterSpec';
   const { status } = await (isCluster ? statuses.clusters : statuses.schedules).read(name);
-  const { message = '' } = findCondition(status?.conditions ?? [], isCluster ? 'Ready' : 'Active') ?? {};
-  const end: ResourceEnd = { key, state: 'pending', message: `being deleted: ${message}` };
-  // Books can be closed by whoever holds them.
+  const { message } = findCondition(status?.conditions ?? [], isCluster ? 'Ready' : 'Active') ?? {};
+  const told = ['being deleted', message].filter(Boolean).join(': ');
+  const end: ResourceEnd = { key, state: 'pending', message: told };
+  // A schedule's status is in this state directory, whoever leads the cluster.
   return isCluster ? leftToLeader(end, name, acting) : end;
 }
 

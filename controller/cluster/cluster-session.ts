@@ -43,6 +43,7 @@ export interface ClusterDeps {
   readonly statuses: StatusStore<ClusterStatus>;
   /** The claims of one cluster, by its name. */
   readonly claimsOf: (cluster: string) => Pick<TargetClaims, 'heldBy' | 'madeAnewFor'>;
+  /** Whether this operator may act on a cluster, or which other one does. */
   readonly acting: Omit<Acting, 'beginRun' | 'forgetRun'>;
   /** Binds the provisioner that a cluster names to its settings; called again when these change. */
   readonly bindProvisioner: (cluster: ClusterSpec) => Provisioner;
